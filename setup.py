@@ -1,0 +1,33 @@
+"""The compiled modules; everything else about the package stands in pyproject.toml."""
+
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+SOURCES = sorted(Path("src").rglob("*.pyx"))
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                ".".join(source.relative_to("src").with_suffix("").parts),
+                [str(source)],
+                extra_compile_args=["-O2", "-fno-plt", "-fvisibility=hidden"],
+                extra_link_args=["-Wl,-z,relro,-z,now"],
+            )
+            for source in SOURCES
+        ],
+        language_level=3,
+        compiler_directives={
+            "binding": False,
+            "boundscheck": False,
+            "cdivision": True,
+            "embedsignature": False,
+            "freethreading_compatible": False,
+            "initializedcheck": False,
+            "wraparound": False,
+        },
+        build_dir="build/cython",
+    ),
+)

@@ -1,0 +1,184 @@
+"""What a configuration means: frozen data that the rest of the program reads.
+
+Nothing downstream of this module sees a directive. A reload makes a new `Model` and swaps it.
+Sizes are bytes, durations whole milliseconds (`_ms`), rates bytes per second. The defaults are
+nginx's and stand in `config.grammar`; here every field is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from tidegate.config.span import Span
+from tidegate.variables.template import Template
+from tidegate.wire.address import Address
+
+
+class Level(IntEnum):
+    """Severity of an error-log line; nginx's names, the higher the worse."""
+
+    DEBUG = 1
+    INFO = 2
+    NOTICE = 3
+    WARN = 4
+    ERROR = 5
+    CRIT = 6
+    ALERT = 7
+    EMERG = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorLog:
+    """One `error_log`; `path` is absolute, or None for stderr."""
+
+    path: str | None
+    level: Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFormat:
+    """One `log_format`; `escape` is "default", "json" or "none"."""
+
+    name: str
+    template: Template
+    escape: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessLog:
+    """One `access_log` of a server; `path` is absolute."""
+
+    path: str
+    format: LogFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keepalive:
+    """TCP keepalive of a listener: None leaves a number to the kernel. Seconds, seconds, probes."""
+
+    on: bool
+    idle: int | None = None
+    interval: int | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """One `listen` address of a server."""
+
+    address: Address
+    backlog: int
+    reuseport: bool
+    deferred: bool
+    fastopen: int | None
+    ipv6only: bool | None
+    rcvbuf: int | None
+    sndbuf: int | None
+    keepalive: Keepalive | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One address of an upstream; a `server` whose name has several addresses makes several.
+
+    `name` is the text of the `server` directive: the consistent hash is made from it.
+    """
+
+    address: Address
+    name: str
+    weight: int
+    max_conns: int
+    max_fails: int
+    fail_timeout: int  # whole seconds, as nginx counts them
+    down: bool
+    backup: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """A group of peers, in the order of the configuration.
+
+    `proxy_pass host:port` makes one that is `implicit` and bears that text as its name.
+    """
+
+    name: str
+    peers: tuple[Peer, ...]
+    zone: str | None
+    implicit: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """`proxy_pass` and what goes with it."""
+
+    upstream: str
+    connect_timeout_ms: int
+    timeout_ms: int
+    buffer_size: int
+    protocol: bool
+    bind: Template | None
+    next_upstream: bool
+    next_upstream_tries: int
+    next_upstream_timeout_ms: int
+    socket_keepalive: bool
+    half_close: bool
+    upload_rate: int
+    download_rate: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """`return VALUE`: send this and close."""
+
+    value: Template
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One `server` of `stream`."""
+
+    listens: tuple[Listen, ...]
+    content: Proxy | Return
+    tcp_nodelay: bool
+    access_logs: tuple[AccessLog, ...]
+    error_logs: tuple[ErrorLog, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """All of `stream {}`; `upstreams` holds the implicit ones too, each name once."""
+
+    upstreams: tuple[Upstream, ...]
+    servers: tuple[Server, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A whole configuration. `stream` is None without a `stream {}`; `http` tells of an `http {}`.
+
+    `user` and `group` are names (None: stay as started). `env` are pairs whose value is None where
+    the variable is to be inherited. `files` are the configuration files read, in order.
+    """
+
+    files: tuple[str, ...]
+    user: str | None
+    group: str | None
+    worker_processes: int
+    worker_connections: int
+    worker_rlimit_nofile: int | None
+    worker_priority: int
+    worker_shutdown_timeout_ms: int | None
+    multi_accept: bool
+    daemon: bool
+    master_process: bool
+    pid: str
+    error_logs: tuple[ErrorLog, ...]
+    env: tuple[tuple[str, str | None], ...]
+    stream: Stream | None
+    http: Span | None

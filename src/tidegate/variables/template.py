@@ -1,0 +1,82 @@
+"""Texts with variables in them, as `"$remote_addr:${remote_port}"`.
+
+`parse` splits a text once, when the configuration is read; `compile_template` turns the result
+into a function of a session, once per worker and configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A `$name` inside a template; the name stands without its dollar."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Literal texts and variables, in order; a template without variables is `constant`."""
+
+    parts: tuple[str | Variable, ...]
+
+    @property
+    def constant(self) -> str | None:
+        """The text of a template that holds no variable, else None."""
+        if any(isinstance(part, Variable) for part in self.parts):
+            return None
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+
+class TemplateError(ValueError):
+    """A text that is no template; `offset` is where, in characters."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+
+
+def parse(text: str) -> Template:
+    """Split `text` at its `$name` and `${name}`; raises TemplateError on a lone or unclosed `$`."""
+    parts: list[str | Variable] = []
+    literal_from = position = 0
+    while (dollar := text.find("$", position)) >= 0:
+        braced = text.startswith("{", dollar + 1)
+        start = end = dollar + (2 if braced else 1)
+        while end < len(text) and text[end] in NAME:
+            end += 1
+        if braced and not text.startswith("}", end):
+            raise TemplateError(f'the closing bracket in "{text[start:end]}" variable is missing', dollar)
+        if start == end:
+            raise TemplateError('invalid variable name "$"', dollar)
+        if dollar > literal_from:
+            parts.append(text[literal_from:dollar])
+        parts.append(Variable(text[start:end]))
+        literal_from = position = end + (1 if braced else 0)
+    if literal_from < len(text) or not parts:
+        parts.append(text[literal_from:])
+    return Template(tuple(parts))
+
+
+def compile_template(
+    template: Template, getters: Mapping[str, Callable[[T], str]]
+) -> Callable[[T], str]:
+    """A function that gives the template's text for a session; names unknown to `getters` raise KeyError."""
+    constant = template.constant
+    if constant is not None:
+        return lambda _session: constant
+    steps = [getters[part.name] if isinstance(part, Variable) else part for part in template.parts]
+    if len(steps) == 1 and not isinstance(steps[0], str):
+        return steps[0]
+    return lambda session: "".join(
+        [step if isinstance(step, str) else step(session) for step in steps]
+    )
