@@ -1,0 +1,63 @@
+# `make demo` and `make test` do all the set-up. What they build is remembered in stamp files.
+
+PYTHON ?= python3
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+ARGS ?=
+
+BIN := .venv/bin
+TOOLS := .venv/tools.stamp
+BUILT := .venv/built.stamp
+ENGINE := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+
+.PHONY: help demo test lint build peers install uninstall clean distclean
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: $(BUILT) ## ten MQTT clients spread over three brokers, live (ARGS=--once: one table)
+	@scripts/peers --where-possible mosquitto
+	$(BIN)/tidegate demo $(ARGS)
+
+test: $(BUILT) ## all tests (ARGS="tests/config -k lexer": some)
+	@scripts/peers --where-possible
+	$(BIN)/pytest -n auto $(ARGS)
+	@! grep -qs true .pytest_cache/v/tidegate/running || { echo "the test run died"; exit 1; }
+
+lint: $(TOOLS) ## style, types, and which way imports run
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cython-lint src
+	$(BIN)/pytest -q tests/test_imports.py
+
+build: $(BUILT) ## the engine, and the tidegate command in .venv/bin
+
+$(TOOLS): pyproject.toml
+	scripts/build-packages $(PYTHON)
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+$(BUILT): $(TOOLS) setup.py $(ENGINE)
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[demo]'
+	@touch $@
+
+peers: ## the programs that tests run against (scripts/peers.txt), by apt
+	@scripts/peers
+
+install: ## tidegate on PATH (PREFIX=/usr/local), a starter file in /etc/tidegate
+	@scripts/build-packages $(PYTHON)
+	@scripts/install "$(PYTHON)" "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)"
+
+uninstall: ## undo install; /etc/tidegate stays
+	@scripts/uninstall "$(DESTDIR)" "$(PREFIX)"
+
+clean: ## remove what was built, but for .venv
+	rm -rf build dist .venv/*.stamp .*_cache .hypothesis src/*.egg-info
+	find src tests scripts \( -name '*.so' -o -name '__pycache__' \) -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf .venv

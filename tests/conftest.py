@@ -1,0 +1,111 @@
+"""What every test run shares: peers that tests ask for, and the latch for runs that die."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PEERS = Path(__file__).parent.parent / "scripts/peers.txt"
+REQUIRED = os.environ.get("TIDEGATE_PEERS") == "required"
+# True while a run goes on: `make test` looks at it afterwards, the next run at its start.
+LATCH = "tidegate/running"
+DIED = pytest.StashKey[bool]()
+MISSING = "missing peer"
+
+pytest_plugins = ["lab.fixtures"] if Path(__file__).with_name("lab").is_dir() else []
+
+
+def read_peers() -> dict[str, list[str]]:
+    """Each peer's name with what is to be found for it: programs, or files."""
+    peers: dict[str, list[str]] = {}
+    for line in PEERS.read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _package, probe = line.split()
+            peers.setdefault(name, []).append(probe)
+    return peers
+
+
+def missing_peers(names: Iterable[str]) -> list[str]:
+    """Those of `names` that this machine lacks; KeyError for one that peers.txt does not know."""
+    peers = read_peers()
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+
+    def lacks(name: str) -> bool:
+        if name == "root":
+            return os.geteuid() != 0
+        return any(shutil.which(probe, os.F_OK, path) is None for probe in peers[name])
+
+    return [name for name in names if lacks(name)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "needs(*names): programs of scripts/peers.txt, or root; without them the test is skipped,"
+        " or fails where TIDEGATE_PEERS=required",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    names = [name for mark in item.iter_markers("needs") for name in mark.args]
+    try:
+        missing = missing_peers(names)
+    except KeyError as unknown:
+        pytest.fail(f"no peer {unknown} in scripts/peers.txt", pytrace=False)
+    if not missing:
+        return
+    text = f"needs {', '.join(missing)}"
+    if REQUIRED:
+        pytest.fail(f"{text}: make peers (TIDEGATE_PEERS=required)", pytrace=False)
+    item.user_properties += [(MISSING, name) for name in missing]
+    pytest.skip(text)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is one of several that xdist started."""
+    return hasattr(config, "workerinput")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    cache = session.config.cache
+    if not is_worker(session.config) and cache is not None:
+        session.config.stash[DIED] = bool(cache.get(LATCH, default=False))
+        cache.set(LATCH, True)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return ["the run before this one died before its end"] if config.stash.get(DIED, False) else []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    cache = session.config.cache
+    if not is_worker(session.config) and cache is not None:
+        cache.set(LATCH, False)
+
+
+def tests_without(reporter: pytest.TerminalReporter) -> Iterator[str]:
+    """One name of a missing peer per test that was skipped for it."""
+    for report in reporter.stats.get("skipped", []):
+        yield from (name for key, name in report.user_properties if key == MISSING)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Print the last line, below pytest's own: what was skipped for want of a peer."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if is_worker(config) or reporter is None:
+        return
+    counts = Counter(tests_without(reporter))
+    if not counts:
+        return
+    wants = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+    commands = {"make test as root" if name == "root" else "make peers" for name in counts}
+    reporter.write_line(f"skipped for want of {wants}; to run them: {', '.join(sorted(commands))}")
