@@ -1,11 +1,14 @@
 """The compiled modules; everything else about the package stands in pyproject.toml."""
 
+import os
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 SOURCES = sorted(Path("src").rglob("*.pyx"))
+# `TIDEGATE_DEBUG_BUILD=1 make build`, after `make clean`: for gdb and valgrind.
+OPTIMISE = ["-O0", "-g3"] if os.environ.get("TIDEGATE_DEBUG_BUILD") else ["-O2"]
 
 setup(
     ext_modules=cythonize(
@@ -13,7 +16,7 @@ setup(
             Extension(
                 ".".join(source.relative_to("src").with_suffix("").parts),
                 [str(source)],
-                extra_compile_args=["-O2", "-fno-plt", "-fvisibility=hidden"],
+                extra_compile_args=[*OPTIMISE, "-fno-plt", "-fvisibility=hidden"],
                 extra_link_args=["-Wl,-z,relro,-z,now"],
             )
             for source in SOURCES
