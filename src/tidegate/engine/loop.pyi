@@ -1,123 +1,89 @@
-"""The engine: epoll, sessions and their bytes, below asyncio. See `tidegate.engine`."""
+"""The engine as Python sees it: the turn of the loop, the queue of decisions, listeners, handles."""
 
-from collections.abc import Buffer, Callable
+from collections.abc import Callable
 from typing import Final, Protocol
 
-COUNTERS: Final[tuple[str, ...]]  # names of the 64-bit counters that an engine writes, in order
-SERVED_AT_ONCE: Final = 64
+from tidegate.engine.outcome import Outcome, Report
 
-class Relay:
-    """What a relaying session may do; one object serves all sessions of a server."""
-
-    def __init__(
-        self,
-        *,
-        timeout_ms: int,
-        buffer_size: int,
-        upload_rate: int = 0,
-        download_rate: int = 0,
-        half_close: bool = False,
-        nodelay: bool = True,
-    ) -> None: ...
-
-class Need:
-    """Outcome of `preread`: call again when `size` bytes are there, or the client has ended."""
-
-    def __init__(self, size: int) -> None: ...
-
-class Connect:
-    """Outcome: connect to `address`, send `first`, then relay.
-
-    `address` and `local` are what `pack_address` made. `first` goes before anything the client
-    sends (the PROXY header); prereads follow it unless `replace` stands for them. With `notify`
-    the session's `connected` is called.
-    """
-
-    def __init__(
-        self,
-        address: bytes,
-        *,
-        relay: Relay,
-        timeout_ms: int,
-        local: bytes = b"",
-        first: bytes = b"",
-        keepalive: bool = False,
-        notify: bool = False,
-    ) -> None: ...
-
-class Refuse:
-    """Outcome: send `data` to the client, then close. `status` is what the log will say."""
-
-    def __init__(self, status: int, data: bytes = b"") -> None: ...
-
-class Later:
-    """Outcome: `Engine.resume` will bring the real one."""
-
-LATER: Final[Later]
-Outcome = Need | Connect | Refuse | Later
-
-class Report:
-    """How a session went, given to its `end`. Durations in ms, -1 where it did not come to that."""
-
-    reason: str  # one of REASONS
-    status: int
-    bytes_received: int  # from the client
-    bytes_sent: int  # to the client
-    upstream_bytes_sent: int
-    upstream_bytes_received: int
-    session_ms: int
-    connect_ms: int  # of the last try
-    first_byte_ms: int
-    upstream_ms: int  # from the last try's connect until the end
-
-REASONS: Final[tuple[str, ...]]
+# The names of the 64-bit counters that an engine writes, in order; "" is a place not in use.
+COUNTERS: Final[tuple[str, ...]]
+# Decisions that one `serve` makes at most.
+SERVED_AT_ONCE: Final[int]
 
 class Session(Protocol):
-    """The Python half of a session, made by a listener's `session(handle)`."""
+    """The Python half of a session, made by its listener's `session(handle)`."""
 
-    def preread(self, data: bytes, ended: bool, /) -> Outcome: ...
-    def pick(self, /) -> Outcome: ...
-    def connected(self, /) -> None: ...
+    def preread(self, data: bytes, ended: bool, /) -> Outcome:
+        """The client's first bytes so far; `ended` when no more will come."""
+    def pick(self, /) -> Outcome:
+        """Where to go, for a listener that does not preread."""
+    def connected(self, /) -> None:
+        """The upstream took the connection (asked for with `Connect(notify=True)`)."""
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
-        """A try failed: `error` is an errno (ETIMEDOUT for our own time-out)."""
-    def end(self, report: Report, /) -> None: ...
+        """A try failed. `error` is an errno, ETIMEDOUT for our own time-out; it is negative where
+        not the upstream but our `bind` to `local` failed."""
+    def end(self, report: Report, /) -> None:
+        """The session is over, and the handle with it."""
 
 class Engine:
-    """One epoll descriptor, its native sessions, and the queue of those that wait for Python."""
+    """One epoll descriptor, its native sessions, and the queue of those that wait for Python.
+
+    `connections` is the limit of sockets (worker_connections). `counters` is a writable buffer of
+    format "Q" with at least as many places as COUNTERS; `serial` one "Q" that all engines of an
+    instance share. `notice(what, errno)` is called when accepting pauses or resumes, `trouble`
+    with an exception that a decision raised (its session is closed with status 500).
+    """
 
     def __init__(
         self,
         *,
         connections: int,
-        counters: Buffer,
-        serial: Buffer,
+        counters: memoryview,
+        serial: memoryview,
         notice: Callable[[str, int], None],
+        trouble: Callable[[BaseException], None],
     ) -> None: ...
-    wake_fd: int
-    calls: dict[str, int]
-    def select(self, timeout: float) -> list[tuple[int, int]]: ...
-    def serve(self) -> None: ...
+    @property
+    def wake_fd(self) -> int:
+        """The descriptor that `select` reports when decisions wait; its reader is `serve`."""
+    @property
+    def active(self) -> int:
+        """Sessions that have not ended."""
+    @property
+    def calls(self) -> dict[str, int]:
+        """How often Python was called, by kind."""
     def watch(self, fd: int, events: int) -> None: ...
     def rewatch(self, fd: int, events: int) -> None: ...
     def unwatch(self, fd: int) -> None: ...
+    def select(self, timeout: float) -> list[tuple[int, int]]:
+        """Serve native events until Python is needed; `timeout` is in seconds, negative is none."""
+    def serve(self) -> None:
+        """Serve the sessions that wait for Python, at most SERVED_AT_ONCE of them."""
     def listen(
         self,
         fd: int,
         session: Callable[[int], Session],
         *,
-        nodelay: bool = True,
+        shared: bool = True,
         preread_size: int = 0,
         preread_timeout_ms: int = 0,
-    ) -> int: ...
-    def unlisten(self, listener: int) -> None: ...
-    def resume(self, handle: int, outcome: Outcome) -> bool: ...
-    def close_session(self, handle: int) -> bool: ...
-    def client_address(self, handle: int) -> bytes: ...
-    def server_address(self, handle: int) -> bytes: ...
-    def upstream_local_address(self, handle: int) -> bytes: ...
-    def number(self, handle: int) -> int: ...
-    active: int
-    def close(self) -> None: ...
-
-def pack_address(family: int, host: str, port: int) -> bytes: ...
-def unpack_address(sockaddr: bytes) -> tuple[int, str, int]: ...
+    ) -> int:
+        """Accept from a listening socket, which stays the caller's; gives the listener's number."""
+    def unlisten(self, number: int) -> None:
+        """Accept no more; the socket may be closed at once, sessions in the queue go on."""
+    def resume(self, handle: int, outcome: Outcome) -> bool:
+        """Bring the outcome that LATER promised; False when the session is gone meanwhile."""
+    def close_session(self, handle: int) -> bool:
+        """End a session now; False when it is gone already."""
+    def client_address(self, handle: int) -> bytes:
+        """The packed address that the client connected from."""
+    def server_address(self, handle: int) -> bytes:
+        """The packed address that the client connected to."""
+    def upstream_local_address(self, handle: int) -> bytes:
+        """The packed address that the upstream sees us at."""
+    def number(self, handle: int) -> int:
+        """The session's number, unique in the instance."""
+    def progress(self, handle: int) -> Report:
+        """A report of a session that still runs."""
+    def close(self) -> None:
+        """Close every session and descriptor of the engine, without another word to anybody."""

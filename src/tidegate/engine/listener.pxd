@@ -1,0 +1,8 @@
+from libc.stdint cimport int64_t
+
+from tidegate.engine.types cimport Core, Listener
+
+cdef void accept_from(Core *core, Listener *listener) noexcept nogil
+cdef bint watch_listener(Core *core, Listener *listener) noexcept nogil
+cdef void unwatch_listener(Core *core, Listener *listener) noexcept nogil
+cdef void resume_accepting(Core *core) noexcept nogil

@@ -1,0 +1,140 @@
+"""Accepting: the first phase of a session, and when not to."""
+
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO, errno
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from tidegate.engine.linux cimport (
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    EPOLLEXCLUSIVE,
+    EPOLLIN,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    accept4,
+    close,
+    epoll_ctl,
+    epoll_event,
+    sockaddr,
+    sockaddr_in6,
+    socklen_t,
+    take_number,
+)
+from tidegate.engine.session cimport call, preread
+from tidegate.engine.slab cimport slab_take
+from tidegate.engine.types cimport (
+    ACCEPT_PAUSE_MS,
+    ACCEPTS,
+    CALL_PICK,
+    CLIENT,
+    DECIDING,
+    TAG_LISTENER,
+    UPSTREAM,
+    Core,
+    Listener,
+    Session,
+)
+
+
+cdef bint watch_listener(Core *core, Listener *listener) noexcept nogil:
+    cdef epoll_event event
+    if listener.registered:
+        return True
+    event.events = EPOLLIN
+    if listener.shared:
+        event.events |= EPOLLEXCLUSIVE
+    event.data.u64 = <uint64_t>listener | <uint64_t>TAG_LISTENER
+    listener.registered = epoll_ctl(core.epoll, EPOLL_CTL_ADD, listener.fd, &event) == 0
+    return listener.registered
+
+
+cdef void unwatch_listener(Core *core, Listener *listener) noexcept nogil:
+    if listener.registered:
+        epoll_ctl(core.epoll, EPOLL_CTL_DEL, listener.fd, NULL)
+        listener.registered = False
+
+
+cdef void pause_accepting(Core *core, int error) noexcept nogil:
+    """Leave the clients in the kernel's queue, or to another worker, until there is room."""
+    cdef Listener *listener = core.listeners
+    if not core.accepting:
+        return
+    while listener is not NULL:
+        unwatch_listener(core, listener)
+        listener = listener.next
+    core.accepting = False
+    core.accept_error = error
+    core.accept_at = core.now + ACCEPT_PAUSE_MS if error else 0
+    core.pauses += 1
+
+
+cdef void resume_accepting(Core *core) noexcept nogil:
+    """Called once a turn while accepting pauses."""
+    cdef Listener *listener = core.listeners
+    if core.used + 2 > core.limit or core.now < core.accept_at:
+        return
+    core.accepting = True
+    core.resumes += 1
+    while listener is not NULL:
+        if not listener.removed:
+            watch_listener(core, listener)
+        listener = listener.next
+
+
+cdef void begin_session(
+    Core *core, Listener *listener, Session *s, int fd, sockaddr_in6 *address, socklen_t size
+) noexcept nogil:
+    s.ends[CLIENT].fd = fd
+    s.ends[UPSTREAM].fd = -1
+    s.timer = -1
+    s.connect_ms = s.first_byte_ms = -1
+    s.started = s.active = core.now
+    s.number = take_number(core.serial)
+    s.listener = listener
+    s.preread_size = listener.preread_size
+    s.address_size = size if size < sizeof(sockaddr_in6) else <uint32_t>sizeof(sockaddr_in6)
+    memcpy(&s.address, address, s.address_size)
+    listener.waiting += 1
+    core.used += 1
+    core.counters.active += 1
+    core.counters.connections = core.used
+    core.counters.accepted += 1
+    core.counters.handled += 1
+    s.state = DECIDING
+    if listener.preread_size:
+        preread(core, s, 1, core.now + listener.preread_timeout_ms)
+    else:
+        call(core, s, CALL_PICK)
+
+
+cdef void accept_from(Core *core, Listener *listener) noexcept nogil:
+    """Take what waits, up to ACCEPTS, then go to the end of the line of workers."""
+    cdef sockaddr_in6 address
+    cdef socklen_t size
+    cdef Session *s
+    cdef int fd, turn
+    if listener.removed or not core.accepting:
+        return
+    for turn in range(ACCEPTS):
+        if core.used + 2 > core.limit:
+            pause_accepting(core, 0)
+            return
+        size = sizeof(address)
+        fd = accept4(listener.fd, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd < 0:
+            if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+                pause_accepting(core, errno)
+                return
+            if errno == EINTR or errno == ECONNABORTED or errno == EPROTO or errno == EPERM:
+                continue
+            break
+        s = slab_take(&core.slab)
+        if s is NULL:
+            close(fd)
+            pause_accepting(core, ENOMEM)
+            return
+        begin_session(core, listener, s, fd, &address, size)
+    if listener.shared:
+        # The kernel wakes the first in the list; whoever has just been served goes to its end.
+        unwatch_listener(core, listener)
+        watch_listener(core, listener)

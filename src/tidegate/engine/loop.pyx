@@ -1,0 +1,549 @@
+"""The engine as Python sees it: the turn of the loop, the queue of decisions, listeners, handles."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from tidegate.engine.linux cimport (
+    CLOCK_MONOTONIC,
+    EFD_CLOEXEC,
+    EFD_NONBLOCK,
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD,
+    EPOLLIN,
+    clock_gettime,
+    close,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+    eventfd,
+    getsockname,
+    sockaddr,
+    sockaddr_storage,
+    socklen_t,
+    timespec,
+)
+from tidegate.engine.listener cimport (
+    accept_from,
+    resume_accepting,
+    unwatch_listener,
+    watch_listener,
+)
+from tidegate.engine.outcome cimport Connect, Later, Need, Refuse, Report, drop_terms
+from tidegate.engine.session cimport (
+    bury,
+    call,
+    connect_upstream,
+    due,
+    fail_try,
+    finish,
+    on_deadline,
+    on_event,
+    pending_of,
+    preread,
+    refuse,
+)
+from tidegate.engine.slab cimport handle_of, slab_find, slab_free, slab_give
+from tidegate.engine.timers cimport timers_drop, timers_free, timers_set
+from tidegate.engine.types cimport (
+    BATCHES,
+    CALL_ANSWER,
+    CALL_CONNECTED,
+    CALL_END,
+    CALL_PICK,
+    CALL_PREREAD,
+    CLIENT,
+    DECIDING,
+    DECISIONS,
+    ENDED,
+    EVENTS,
+    KILLED,
+    LINGER,
+    PREREAD,
+    RELAY_BUFFER,
+    TAG_CLIENT,
+    TAG_LISTENER,
+    TAG_MASK,
+    TAG_PYTHON,
+    UPSTREAM,
+    Core,
+    Counters,
+    Deadline,
+    Listener,
+    Pending,
+    Session,
+)
+
+COUNTERS = ("active", "connections", "", "", "", "", "", "", "accepted", "handled")
+SERVED_AT_ONCE = DECISIONS
+CALLS = ("preread", "pick", "connected", "answer", "end")
+
+
+cdef inline void read_clock(Core *core) noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    core.now = <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef void run_timers(Core *core) noexcept nogil:
+    cdef Session *s
+    cdef int64_t at
+    while core.timers.count and core.timers.heap[0].at <= core.now:
+        s = core.timers.heap[0].session
+        at = due(s)
+        if at > core.now and at != INT64_MAX:
+            timers_set(&core.timers, s, at)
+            continue
+        timers_drop(&core.timers, s)
+        if at != INT64_MAX:
+            on_deadline(core, s)
+
+
+cdef void empty_graveyard(Core *core) noexcept nogil:
+    cdef Session *s
+    while core.graveyard is not NULL:
+        s = core.graveyard
+        core.graveyard = s.next
+        drop_terms(s.terms)
+        slab_give(&core.slab, s)
+
+
+cdef int wait_ms(Core *core, int64_t deadline) noexcept nogil:
+    """How long epoll may sleep: until the caller's deadline or our next one."""
+    if core.timers.count and core.timers.heap[0].at < deadline:
+        deadline = core.timers.heap[0].at
+    if not core.accepting and core.accept_at and core.accept_at < deadline:
+        deadline = core.accept_at
+    if deadline == INT64_MAX:
+        return -1
+    if deadline <= core.now:
+        return 0
+    return <int>(deadline - core.now) if deadline - core.now < 0x7FFFFFFF else 0x7FFFFFFF
+
+
+cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
+    """Turn until Python is needed or the deadline has come; the number of its events, put first."""
+    cdef int batch, count, i, ready = 0
+    cdef uint64_t data
+    for batch in range(BATCHES):
+        count = epoll_wait(
+            core.epoll, events, EVENTS, 0 if core.queue_head is not NULL else wait_ms(core, deadline)
+        )
+        read_clock(core)
+        if count < 0:
+            # EINTR: Python has a signal to look at.
+            return 0
+        for i in range(count):
+            data = events[i].data.u64
+            if data & TAG_MASK >= TAG_CLIENT:
+                on_event(
+                    core,
+                    <Session *>(data & ~<uint64_t>TAG_MASK),
+                    <int>(data & TAG_MASK) - TAG_CLIENT,
+                    events[i].events,
+                )
+            elif data & TAG_MASK == TAG_LISTENER:
+                accept_from(core, <Listener *>(data & ~<uint64_t>TAG_MASK))
+            else:
+                events[ready] = events[i]
+                ready += 1
+        run_timers(core)
+        empty_graveyard(core)
+        if not core.accepting:
+            resume_accepting(core)
+        if ready or core.queue_head is not NULL or core.pauses or core.now >= deadline:
+            break
+    return ready
+
+
+cdef class Engine:
+    cdef Core core
+    cdef epoll_event *events
+    cdef uint64_t[:] counters
+    cdef uint64_t[:] serial
+    cdef object notice
+    cdef object trouble
+    cdef uint64_t served[5]
+    cdef uint32_t listener_ids
+
+    def __cinit__(self, *, uint32_t connections, counters, serial, notice, trouble):
+        cdef epoll_event event
+        memset(&self.core, 0, sizeof(Core))
+        self.core.epoll = self.core.wake_fd = -1
+        self.counters = counters
+        self.serial = serial
+        self.notice = notice
+        self.trouble = trouble
+        if self.counters.nbytes < sizeof(Counters) or self.serial.shape[0] < 1:
+            raise ValueError("counters or serial too short")
+        self.core.counters = <Counters *>&self.counters[0]
+        self.core.serial = &self.serial[0]
+        self.core.limit = connections
+        self.core.accepting = True
+        self.core.buffer = <char *>malloc(RELAY_BUFFER)
+        self.events = <epoll_event *>malloc(EVENTS * sizeof(epoll_event))
+        if self.core.buffer is NULL or self.events is NULL:
+            raise MemoryError
+        self.core.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.core.epoll < 0:
+            raise OSError(errno, "epoll_create1() failed")
+        self.core.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.core.wake_fd < 0:
+            raise OSError(errno, "eventfd() failed")
+        read_clock(&self.core)
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self):
+        """Close every session and descriptor of the engine, without another word to anybody."""
+        cdef uint32_t i, j
+        cdef Session *s
+        cdef Listener *listener
+        for i in range(self.core.slab.chunks_count):
+            for j in range(128):
+                s = &self.core.slab.chunks[i][j]
+                if s.state == 0:
+                    continue
+                if s.state != ENDED:
+                    finish(&self.core, s, KILLED, False)
+                self.let_go(s)
+                drop_terms(s.terms)
+        while self.core.listeners is not NULL:
+            listener = self.core.listeners
+            self.core.listeners = listener.next
+            Py_DECREF(<object>listener.factory)
+            free(listener)
+        timers_free(&self.core.timers)
+        slab_free(&self.core.slab)
+        self.core.queue_head = self.core.queue_tail = self.core.graveyard = NULL
+        free(self.core.buffer)
+        free(self.events)
+        self.core.buffer = NULL
+        self.events = NULL
+        if self.core.wake_fd >= 0:
+            close(self.core.wake_fd)
+        if self.core.epoll >= 0:
+            close(self.core.epoll)
+        self.core.wake_fd = self.core.epoll = -1
+
+    # --- asyncio's selector ---
+
+    def watch(self, int fd, uint32_t events):
+        self._control(EPOLL_CTL_ADD, fd, events)
+
+    def rewatch(self, int fd, uint32_t events):
+        self._control(EPOLL_CTL_MOD, fd, events)
+
+    def unwatch(self, int fd):
+        self._control(EPOLL_CTL_DEL, fd, 0)
+
+    cdef _control(self, int op, int fd, uint32_t events):
+        cdef epoll_event event
+        event.events = events
+        event.data.u64 = (<uint64_t>fd << 3) | <uint64_t>TAG_PYTHON
+        if epoll_ctl(self.core.epoll, op, fd, &event) != 0:
+            raise OSError(errno, "epoll_ctl() failed")
+
+    def select(self, double timeout):
+        """Serve native events until Python is needed; `timeout` is in seconds, negative is none."""
+        cdef int64_t deadline = INT64_MAX
+        cdef int ready, i
+        cdef list result
+        read_clock(&self.core)
+        if timeout >= 0:
+            deadline = self.core.now + <int64_t>(timeout * 1000 + 0.999)
+        with nogil:
+            ready = run(&self.core, self.events, deadline)
+        result = [(<int>(self.events[i].data.u64 >> 3), self.events[i].events) for i in range(ready)]
+        if self.core.queue_head is not NULL or self.core.pauses:
+            result.append((self.core.wake_fd, EPOLLIN))
+        return result
+
+    # --- decisions ---
+
+    @property
+    def wake_fd(self):
+        return self.core.wake_fd
+
+    @property
+    def active(self):
+        return self.counters[0]
+
+    @property
+    def calls(self):
+        return dict(zip(CALLS, [self.served[i] for i in range(5)]))
+
+    def serve(self):
+        """Serve the sessions that wait for Python, at most SERVED_AT_ONCE of them."""
+        cdef int turn
+        cdef Session *s
+        read_clock(&self.core)
+        if self.core.pauses or self.core.resumes:
+            self._tell()
+        for turn in range(DECISIONS):
+            s = self.core.queue_head
+            if s is NULL:
+                break
+            self.core.queue_head = s.next
+            if s.next is NULL:
+                self.core.queue_tail = NULL
+            s.queued = False
+            try:
+                self.decide(s)
+            except Exception as error:  # noqa: BLE001
+                # One session's trouble stays its own.
+                s.status = 500
+                finish(&self.core, s, KILLED, True)
+                self.trouble(error)
+        with nogil:
+            empty_graveyard(&self.core)
+
+    cdef _tell(self):
+        if self.core.pauses:
+            self.core.pauses = 0
+            self.notice("accepting paused", self.core.accept_error)
+        if self.core.resumes:
+            self.core.resumes = 0
+            self.notice("accepting resumed", 0)
+
+    cdef decide(self, Session *s):
+        cdef int calls = s.calls
+        cdef object owner, outcome
+        cdef Pending *first
+        s.calls = 0
+        if calls & CALL_END:
+            if s.owner is not NULL and calls & CALL_CONNECTED:
+                self.served[2] += 1
+                (<object>s.owner).connected()
+            self.end(s)
+            return
+        if s.owner is NULL:
+            owner = (<object>s.listener.factory)(handle_of(s))
+            Py_INCREF(owner)
+            s.owner = <PyObject *>owner
+            self.leave_listener(s)
+        owner = <object>s.owner
+        if calls & CALL_CONNECTED:
+            self.served[2] += 1
+            owner.connected()
+        if calls & CALL_PREREAD:
+            self.served[0] += 1
+            first = s.preread
+            outcome = owner.preread(
+                first.data[: first.end] if first is not NULL else b"", bool(s.ends[CLIENT].ended)
+            )
+        elif calls & CALL_PICK:
+            self.served[1] += 1
+            outcome = owner.pick()
+        elif calls & CALL_ANSWER:
+            self.served[3] += 1
+            outcome = owner.answer(s.error, s.connect_ms)
+        else:
+            return
+        self.apply(s, outcome)
+
+    cdef end(self, Session *s):
+        cdef object owner
+        cdef Report report
+        if s.owner is NULL:
+            self.leave_listener(s)
+        else:
+            owner = <object>s.owner
+            s.owner = NULL
+            Py_DECREF(owner)
+            self.served[4] += 1
+            report = Report.__new__(Report)
+            report.fill(s)
+            try:
+                owner.end(report)
+            finally:
+                bury(&self.core, s)
+            return
+        bury(&self.core, s)
+
+    cdef apply(self, Session *s, outcome):
+        """Carry out what Python decided."""
+        cdef Connect plan
+        if s.state != DECIDING:
+            return
+        s.later = False
+        if isinstance(outcome, Connect):
+            plan = <Connect>outcome
+            self.go(s, plan)
+        elif isinstance(outcome, Refuse):
+            s.status = (<Refuse>outcome).status
+            data = (<Refuse>outcome).data
+            refuse(&self.core, s, PyBytes_AS_STRING(data), <uint32_t>PyBytes_GET_SIZE(data))
+        elif isinstance(outcome, Need):
+            self.read_more(s, (<Need>outcome).size)
+        elif isinstance(outcome, Later):
+            s.later = True
+        else:
+            raise TypeError(f"no outcome of a decision: {outcome!r}")
+
+    cdef go(self, Session *s, Connect plan):
+        cdef int error
+        cdef uint32_t header = <uint32_t>PyBytes_GET_SIZE(plan.first)
+        cdef uint32_t kept = s.preread.end if s.preread is not NULL and not plan.replace else 0
+        drop_terms(s.terms)
+        s.terms = plan.relay.terms
+        s.terms.refs += 1
+        s.notify = plan.notify
+        s.until = self.core.now + plan.timeout_ms
+        if header + kept:
+            s.first = pending_of(PyBytes_AS_STRING(plan.first), header, kept)
+            if s.first is NULL:
+                raise MemoryError
+            if kept:
+                memcpy(s.first.data + header, s.preread.data, kept)
+        error = connect_upstream(
+            &self.core,
+            s,
+            <sockaddr *>PyBytes_AS_STRING(plan.address),
+            <uint32_t>PyBytes_GET_SIZE(plan.address),
+            <sockaddr *>PyBytes_AS_STRING(plan.local),
+            <uint32_t>PyBytes_GET_SIZE(plan.local),
+            plan.keepalive,
+        )
+        if error:
+            fail_try(&self.core, s, error)
+
+    cdef read_more(self, Session *s, uint32_t need):
+        cdef uint32_t have = s.preread.end if s.preread is not NULL else 0
+        if need <= have or need > s.preread_size or s.ends[CLIENT].ended:
+            raise ValueError(f"cannot read {need} bytes: {have} are there, {s.preread_size} may be")
+        preread(&self.core, s, need, s.until)
+
+    cdef leave_listener(self, Session *s):
+        cdef Listener *listener = s.listener
+        if listener is NULL:
+            return
+        s.listener = NULL
+        listener.waiting -= 1
+        if listener.removed:
+            self.free_listener(listener)
+
+    cdef let_go(self, Session *s):
+        if s.owner is not NULL:
+            Py_DECREF(<object>s.owner)
+            s.owner = NULL
+
+    def resume(self, uint64_t handle, outcome):
+        """Bring the outcome that `LATER` promised; False when the session is gone meanwhile."""
+        cdef Session *s = slab_find(&self.core.slab, handle)
+        if s is NULL or not s.later or s.state != DECIDING:
+            return False
+        read_clock(&self.core)
+        self.apply(s, outcome)
+        return True
+
+    def close_session(self, uint64_t handle):
+        """End a session now; False when it is gone already."""
+        cdef Session *s = slab_find(&self.core.slab, handle)
+        if s is NULL or s.state == ENDED or s.state == LINGER:
+            return False
+        finish(&self.core, s, KILLED, True)
+        return True
+
+    # --- listeners ---
+
+    def listen(
+        self,
+        int fd,
+        session,
+        *,
+        bint shared=True,
+        uint32_t preread_size=0,
+        int64_t preread_timeout_ms=0,
+    ):
+        """Accept from a listening socket, which stays the caller's; gives the listener's number."""
+        cdef Listener *listener = <Listener *>calloc(1, sizeof(Listener))
+        if listener is NULL:
+            raise MemoryError
+        self.listener_ids += 1
+        listener.id = self.listener_ids
+        listener.fd = fd
+        listener.shared = shared
+        listener.preread_size = preread_size
+        listener.preread_timeout_ms = preread_timeout_ms
+        if self.core.accepting and not watch_listener(&self.core, listener):
+            free(listener)
+            raise OSError(errno, "epoll_ctl() failed")
+        Py_INCREF(session)
+        listener.factory = <PyObject *>session
+        listener.next = self.core.listeners
+        self.core.listeners = listener
+        self.core.used += 1
+        return listener.id
+
+    def unlisten(self, uint32_t number):
+        """Accept no more; the socket may be closed at once, sessions in the queue go on."""
+        cdef Listener *listener = self.core.listeners
+        while listener is not NULL and (listener.id != number or listener.removed):
+            listener = listener.next
+        if listener is NULL:
+            raise KeyError(number)
+        unwatch_listener(&self.core, listener)
+        listener.removed = True
+        self.core.used -= 1
+        self.free_listener(listener)
+
+    cdef free_listener(self, Listener *listener):
+        cdef Listener **link = &self.core.listeners
+        if listener.waiting:
+            return
+        while link[0] is not listener:
+            link = &link[0].next
+        link[0] = listener.next
+        Py_DECREF(<object>listener.factory)
+        free(listener)
+
+    # --- what Python may ask of a session ---
+
+    def client_address(self, uint64_t handle):
+        """The packed address that the client connected from."""
+        cdef Session *s = self.find(handle)
+        return (<char *>&s.address)[: s.address_size]
+
+    def server_address(self, uint64_t handle):
+        """The packed address that the client connected to."""
+        return self.name_of(self.find(handle).ends[CLIENT].fd)
+
+    def upstream_local_address(self, uint64_t handle):
+        """The packed address that the upstream sees us at."""
+        return self.name_of(self.find(handle).ends[UPSTREAM].fd)
+
+    def number(self, uint64_t handle):
+        """The session's number, unique in the instance."""
+        return self.find(handle).number
+
+    def progress(self, uint64_t handle):
+        """A Report of a session that still runs."""
+        cdef Report report = Report.__new__(Report)
+        cdef Session *s = self.find(handle)
+        read_clock(&self.core)
+        if s.state != ENDED and s.state != LINGER:
+            s.ended = self.core.now
+        report.fill(s)
+        return report
+
+    cdef Session *find(self, uint64_t handle) except NULL:
+        cdef Session *s = slab_find(&self.core.slab, handle)
+        if s is NULL:
+            raise KeyError("the session is gone")
+        return s
+
+    cdef name_of(self, int fd):
+        cdef sockaddr_storage address
+        cdef socklen_t size = sizeof(address)
+        if getsockname(fd, <sockaddr *>&address, &size) != 0:
+            raise OSError(errno, "getsockname() failed")
+        return (<char *>&address)[:size]

@@ -1,0 +1,45 @@
+from tidegate.engine.types cimport Session, Terms
+
+cdef void drop_terms(Terms *terms) noexcept nogil
+
+
+cdef class Relay:
+    cdef Terms *terms
+
+
+cdef class Need:
+    cdef unsigned int size
+
+
+cdef class Connect:
+    cdef bytes address
+    cdef bytes local
+    cdef bytes first
+    cdef Relay relay
+    cdef long timeout_ms
+    cdef bint keepalive
+    cdef bint notify
+    cdef bint replace
+
+
+cdef class Refuse:
+    cdef int status
+    cdef bytes data
+
+
+cdef class Later:
+    pass
+
+
+cdef class Report:
+    cdef readonly str reason
+    cdef readonly int status
+    cdef readonly unsigned long long bytes_received
+    cdef readonly unsigned long long bytes_sent
+    cdef readonly unsigned long long upstream_bytes_received
+    cdef readonly unsigned long long upstream_bytes_sent
+    cdef readonly long long session_ms
+    cdef readonly long long connect_ms
+    cdef readonly long long first_byte_ms
+    cdef readonly long long upstream_ms
+    cdef void fill(self, Session *s)

@@ -1,0 +1,120 @@
+"""What Python and the engine tell each other: outcomes of decisions one way, reports the other."""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from tidegate.engine.types cimport (
+    CLIENT,
+    CONNECTING,
+    FAILED,
+    RELAY_BUFFER,
+    UPSTREAM,
+    Session,
+    Terms,
+)
+
+# In the order of types.Reason.
+REASONS = (
+    "client_closed",
+    "upstream_closed",
+    "client_error",
+    "upstream_error",
+    "timed_out",
+    "preread_timed_out",
+    "refused",
+    "killed",
+    "failed",
+)
+
+
+cdef void drop_terms(Terms *terms) noexcept nogil:
+    if terms is NULL:
+        return
+    terms.refs -= 1
+    if terms.refs == 0:
+        free(terms)
+
+
+cdef class Relay:
+    def __cinit__(
+        self,
+        *,
+        int64_t timeout_ms,
+        uint64_t buffer_size,
+        uint64_t upload_rate=0,
+        uint64_t download_rate=0,
+        bint half_close=False,
+        bint nodelay=True,
+    ):
+        if timeout_ms <= 0 or buffer_size == 0:
+            raise ValueError("timeout_ms and buffer_size are positive")
+        self.terms = <Terms *>calloc(1, sizeof(Terms))
+        if self.terms is NULL:
+            raise MemoryError
+        self.terms.refs = 1
+        self.terms.timeout_ms = timeout_ms
+        self.terms.buffer_size = <unsigned int>min(buffer_size, <uint64_t>RELAY_BUFFER)
+        self.terms.rates[CLIENT] = upload_rate
+        self.terms.rates[UPSTREAM] = download_rate
+        self.terms.half_close = half_close
+        self.terms.nodelay = nodelay
+
+    def __dealloc__(self):
+        drop_terms(self.terms)
+
+
+cdef class Need:
+    def __init__(self, unsigned int size):
+        self.size = size
+
+
+cdef class Connect:
+    def __init__(
+        self,
+        bytes address not None,
+        *,
+        Relay relay not None,
+        long timeout_ms,
+        bytes local not None=b"",
+        bytes first not None=b"",
+        bint keepalive=False,
+        bint notify=False,
+        bint replace=False,
+    ):
+        if len(address) < 2:
+            raise ValueError("no packed address")
+        self.address = address
+        self.relay = relay
+        self.timeout_ms = timeout_ms
+        self.local = local
+        self.first = first
+        self.keepalive = keepalive
+        self.notify = notify
+        self.replace = replace
+
+
+cdef class Refuse:
+    def __init__(self, int status, bytes data not None=b""):
+        self.status = status
+        self.data = data
+
+
+cdef class Later:
+    pass
+
+
+LATER = Later()
+
+
+cdef class Report:
+    cdef void fill(self, Session *s):
+        self.reason = REASONS[s.reason]
+        self.status = s.status if s.status else (500 if s.reason == FAILED else 200)
+        self.bytes_received = s.ends[CLIENT].received
+        self.bytes_sent = s.ends[CLIENT].sent
+        self.upstream_bytes_received = s.ends[UPSTREAM].received
+        self.upstream_bytes_sent = s.ends[UPSTREAM].sent
+        self.session_ms = s.ended - s.started
+        self.connect_ms = s.connect_ms
+        self.first_byte_ms = s.first_byte_ms
+        self.upstream_ms = s.ended - s.try_started if s.try_started else -1

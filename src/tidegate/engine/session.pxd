@@ -1,0 +1,24 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from tidegate.engine.linux cimport sockaddr
+from tidegate.engine.types cimport Call, Core, Listener, Pending, Reason, Session
+
+cdef void call(Core *core, Session *s, Call bit) noexcept nogil
+cdef Pending *pending_of(const char *data, uint32_t size, uint32_t more=*) noexcept nogil
+cdef void preread(Core *core, Session *s, uint32_t need, int64_t until) noexcept nogil
+cdef int connect_upstream(
+    Core *core,
+    Session *s,
+    const sockaddr *address,
+    uint32_t address_size,
+    const sockaddr *local,
+    uint32_t local_size,
+    bint keepalive,
+) noexcept nogil
+cdef void fail_try(Core *core, Session *s, int error) noexcept nogil
+cdef void refuse(Core *core, Session *s, const char *data, uint32_t size) noexcept nogil
+cdef void finish(Core *core, Session *s, Reason reason, bint linger) noexcept nogil
+cdef void bury(Core *core, Session *s) noexcept nogil
+cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept nogil
+cdef void on_deadline(Core *core, Session *s) noexcept nogil
+cdef int64_t due(Session *s) noexcept nogil

@@ -1,0 +1,606 @@
+"""The life of a session from its first byte to its last: preread, connect, relay, end.
+
+This is the whole path of a message: an event comes in at `on_event`, `relay` reads once and sends
+once. Whatever is not the plain case (a slow receiver, a rate, an end) leaves that path for a
+function of its own. Nothing here holds the GIL or calls Python; what needs a decision is put into
+the queue with `call`.
+"""
+
+from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, ENOMEM, ETIMEDOUT, errno
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy
+
+from tidegate.engine.linux cimport (
+    AF_UNIX,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD,
+    EPOLLIN,
+    EPOLLOUT,
+    IP_BIND_ADDRESS_NO_PORT,
+    IPPROTO_IP,
+    IPPROTO_TCP,
+    MSG_NOSIGNAL,
+    SHUT_WR,
+    SIOCINQ,
+    SIOCOUTQ,
+    SO_ERROR,
+    SO_KEEPALIVE,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+    bind,
+    close,
+    connect,
+    epoll_ctl,
+    epoll_event,
+    getsockopt,
+    ioctl,
+    recv,
+    send,
+    setsockopt,
+    shutdown,
+    sockaddr,
+    socket,
+    socklen_t,
+    ssize_t,
+)
+from tidegate.engine.timers cimport timers_drop, timers_set
+from tidegate.engine.types cimport (
+    CALL_ANSWER,
+    CALL_CONNECTED,
+    CALL_END,
+    CALL_PREREAD,
+    CLIENT,
+    CLIENT_CLOSED,
+    CLIENT_ERROR,
+    CONNECTING,
+    DECIDING,
+    ENDED,
+    FAILED,
+    LINGER,
+    LINGER_MS,
+    PREREAD,
+    PREREAD_TIMED_OUT,
+    REFUSED,
+    REFUSING,
+    RELAY,
+    RELAY_BUFFER,
+    TAG_CLIENT,
+    TIMED_OUT,
+    UPSTREAM,
+    UPSTREAM_CLOSED,
+    UPSTREAM_ERROR,
+    Call,
+    Core,
+    End,
+    Pending,
+    Reason,
+    Session,
+)
+
+
+cdef void call(Core *core, Session *s, Call bit) noexcept nogil:
+    """Ask for Python; several wishes of one session are served in one visit."""
+    s.calls |= bit
+    if s.queued:
+        return
+    s.queued = True
+    s.next = NULL
+    if core.queue_tail is NULL:
+        core.queue_head = s
+    else:
+        core.queue_tail.next = s
+    core.queue_tail = s
+
+
+cdef Pending *pending_of(const char *data, uint32_t size, uint32_t more=0) noexcept nogil:
+    """A copy of bytes that must wait, with room for `more` behind them; NULL without memory."""
+    cdef Pending *pending = <Pending *>malloc(sizeof(Pending) + size + more)
+    if pending is not NULL:
+        pending.start = 0
+        pending.end = size + more
+        memcpy(pending.data, data, size)
+    return pending
+
+
+cdef inline void arm(Core *core, Session *s, int64_t at) noexcept nogil:
+    """See that `on_deadline` runs no later than `at`; an earlier deadline stays."""
+    if s.timer >= 0 and core.timers.heap[s.timer].at <= at:
+        return
+    if not timers_set(&core.timers, s, at):
+        finish(core, s, FAILED, False)
+
+
+cdef void want(Core *core, Session *s, int side, uint32_t events) noexcept nogil:
+    """Tell epoll which events of this side matter; none takes it out, for HUP cannot be masked."""
+    cdef End *end = &s.ends[side]
+    cdef epoll_event event
+    cdef int op
+    if end.events == events or end.fd < 0:
+        return
+    if events == 0:
+        op = EPOLL_CTL_DEL
+    elif end.events == 0:
+        op = EPOLL_CTL_ADD
+    else:
+        op = EPOLL_CTL_MOD
+    event.events = events
+    event.data.u64 = <uint64_t>s | <uint64_t>(TAG_CLIENT + side)
+    end.events = events
+    if epoll_ctl(core.epoll, op, end.fd, &event) != 0 and events:
+        end.events = 0
+        finish(core, s, FAILED, False)
+
+
+cdef void close_end(Core *core, End *end) noexcept nogil:
+    if end.fd < 0:
+        return
+    close(end.fd)
+    end.fd = -1
+    end.events = 0
+    core.used -= 1
+    core.counters.connections = core.used
+
+
+# --- preread ---
+
+
+cdef void preread(Core *core, Session *s, uint32_t need, int64_t until) noexcept nogil:
+    """Read from the client until `need` bytes are there, or it ends, or `until`."""
+    s.state = PREREAD
+    s.need = need
+    s.until = until
+    arm(core, s, until)
+    if s.state == PREREAD:
+        want(core, s, CLIENT, EPOLLIN)
+
+
+cdef void read_first(Core *core, Session *s) noexcept nogil:
+    """Bytes before the decision are kept in a buffer that grows only as they arrive."""
+    cdef uint32_t have = s.preread.end if s.preread is not NULL else 0
+    cdef uint32_t size = s.preread_size - have
+    cdef Pending *grown
+    cdef ssize_t n
+    if size > RELAY_BUFFER:
+        size = RELAY_BUFFER
+    n = recv(s.ends[CLIENT].fd, core.buffer, size, 0)
+    if n < 0 and (errno == EAGAIN or errno == EINTR):
+        return
+    if n > 0:
+        grown = <Pending *>realloc(s.preread, sizeof(Pending) + have + <uint32_t>n)
+        if grown is NULL:
+            finish(core, s, FAILED, False)
+            return
+        memcpy(grown.data + have, core.buffer, <size_t>n)
+        grown.start = 0
+        grown.end = have = have + <uint32_t>n
+        s.preread = grown
+        s.ends[CLIENT].received += <uint64_t>n
+    else:
+        s.ends[CLIENT].ended = True
+        want(core, s, CLIENT, 0)
+    if have >= s.need or have == s.preread_size or n <= 0:
+        s.state = DECIDING
+        call(core, s, CALL_PREREAD)
+
+
+# --- connect ---
+
+
+cdef int connect_upstream(
+    Core *core,
+    Session *s,
+    const sockaddr *address,
+    uint32_t address_size,
+    const sockaddr *local,
+    uint32_t local_size,
+    bint keepalive,
+) noexcept nogil:
+    """Begin to connect; 0, or the errno of what failed at once, negative for our own bind."""
+    cdef End *end = &s.ends[UPSTREAM]
+    cdef int one = 1
+    cdef int error = 0
+    end.fd = socket(address.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    s.try_started = core.now
+    s.connect_ms = -1
+    s.first_byte_ms = -1
+    if end.fd < 0:
+        return errno
+    core.used += 1
+    core.counters.connections = core.used
+    if keepalive:
+        setsockopt(end.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
+    if address.sa_family != AF_UNIX:
+        if s.terms.nodelay:
+            setsockopt(end.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+        if local_size:
+            # Without it the port is chosen at bind, and all destinations share one pool of ports.
+            setsockopt(end.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one))
+            if bind(end.fd, local, local_size) != 0:
+                error = -errno
+    if error == 0 and connect(end.fd, address, address_size) != 0 and errno != EINPROGRESS:
+        error = errno
+    if error:
+        close_end(core, end)
+        return error
+    s.state = CONNECTING
+    arm(core, s, s.until)
+    if s.state == CONNECTING:
+        want(core, s, UPSTREAM, EPOLLOUT)
+    return 0
+
+
+cdef void fail_try(Core *core, Session *s, int error) noexcept nogil:
+    """This node did not answer; Python says who is next."""
+    close_end(core, &s.ends[UPSTREAM])
+    free(s.first)
+    s.first = NULL
+    s.error = error
+    s.connect_ms = <int>(core.now - s.try_started)
+    s.state = DECIDING
+    call(core, s, CALL_ANSWER)
+
+
+cdef void established(Core *core, Session *s) noexcept nogil:
+    """The upstream's connect has ended, well or not."""
+    cdef int error = 0
+    cdef socklen_t size = sizeof(error)
+    getsockopt(s.ends[UPSTREAM].fd, SOL_SOCKET, SO_ERROR, &error, &size)
+    if error:
+        fail_try(core, s, error)
+        return
+    s.connect_ms = <int>(core.now - s.try_started)
+    s.active = core.now
+    s.state = RELAY
+    if s.notify:
+        call(core, s, CALL_CONNECTED)
+    free(s.preread)
+    s.preread = NULL
+    if s.first is not NULL:
+        s.ends[UPSTREAM].pending = s.first
+        s.first = NULL
+        write_to(core, s, UPSTREAM)
+    else:
+        refresh(core, s, UPSTREAM)
+    if s.state == RELAY:
+        refresh(core, s, CLIENT)
+    if s.state == RELAY:
+        arm(core, s, due(s))
+    if s.state == RELAY and s.ends[CLIENT].ended and s.ends[UPSTREAM].pending is NULL:
+        pass_end(core, s, CLIENT)
+
+
+# --- relay ---
+
+
+cdef void refresh(Core *core, Session *s, int side) noexcept nogil:
+    """Ask epoll for what this side of a relaying session can do now."""
+    cdef End *end = &s.ends[side]
+    cdef End *other = &s.ends[1 - side]
+    cdef uint32_t events = 0
+    if (
+        s.state == RELAY
+        and not end.ended
+        and other.pending is NULL
+        and not other.broken
+        and end.resume_at == 0
+    ):
+        events = EPOLLIN
+    if end.pending is not NULL:
+        events |= EPOLLOUT
+    want(core, s, side, events)
+
+
+cdef void relay(Core *core, Session *s, int side) noexcept nogil:
+    """The message path: one read from this side, one send to the other."""
+    cdef End *source = &s.ends[side]
+    cdef End *target = &s.ends[1 - side]
+    cdef size_t size = s.terms.buffer_size
+    cdef ssize_t n, sent
+    if s.terms.rates[side]:
+        size = allowance(core, s, side, size)
+        if size == 0:
+            return
+    n = recv(source.fd, core.buffer, size, 0)
+    if n <= 0:
+        if n == 0:
+            side_ended(core, s, side, CLIENT_CLOSED if side == CLIENT else UPSTREAM_CLOSED)
+        elif errno != EAGAIN and errno != EINTR:
+            side_ended(core, s, side, CLIENT_ERROR if side == CLIENT else UPSTREAM_ERROR)
+        return
+    source.received += <uint64_t>n
+    s.active = core.now
+    if s.first_byte_ms < 0 and side == UPSTREAM:
+        s.first_byte_ms = <int>(core.now - s.try_started)
+    sent = send(target.fd, core.buffer, <size_t>n, MSG_NOSIGNAL)
+    if sent == n:
+        target.sent += <uint64_t>n
+    elif not hold_back(core, s, 1 - side, <uint32_t>n, sent):
+        return
+    if s.terms.rates[side]:
+        pace(core, s, side, <uint64_t>n)
+
+
+cdef bint hold_back(Core *core, Session *s, int side, uint32_t size, ssize_t sent) noexcept nogil:
+    """Keep what a slow receiver did not take, and stop reading its sender; False if the session ended."""
+    cdef End *end = &s.ends[side]
+    if sent < 0:
+        if errno != EAGAIN and errno != EINTR:
+            write_failed(core, s, side)
+            return False
+        sent = 0
+    end.sent += <uint64_t>sent
+    end.pending = pending_of(core.buffer + sent, size - <uint32_t>sent)
+    if end.pending is NULL:
+        finish(core, s, FAILED, False)
+        return False
+    refresh(core, s, 1 - side)
+    if s.state == RELAY:
+        refresh(core, s, side)
+    return s.state == RELAY
+
+
+cdef void write_to(Core *core, Session *s, int side) noexcept nogil:
+    """Send what waits for this side; when all is gone its sender is read again."""
+    cdef End *end = &s.ends[side]
+    cdef Pending *pending = end.pending
+    cdef ssize_t n = send(
+        end.fd, pending.data + pending.start, pending.end - pending.start, MSG_NOSIGNAL
+    )
+    if n < 0:
+        if errno == EAGAIN or errno == EINTR:
+            refresh(core, s, side)
+        else:
+            write_failed(core, s, side)
+        return
+    end.sent += <uint64_t>n
+    s.active = core.now
+    pending.start += <uint32_t>n
+    if pending.start < pending.end:
+        refresh(core, s, side)
+        return
+    free(pending)
+    end.pending = NULL
+    if s.state == REFUSING:
+        finish(core, s, REFUSED, True)
+        return
+    refresh(core, s, side)
+    if s.state == RELAY:
+        refresh(core, s, 1 - side)
+    if s.state == RELAY and s.ends[1 - side].ended:
+        pass_end(core, s, 1 - side)
+
+
+cdef void write_failed(Core *core, Session *s, int side) noexcept nogil:
+    """This side takes nothing any more; what it said before may still be unread, so read on."""
+    cdef End *end = &s.ends[side]
+    end.broken = True
+    free(end.pending)
+    end.pending = NULL
+    if s.state != RELAY or end.ended:
+        finish(core, s, CLIENT_ERROR if side == CLIENT else UPSTREAM_ERROR, True)
+        return
+    refresh(core, s, 1 - side)
+    if s.state == RELAY:
+        refresh(core, s, side)
+
+
+cdef void side_ended(Core *core, Session *s, int side, Reason reason) noexcept nogil:
+    """All that this side sent is read. The other gets its end once it has taken the rest."""
+    s.ends[side].ended = True
+    if reason == CLIENT_ERROR or reason == UPSTREAM_ERROR:
+        s.ends[side].broken = True
+        free(s.ends[side].pending)
+        s.ends[side].pending = NULL
+    if not s.reasoned:
+        s.reasoned = True
+        s.reason = reason
+    if s.ends[1 - side].pending is NULL or s.ends[1 - side].broken:
+        pass_end(core, s, side)
+        return
+    refresh(core, s, side)
+    if s.state == RELAY:
+        refresh(core, s, 1 - side)
+
+
+cdef void pass_end(Core *core, Session *s, int side) noexcept nogil:
+    """`side` has ended and the other has taken everything: close both, or half (`proxy_half_close`)."""
+    cdef End *source = &s.ends[side]
+    cdef End *target = &s.ends[1 - side]
+    if not s.terms.half_close or source.broken or target.broken:
+        finish(core, s, <Reason>s.reason, True)
+        return
+    if target.ended and source.pending is NULL:
+        finish(core, s, <Reason>s.reason, True)
+        return
+    if not target.shut:
+        shutdown(target.fd, SHUT_WR)
+        target.shut = True
+    refresh(core, s, side)
+    if s.state == RELAY:
+        refresh(core, s, 1 - side)
+
+
+# --- rates (nginx's formula: what a second allows, then a pause for what was read) ---
+
+
+cdef size_t allowance(Core *core, Session *s, int side, size_t size) noexcept nogil:
+    cdef uint64_t rate = s.terms.rates[side]
+    cdef uint64_t seconds = <uint64_t>((core.now - s.try_started) // 1000 + 1)
+    cdef uint64_t allowed = rate * seconds
+    cdef uint64_t received = s.ends[side].received
+    if received >= allowed:
+        pause_reading(core, s, side, <int64_t>((received - allowed) * 1000 // rate) + 1)
+        return 0
+    return size if size < allowed - received else <size_t>(allowed - received)
+
+
+cdef void pace(Core *core, Session *s, int side, uint64_t size) noexcept nogil:
+    cdef int64_t pause = <int64_t>(size * 1000 // s.terms.rates[side])
+    if pause > 0:
+        pause_reading(core, s, side, pause)
+
+
+cdef void pause_reading(Core *core, Session *s, int side, int64_t pause) noexcept nogil:
+    s.ends[side].resume_at = core.now + pause
+    refresh(core, s, side)
+    if s.state == RELAY:
+        arm(core, s, s.ends[side].resume_at)
+
+
+# --- end ---
+
+
+cdef void refuse(Core *core, Session *s, const char *data, uint32_t size) noexcept nogil:
+    """Send our last words to the client, then close."""
+    s.state = REFUSING
+    s.until = core.now + LINGER_MS
+    if size == 0 or s.ends[CLIENT].fd < 0:
+        finish(core, s, REFUSED, True)
+        return
+    s.ends[CLIENT].pending = pending_of(data, size)
+    if s.ends[CLIENT].pending is NULL:
+        finish(core, s, FAILED, False)
+        return
+    arm(core, s, s.until)
+    if s.state == REFUSING:
+        write_to(core, s, CLIENT)
+
+
+cdef bint must_linger(End *end) noexcept nogil:
+    """Whether closing now would make the kernel reset the connection, or might."""
+    cdef int waiting = 0
+    if end.ended or end.broken:
+        return False
+    if ioctl(end.fd, SIOCINQ, &waiting) == 0 and waiting > 0:
+        return True
+    return ioctl(end.fd, SIOCOUTQ, &waiting) == 0 and waiting > 0
+
+
+cdef void finish(Core *core, Session *s, Reason reason, bint linger) noexcept nogil:
+    """The session is over: close its sides, politely where `linger`, and tell Python."""
+    cdef int side
+    cdef End *end
+    if s.state == LINGER or s.state == ENDED:
+        return
+    s.state = ENDED
+    s.reason = reason
+    s.ended = core.now
+    core.counters.active -= 1
+    for side in range(2):
+        end = &s.ends[side]
+        free(end.pending)
+        end.pending = NULL
+        if end.fd < 0:
+            continue
+        if linger and must_linger(end):
+            if not end.shut:
+                shutdown(end.fd, SHUT_WR)
+            want(core, s, side, EPOLLIN)
+            s.state = LINGER
+        else:
+            close_end(core, end)
+    free(s.first)
+    free(s.preread)
+    s.first = s.preread = NULL
+    timers_drop(&core.timers, s)
+    if s.state == LINGER:
+        s.until = core.now + LINGER_MS
+        if not timers_set(&core.timers, s, s.until):
+            linger_over(core, s)
+    call(core, s, CALL_END)
+
+
+cdef void linger_over(Core *core, Session *s) noexcept nogil:
+    close_end(core, &s.ends[CLIENT])
+    close_end(core, &s.ends[UPSTREAM])
+    timers_drop(&core.timers, s)
+    s.state = ENDED
+    bury(core, s)
+
+
+cdef void linger_read(Core *core, Session *s, int side) noexcept nogil:
+    """Throw away what still comes, until the other has said its end too."""
+    cdef ssize_t n = recv(s.ends[side].fd, core.buffer, RELAY_BUFFER, 0)
+    if n > 0 or (n < 0 and (errno == EAGAIN or errno == EINTR)):
+        return
+    close_end(core, &s.ends[side])
+    if s.ends[1 - side].fd < 0:
+        linger_over(core, s)
+
+
+cdef void bury(Core *core, Session *s) noexcept nogil:
+    """Free the session after this turn's last event, once nobody wants it any more."""
+    if s.dead or s.state != ENDED or s.queued or s.owner is not NULL or s.listener is not NULL:
+        return
+    s.dead = True
+    s.next = core.graveyard
+    core.graveyard = s
+
+
+# --- what the loop calls ---
+
+
+cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept nogil:
+    if s.ends[side].fd < 0:
+        return
+    if s.state == RELAY:
+        # HUP and ERR say no more than "read now": the bytes before them count first.
+        if events & ~<uint32_t>EPOLLOUT and s.ends[side].events & EPOLLIN:
+            relay(core, s, side)
+        if s.state == RELAY and s.ends[side].pending is not NULL and events & ~<uint32_t>EPOLLIN:
+            write_to(core, s, side)
+    elif s.state == CONNECTING and side == UPSTREAM:
+        established(core, s)
+    elif s.state == PREREAD:
+        read_first(core, s)
+    elif s.state == LINGER:
+        linger_read(core, s, side)
+    elif s.state == REFUSING:
+        if s.ends[side].pending is not NULL:
+            write_to(core, s, side)
+    else:
+        # The client speaks before it is its turn; its bytes wait in the kernel.
+        want(core, s, side, 0)
+
+
+cdef int64_t due(Session *s) noexcept nogil:
+    """When the session's next deadline is."""
+    cdef int64_t at
+    cdef int side
+    if s.state != RELAY:
+        return s.until if s.until else INT64_MAX
+    at = s.active + s.terms.timeout_ms
+    for side in range(2):
+        if s.ends[side].resume_at and s.ends[side].resume_at < at:
+            at = s.ends[side].resume_at
+    return at
+
+
+cdef void on_deadline(Core *core, Session *s) noexcept nogil:
+    cdef int side
+    if s.state == RELAY:
+        if s.active + s.terms.timeout_ms <= core.now:
+            finish(core, s, TIMED_OUT, False)
+            return
+        for side in range(2):
+            if s.ends[side].resume_at and s.ends[side].resume_at <= core.now:
+                s.ends[side].resume_at = 0
+                refresh(core, s, side)
+                if s.state != RELAY:
+                    return
+        arm(core, s, due(s))
+    elif s.state == CONNECTING:
+        fail_try(core, s, ETIMEDOUT)
+    elif s.state == PREREAD:
+        finish(core, s, PREREAD_TIMED_OUT, True)
+    elif s.state == LINGER:
+        linger_over(core, s)
+    elif s.state == REFUSING:
+        finish(core, s, REFUSED, False)
+    elif s.state == DECIDING and s.later:
+        finish(core, s, TIMED_OUT, True)

@@ -1,0 +1,185 @@
+# What the engine is made of: plain C structs, so that everything from epoll_wait to send runs
+# without Python. Times are milliseconds of CLOCK_MONOTONIC; -1 is "not yet".
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from tidegate.engine.linux cimport sockaddr_in6
+
+cdef enum:
+    # The relay buffer of a worker: one read never takes more, whatever `proxy_buffer_size` says.
+    RELAY_BUFFER = 65536
+    # Events taken from the kernel at once; nginx's default too.
+    EVENTS = 512
+    # Accepts per listener and turn, so that a storm of connects leaves room for running sessions.
+    ACCEPTS = 64
+    # Decisions per turn of asyncio, so that its own timers and readers get their share.
+    DECISIONS = 64
+    # Turns of epoll_wait without anything for Python before asyncio sees the time again.
+    BATCHES = 16
+    # How long a side is still read, and its bytes thrown away, after we have said our end: a close
+    # with unread bytes makes the kernel send a reset, which destroys what we sent last.
+    LINGER_MS = 5000
+    # Pause of accepting after the system ran out of descriptors or memory (nginx: accept_mutex_delay).
+    ACCEPT_PAUSE_MS = 500
+
+cdef enum:
+    # The low bits of an event's data say what the rest is: a descriptor of Python, or a pointer.
+    TAG_PYTHON = 0
+    TAG_LISTENER = 1
+    TAG_CLIENT = 2
+    TAG_UPSTREAM = 3
+    TAG_MASK = 7
+
+cdef enum:
+    # The sides of a session.
+    CLIENT = 0
+    UPSTREAM = 1
+
+cdef enum State:
+    FREE = 0
+    PREREAD  # reading the client's first bytes
+    DECIDING  # Python has the word
+    CONNECTING
+    RELAY
+    REFUSING  # our last bytes go to the client
+    LINGER  # said our end, waiting for the other's
+    ENDED
+
+cdef enum Call:
+    # What a session wants of Python; bits, served in this order.
+    CALL_PREREAD = 1
+    CALL_PICK = 2
+    CALL_CONNECTED = 4
+    CALL_ANSWER = 8
+    CALL_END = 16
+
+cdef enum Reason:
+    CLIENT_CLOSED = 0
+    UPSTREAM_CLOSED
+    CLIENT_ERROR
+    UPSTREAM_ERROR
+    TIMED_OUT
+    PREREAD_TIMED_OUT
+    REFUSED
+    KILLED
+    FAILED
+
+cdef struct Counters:
+    # A worker's row of the scoreboard: eight gauges, then totals that only grow.
+    uint64_t active  # sessions
+    uint64_t connections  # as worker_connections counts them
+    uint64_t spare[6]
+    uint64_t accepted
+    uint64_t handled
+
+cdef struct Terms:
+    # What a relaying session may do; shared, counted.
+    int64_t refs
+    int64_t timeout_ms
+    uint64_t rates[2]  # bytes per second read from the client, from the upstream; 0 is no limit
+    uint32_t buffer_size
+    bint half_close
+    bint nodelay
+
+cdef struct Pending:
+    # Bytes that wait for their receiver.
+    uint32_t start
+    uint32_t end
+    char data[0]
+
+cdef struct End:
+    # One socket of a session.
+    int fd
+    uint32_t events  # as registered in epoll; 0 is not registered
+    uint8_t ended  # nothing more will be read from it
+    uint8_t broken  # nothing more can be written to it
+    uint8_t shut  # we have said our end to it
+    Pending *pending  # not yet taken by this side; its sender is not read meanwhile
+    int64_t resume_at  # read no sooner (rates); 0 is now
+    uint64_t received
+    uint64_t sent
+
+cdef struct Listener:
+    int fd
+    uint32_t id
+    int32_t waiting  # sessions that have not yet got their Python half
+    bint registered
+    bint shared  # with other workers: exclusive wake-ups
+    bint removed
+    uint32_t preread_size
+    int64_t preread_timeout_ms
+    PyObject *factory
+    Listener *next
+
+cdef struct Session:
+    End ends[2]
+    uint32_t index
+    uint32_t generation
+    uint8_t state
+    uint8_t calls  # bits of Call
+    uint8_t queued
+    uint8_t reason
+    uint8_t notify
+    uint8_t dead
+    uint8_t reasoned  # who ended first is known
+    uint8_t later  # Python owes an outcome
+    uint16_t status
+    int32_t error  # errno of the last failed try
+    int32_t connect_ms
+    int32_t first_byte_ms
+    int32_t timer  # place in the heap, -1 is none
+    uint32_t need  # bytes that preread waits for
+    uint32_t preread_size  # and may take at most
+    uint32_t address_size
+    int64_t started
+    int64_t try_started
+    int64_t ended
+    int64_t active  # last byte moved, either way
+    int64_t until  # deadline of the phase, where it is not the idle limit
+    uint64_t number
+    Terms *terms
+    Pending *preread  # the client's first bytes, kept until a node has taken the connection
+    Pending *first  # what goes to the upstream before anything else
+    PyObject *owner
+    Listener *listener  # until the Python half is made
+    Session *next
+    sockaddr_in6 address
+
+cdef struct Deadline:
+    int64_t at
+    Session *session
+
+cdef struct Timers:
+    Deadline *heap
+    uint32_t count
+    uint32_t room
+
+cdef struct Slab:
+    Session **chunks
+    uint32_t chunks_count
+    uint32_t used
+    Session *free
+
+cdef struct Core:
+    # Everything of one engine that runs without Python.
+    int epoll
+    int wake_fd
+    char *buffer
+    int64_t now
+    Counters *counters
+    uint64_t *serial
+    uint32_t limit  # worker_connections: clients, upstreams and listeners together
+    uint32_t fixed  # connections that are no session: listeners, the channel to the master
+    uint32_t used
+    Timers timers
+    Slab slab
+    Session *queue_head
+    Session *queue_tail
+    Session *graveyard  # ended in this turn, freed after its last event
+    Listener *listeners
+    bint accepting
+    int accept_error  # why accepting pauses: an errno, 0 is worker_connections
+    int64_t accept_at  # when to try again; 0 is when a place is free
+    uint32_t pauses
+    uint32_t resumes
