@@ -8,6 +8,7 @@ ARGS ?=
 
 BIN := .venv/bin
 TOOLS := .venv/tools.stamp
+INSTALLED := .venv/installed.stamp
 BUILT := .venv/built.stamp
 ENGINE := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
@@ -41,8 +42,13 @@ $(TOOLS): pyproject.toml
 	$(BIN)/pip install --quiet --group dev
 	@touch $@
 
-$(BUILT): $(TOOLS) setup.py $(ENGINE)
+$(INSTALLED): $(TOOLS) setup.py
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[demo]'
+	@touch $@
+
+# pip compiles everything anew each time, this only what has changed.
+$(BUILT): $(INSTALLED) $(ENGINE)
+	$(BIN)/python setup.py --quiet build_ext --inplace --parallel 2
 	@touch $@
 
 peers: ## the programs that tests run against (scripts/peers.txt), by apt
