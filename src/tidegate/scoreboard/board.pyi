@@ -1,8 +1,7 @@
-"""Shared memory of one instance: counters, and the state by which all workers choose alike."""
-
-from collections.abc import Sequence
+"""Shared memory of one instance: counters, and what `group` chooses by."""
 
 WORKER_COUNTERS: int  # 64-bit counters per worker slot
+WORKER_GAUGES: int  # so many of them, the first, are gauges; the rest are totals and only grow
 
 class Board:
     """One sparse memfd, mapped once and never grown."""
@@ -11,21 +10,29 @@ class Board:
     def create(*, workers: int, upstreams: int, peers: int) -> Board: ...
     @staticmethod
     def attach(fd: int) -> Board:
-        """Map the board behind `fd` (the descriptor is not kept); ValueError if it is none of ours."""
+        """Map the board behind `fd`, which is not kept; ValueError if it is none of ours."""
     fd: int  # the memfd of a created board, to hand to children; -1 when attached
     workers: int
     upstreams: int
     peers: int
     def worker_counters(self, worker: int) -> memoryview:
-        """The counters of a worker slot, format "Q", written by that worker alone."""
+        """Give the counters of a worker slot, format "Q", written by that worker alone."""
     def serial(self) -> memoryview:
-        """One "Q": the last connection number given to a session, taken atomically."""
+        """Give one "Q": the last connection number given to a session, taken atomically."""
     def forget_worker(self, worker: int) -> None:
-        """Take back what a dead worker held: its gauges and its connections to peers."""
+        """Take back what a dead worker held: its gauges and its connections to peers.
+
+        To be called before the slot has a new worker; of a living one it would spoil the counts.
+        """
     def reset_upstream(self, upstream: int) -> None:
-        """A slot that is to be used anew: mutex and position as at the start."""
-    def reset_peer(self, peer: int) -> None: ...
+        """Make a slot ready for a new upstream: mutex and position as at the start."""
+    def reset_peer(self, peer: int) -> None:
+        """Make a row ready for a new peer, of any upstream; nobody may still use it."""
     def peer_row(self, peer: int) -> PeerRow: ...
+    def deaths(self, upstream: int) -> int:
+        """Count how often the mutex was inherited from a process that died with it."""
+    def _mutex_address(self, upstream: int) -> int:
+        """Tell tests where the pthread mutex is in this process."""
 
 class PeerRow:
     """What the board knows of one peer; a copy."""
@@ -37,41 +44,3 @@ class PeerRow:
     checked: int  # whole seconds, CLOCK_MONOTONIC
     accessed: int
     early_closes: int
-
-class Slot:
-    """One peer as a group needs it: its row and its configured numbers."""
-
-    def __init__(
-        self,
-        row: int,
-        *,
-        weight: int,
-        max_conns: int,
-        max_fails: int,
-        fail_timeout: int,
-        down: bool,
-        backup: bool,
-    ) -> None: ...
-
-class Group:
-    """One upstream as one worker sees it. Every method takes the upstream's mutex."""
-
-    def __init__(self, board: Board, upstream: int, worker: int, slots: Sequence[Slot]) -> None: ...
-    def pick_round_robin(self, tried: bytearray | None = None) -> int:
-        """Choose and reserve a peer by smooth weighted round robin (nginx's rules B0, B1).
-
-        `tried` has one byte per peer, 1 where this session was already; chosen peers are marked in
-        it. Falls back to the backup peers (clearing `tried` as nginx does). Returns an index into
-        `slots`, or -1 when no peer is live.
-        """
-    def release(self, index: int, *, failed: bool) -> bool:
-        """Give a reserved peer back; True when this failure has just taken it out of service."""
-    def connected(self, index: int) -> None:
-        """A connect succeeded: forget failures, where nginx does."""
-    def failing(self, index: int) -> bool:
-        """Whether the peer has failures counted, so that `connected` would matter; takes no lock."""
-    def closed_early(self, index: int) -> int:
-        """One more session that the peer closed before its first byte; returns how many in a row."""
-    def answered(self, index: int) -> None:
-        """The peer sent something: the row of early closes ends."""
-    unlocked: int  # how often the mutex was not got within 10 ms and the choice made without it

@@ -1,0 +1,40 @@
+"""The board's C side, for compiled modules that use it directly."""
+
+from libc.stdint cimport uint64_t
+
+from tidegate.scoreboard.layout cimport Map
+
+
+cdef class Board:
+    cdef Map map
+    cdef char *base
+    cdef size_t size
+    cdef readonly int fd
+    cdef readonly int workers
+    cdef readonly int upstreams
+    cdef readonly int peers
+
+    cdef int map_memory(self, int fd) except -1
+
+
+cdef class Words:
+    cdef Board board
+    cdef uint64_t *first
+    cdef Py_ssize_t count
+    cdef Py_ssize_t step
+
+
+cdef class PeerRow:
+    cdef readonly int conns
+    cdef readonly uint64_t selected
+    cdef readonly int fails
+    cdef readonly unsigned int total_fails
+    cdef readonly int checked
+    cdef readonly int accessed
+    cdef readonly int early_closes
+
+
+cdef inline int within(int index, int count, str what) except -1:
+    if not 0 <= index < count:
+        raise IndexError(f"{what} {index} of {count}")
+    return index

@@ -1,0 +1,232 @@
+"""The board: its memory, and what the master does with it; see board.pyi."""
+
+cimport cython
+from libc.stdint cimport int32_t, uint64_t
+from libc.string cimport memset
+from posix.mman cimport MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+
+from tidegate.scoreboard.journal cimport PATIENCE_MS, commit, count_unlocked, enter, leave
+from tidegate.scoreboard.layout cimport (
+    COUNTERS,
+    GAUGES,
+    READY,
+    VERSION,
+    Header,
+    Map,
+    Row,
+    State,
+    UpstreamSlot,
+    gauge_at,
+    place_parts,
+    upstream_at,
+)
+from tidegate.scoreboard.mutex cimport (
+    make_mutex,
+    pthread_mutex_t,
+    raise_to,
+    read_i32,
+    read_u32,
+    write_i32,
+    write_u32,
+)
+
+import fcntl
+import os
+
+WORKER_COUNTERS = COUNTERS
+WORKER_GAUGES = GAUGES
+
+cdef uint64_t MAGIC = 0x6472616f62656474ULL  # "tdeboard" as it stands in memory
+cdef int SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+
+
+@cython.final
+cdef class Board:
+    """One sparse memfd, mapped once and never grown."""
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __init__(self):
+        raise TypeError("a board comes from Board.create or Board.attach")
+
+    def __dealloc__(self):
+        if self.base is not NULL:
+            munmap(self.base, self.size)
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    cdef int map_memory(self, int fd) except -1:
+        cdef void *memory = mmap(
+            NULL, self.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0
+        )
+        if memory == MAP_FAILED:
+            raise MemoryError(f"no address space for the {self.size} bytes of the board")
+        self.base = <char *> memory
+        place_parts(&self.map, self.base, self.workers, self.upstreams, self.peers)
+        return 0
+
+    @staticmethod
+    def create(*, int workers, int upstreams, int peers):
+        if workers < 1 or upstreams < 1 or peers < 1:
+            raise ValueError(f"no board for {workers=} {upstreams=} {peers=}")
+        cdef Board board = Board.__new__(Board)
+        cdef Map nowhere
+        board.workers = workers
+        board.upstreams = upstreams
+        board.peers = peers
+        board.size = place_parts(&nowhere, NULL, workers, upstreams, peers)
+        board.fd = os.memfd_create("tidegate-board", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(board.fd, board.size)
+        fcntl.fcntl(board.fd, fcntl.F_ADD_SEALS, SEALS)
+        board.map_memory(board.fd)
+        cdef Header *header = board.map.header
+        header.version = VERSION
+        header.counters = COUNTERS
+        header.workers = workers
+        header.upstreams = upstreams
+        header.peers = peers
+        header.upstream_size = sizeof(UpstreamSlot)
+        header.row_size = sizeof(Row)
+        header.mutex_size = sizeof(pthread_mutex_t)
+        header.size = board.size
+        header.magic = MAGIC
+        return board
+
+    @staticmethod
+    def attach(int fd):
+        try:
+            seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+        except OSError as error:
+            raise ValueError(f"descriptor {fd} is no board: {error.strerror}") from error
+        cdef Board board = Board.__new__(Board)
+        board.size = os.fstat(fd).st_size
+        # Without the seals another process could cut the file and each access would be a SIGBUS.
+        if seals & SEALS != SEALS or board.size < sizeof(Header):
+            raise ValueError(f"descriptor {fd} is no board: {board.size} bytes, seals {seals:#x}")
+        board.map_memory(fd)
+        cdef Header *header = board.map.header
+        if header.magic != MAGIC:
+            raise ValueError(f"descriptor {fd} is no board: it begins with {header.magic:#x}")
+        found = (
+            header.version,
+            header.counters,
+            header.upstream_size,
+            header.row_size,
+            header.mutex_size,
+        )
+        ours = VERSION, COUNTERS, sizeof(UpstreamSlot), sizeof(Row), sizeof(pthread_mutex_t)
+        if found != ours:
+            raise ValueError(f"the board is of another version: {found}, expected {ours}")
+        board.workers = header.workers
+        board.upstreams = header.upstreams
+        board.peers = header.peers
+        size = place_parts(&board.map, board.base, board.workers, board.upstreams, board.peers)
+        if not size == board.size == header.size:
+            raise ValueError(f"the board has {board.size} bytes, expected {size}")
+        return board
+
+    def worker_counters(self, int worker):
+        within(worker, self.workers, "worker")
+        return memoryview(words(self, self.map.counters + worker * COUNTERS, COUNTERS))
+
+    def serial(self):
+        return memoryview(words(self, &self.map.header.serial, 1))
+
+    def forget_worker(self, int worker):
+        within(worker, self.workers, "worker")
+        memset(self.map.counters + worker * COUNTERS, 0, GAUGES * sizeof(uint64_t))
+        cdef int upstream
+        for upstream in range(<int> read_u32(&self.map.header.upstreams_used)):
+            # Also where no gauge tells of it: a journal left pending would bring one back.
+            if upstream_at(&self.map, upstream).ready == READY:
+                take_back(&self.map, upstream, worker)
+
+    def reset_upstream(self, int upstream):
+        within(upstream, self.upstreams, "upstream")
+        cdef UpstreamSlot *slot = upstream_at(&self.map, upstream)
+        memset(slot, 0, sizeof(UpstreamSlot))
+        if make_mutex(&slot.mutex):
+            raise OSError("this system has no robust mutex between processes")
+        write_u32(&slot.ready, READY)
+        raise_to(&self.map.header.upstreams_used, upstream + 1)
+
+    def reset_peer(self, int peer):
+        cdef Row *row = &self.map.rows[within(peer, self.peers, "peer")]
+        if row.owner == 0:
+            return  # as at the start; writing zeros would only make pages of it
+        memset(row, 0, sizeof(Row))
+        cdef int worker
+        for worker in range(<int> read_u32(&self.map.header.workers_used)):
+            write_i32(gauge_at(&self.map, worker, peer), 0)
+
+    def peer_row(self, int peer):
+        cdef Row *row = &self.map.rows[within(peer, self.peers, "peer")]
+        cdef PeerRow copy = PeerRow.__new__(PeerRow)
+        copy.conns = row.state.conns
+        copy.selected = row.state.selected
+        copy.fails = row.state.fails
+        copy.total_fails = row.state.total_fails
+        copy.checked = row.state.checked
+        copy.accessed = row.state.accessed
+        copy.early_closes = row.early_closes
+        return copy
+
+    def deaths(self, int upstream):
+        return upstream_at(&self.map, within(upstream, self.upstreams, "upstream")).deaths
+
+    def _mutex_address(self, int upstream):
+        within(upstream, self.upstreams, "upstream")
+        return <size_t> &upstream_at(&self.map, upstream).mutex
+
+
+cdef void take_back(Map *board, int upstream, int worker) noexcept nogil:
+    """Zero the gauges that a dead worker has in one upstream, and lower its peers' `conns`."""
+    cdef bint locked = enter(board, upstream, PATIENCE_MS)
+    cdef int32_t held
+    cdef State state
+    cdef int row
+    for row in range(<int> read_u32(&board.header.peers_used)):
+        held = read_i32(gauge_at(board, worker, row))
+        if board.rows[row].owner != upstream + 1 or held == 0:
+            continue
+        if not locked:
+            count_unlocked(board, upstream, row, worker, -held)
+            continue
+        state = board.rows[row].state
+        state.conns -= held
+        commit(board, upstream_at(board, upstream), -1, row, &state, worker, 0)
+    if locked:
+        leave(board, upstream)
+
+
+cdef Words words(Board board, uint64_t *first, Py_ssize_t count):
+    cdef Words view = Words.__new__(Words)
+    view.board = board
+    view.first = first
+    view.count = count
+    view.step = sizeof(uint64_t)
+    return view
+
+
+@cython.final
+cdef class Words:
+    """64-bit words of a board, for memoryviews: they keep the mapping alive."""
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        buffer.buf = self.first
+        buffer.len = self.count * self.step
+        buffer.itemsize = self.step
+        buffer.readonly = 0
+        buffer.ndim = 1
+        buffer.format = b"Q"
+        buffer.shape = &self.count
+        buffer.strides = &self.step
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
+        buffer.obj = self
+
+
+@cython.final
+cdef class PeerRow:
+    """What the board knows of one peer; a copy."""

@@ -1,0 +1,38 @@
+"""The groups' C side."""
+
+from libc.stdint cimport int32_t, uint64_t
+
+from tidegate.scoreboard.board cimport Board
+from tidegate.scoreboard.round_robin cimport Candidate
+
+
+cdef class Slot:
+    cdef readonly int row
+    cdef readonly int weight
+    cdef readonly int max_conns
+    cdef readonly int max_fails
+    cdef readonly int fail_timeout
+    cdef readonly bint down
+    cdef readonly bint backup
+
+
+cdef class Group:
+    cdef Board board
+    cdef int upstream
+    cdef int worker
+    cdef int count
+    cdef bint single
+    cdef bint has_backup
+    cdef Candidate *candidates
+    cdef readonly unsigned long unlocked
+    cdef public int clock
+
+    cdef int add(self, Slot slot) except -1
+    cdef void begin(self, uint64_t shape) noexcept nogil
+    cdef int32_t now(self) noexcept nogil
+    cdef Candidate *candidate_at(self, int index) except NULL
+    cdef int turn(self, unsigned char *tried, int32_t now) noexcept nogil
+    cdef void reserve(self, int chosen, bint locked, int32_t now) noexcept nogil
+    cdef bint give_back(
+        self, Candidate *candidate, bint failed, bint locked, int32_t now
+    ) noexcept nogil

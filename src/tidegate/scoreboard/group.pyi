@@ -1,0 +1,53 @@
+"""The state by which all workers choose alike, on a `Board`."""
+
+from collections.abc import Sequence
+
+from tidegate.scoreboard.board import Board
+
+class Slot:
+    """One peer as a group needs it: its row and its configured numbers."""
+
+    def __init__(
+        self,
+        row: int,
+        *,
+        weight: int,
+        max_conns: int,
+        max_fails: int,
+        fail_timeout: int,
+        down: bool,
+        backup: bool,
+    ) -> None: ...
+
+class Group:
+    """One upstream as one worker sees it.
+
+    The first group whose rows, weights or backups differ from those of the group before it in
+    this upstream starts the round anew; connections and failures of peers that stay are kept.
+    """
+
+    clock: int  # for tests: the second it is; -1 asks the system
+
+    def __init__(self, board: Board, upstream: int, worker: int, slots: Sequence[Slot]) -> None: ...
+    def pick_round_robin(self, tried: bytearray | None = None) -> int:
+        """Choose and reserve a peer by smooth weighted round robin (nginx's rules B0, B1).
+
+        `tried` has one byte per peer, 1 where this session was already; chosen peers are marked in
+        it. Falls back to the backup peers, and marks all primaries then: as in nginx a session
+        that went over to the backups stays with them. Returns an index into `slots`, or -1 when
+        no peer is live.
+        """
+    def release(self, index: int, *, failed: bool) -> bool:
+        """Give a reserved peer back; True when this failure has just taken it out of service.
+
+        ValueError when the worker holds no connection to the peer.
+        """
+    def connected(self, index: int) -> None:
+        """Forget failures, where nginx does, as a connect succeeded."""
+    def failing(self, index: int) -> bool:
+        """Tell whether failures are counted, so that `connected` would matter; takes no lock."""
+    def closed_early(self, index: int) -> int:
+        """Count a session that the peer closed before its first byte; returns how many in a row."""
+    def answered(self, index: int) -> None:
+        """End the row of early closes, as the peer sent something."""
+    unlocked: int  # how often the mutex was not got within 10 ms and the choice made without it

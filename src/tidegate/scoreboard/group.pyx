@@ -1,0 +1,278 @@
+"""The peers of one upstream, chosen as all workers would choose them; see group.pyi.
+
+Everything between `enter` and `leave` touches no Python object; a Python error there would leave
+the mutex taken. A group belongs to one process and is used by one thread at a time.
+"""
+
+cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.limits cimport INT_MAX
+from libc.stdint cimport int32_t, uint64_t
+
+from tidegate.scoreboard.board cimport Board, within
+from tidegate.scoreboard.journal cimport PATIENCE_MS, commit, count_unlocked, enter, leave
+from tidegate.scoreboard.layout cimport READY, Map, Row, State, UpstreamSlot, gauge_at, upstream_at
+from tidegate.scoreboard.mutex cimport add_i32, add_u64, raise_to, read_i32, seconds, write_i32
+from tidegate.scoreboard.round_robin cimport Candidate, choose, full
+
+
+@cython.final
+cdef class Slot:
+    """One peer as a group needs it: its row and its configured numbers."""
+
+    def __init__(
+        self,
+        int row,
+        *,
+        int weight,
+        int max_conns,
+        int max_fails,
+        int fail_timeout,
+        bint down,
+        bint backup,
+    ):
+        if weight < 1 or min(max_conns, max_fails, fail_timeout) < 0:
+            raise ValueError(f"no peer with {weight=} {max_conns=} {max_fails=} {fail_timeout=}")
+        self.row = row
+        self.weight = weight
+        self.max_conns = max_conns
+        self.max_fails = max_fails
+        self.fail_timeout = fail_timeout
+        self.down = down
+        self.backup = backup
+
+
+@cython.final
+cdef class Group:
+    """One upstream as one worker sees it."""
+
+    def __init__(self, Board board not None, int upstream, int worker, slots):
+        if self.candidates is not NULL:
+            raise TypeError("a group begins once")
+        self.board = board
+        self.upstream = within(upstream, board.upstreams, "upstream")
+        self.worker = within(worker, board.workers, "worker")
+        self.clock = -1
+        if upstream_at(&board.map, upstream).ready != READY:
+            raise ValueError(f"upstream slot {upstream} was never reset")
+        self.candidates = <Candidate *> PyMem_Calloc(len(slots) + 1, sizeof(Candidate))
+        if self.candidates is NULL:
+            raise MemoryError
+        cdef Slot slot
+        for slot in slots:
+            self.add(slot)
+        self.single = self.count == 1 and not self.has_backup
+        raise_to(&board.map.header.workers_used, worker + 1)
+        cdef uint64_t shape = 0xcbf29ce484222325ULL
+        for slot in slots:
+            for number in (slot.row, slot.weight, slot.backup):
+                shape = (shape ^ <uint64_t> number) * 0x100000001b3ULL
+        self.begin(shape)
+
+    def __dealloc__(self):
+        PyMem_Free(self.candidates)
+
+    cdef int add(self, Slot slot) except -1:
+        cdef Candidate *candidate = &self.candidates[self.count]
+        candidate.index = within(slot.row, self.board.peers, "peer")
+        candidate.row = &self.board.map.rows[slot.row]
+        candidate.gauge = gauge_at(&self.board.map, self.worker, slot.row)
+        candidate.weight = slot.weight
+        candidate.max_conns = slot.max_conns
+        candidate.max_fails = slot.max_fails
+        candidate.fail_timeout = slot.fail_timeout
+        candidate.down = slot.down
+        candidate.backup = slot.backup
+        if candidate.row.owner not in (0, self.upstream + 1):
+            raise ValueError(f"peer {slot.row} belongs to upstream {candidate.row.owner - 1}")
+        raise_to(&self.board.map.header.peers_used, slot.row + 1)
+        self.has_backup |= slot.backup
+        self.count += 1
+        return 0
+
+    cdef void begin(self, uint64_t shape) noexcept nogil:
+        """Make the rows ready; a group of another shape than the last starts its round anew.
+
+        Connections and failures of peers that stay are kept.
+        """
+        cdef Map *board = &self.board.map
+        cdef UpstreamSlot *slot = upstream_at(board, self.upstream)
+        cdef bint locked = enter(board, self.upstream, PATIENCE_MS)
+        cdef Candidate *candidate
+        cdef bint anew = slot.shape != shape
+        cdef int index
+        for index in range(self.count):
+            anew |= self.candidates[index].row.owner == 0
+        if anew:
+            for index in range(self.count):
+                candidate = &self.candidates[index]
+                candidate.row.current_weight = 0
+                candidate.row.state.effective_weight = candidate.weight
+                candidate.row.owner = self.upstream + 1
+            slot.shape = shape
+        if locked:
+            leave(board, self.upstream)
+
+    cdef int32_t now(self) noexcept nogil:
+        return self.clock if self.clock >= 0 else seconds()
+
+    cdef Candidate *candidate_at(self, int index) except NULL:
+        return &self.candidates[within(index, self.count, "peer")]
+
+    def pick_round_robin(self, bytearray tried=None):
+        cdef unsigned char *marks = NULL
+        if tried is not None:
+            if PyByteArray_GET_SIZE(tried) != self.count:
+                raise ValueError(f"tried has {len(tried)} bytes, expected {self.count}")
+            marks = <unsigned char *> PyByteArray_AS_STRING(tried)
+        cdef int32_t now = self.now()
+        cdef bint locked = enter(&self.board.map, self.upstream, PATIENCE_MS)
+        cdef int index = self.turn(marks, now)
+        if index >= 0:
+            self.reserve(index, locked, now)
+        if locked:
+            leave(&self.board.map, self.upstream)
+        else:
+            self.unlocked += 1
+        return index
+
+    cdef int turn(self, unsigned char *tried, int32_t now) noexcept nogil:
+        """The primary or else the backup whose turn it is, marked in `tried`; -1 for none."""
+        cdef int index, best
+        if self.single:
+            # nginx: the only address is never out of service by failures, nor tried out.
+            return -1 if self.candidates[0].down or full(&self.candidates[0]) else 0
+        best = choose(self.candidates, self.count, tried, False, now)
+        if best < 0 and self.has_backup:
+            if tried is not NULL:
+                # A session that went over to the backups stays with them.
+                for index in range(self.count):
+                    if not self.candidates[index].backup:
+                        tried[index] = 1
+            best = choose(self.candidates, self.count, tried, True, now)
+        if best >= 0 and tried is not NULL:
+            tried[best] = 1
+        return best
+
+    cdef void reserve(self, int chosen, bint locked, int32_t now) noexcept nogil:
+        """Write down a choice: the weights of all that took part, one more connection."""
+        cdef Map *board = &self.board.map
+        cdef Candidate *candidate = &self.candidates[chosen]
+        cdef Row *row = candidate.row
+        cdef State state = row.state
+        cdef int index, chain = -1
+        state.selected += 1
+        state.conns += 1
+        if not self.single:
+            state.effective_weight = candidate.next_effective_weight
+            if now - state.checked > candidate.fail_timeout:
+                state.checked = now
+        if not locked:
+            add_u64(&row.state.selected, 1)
+            row.state.checked = state.checked
+            count_unlocked(board, self.upstream, candidate.index, self.worker, 1)
+        for index in range(self.count):
+            if not self.candidates[index].moved:
+                continue
+            row = self.candidates[index].row
+            if locked:
+                row.next_current_weight = self.candidates[index].next_current_weight
+                row.next_effective_weight = self.candidates[index].next_effective_weight
+                row.next_row = chain
+                chain = self.candidates[index].index
+            else:
+                row.current_weight = self.candidates[index].next_current_weight
+                row.state.effective_weight = self.candidates[index].next_effective_weight
+        if locked:
+            commit(
+                board,
+                upstream_at(board, self.upstream),
+                chain,
+                candidate.index,
+                &state,
+                self.worker,
+                candidate.gauge[0] + 1,
+            )
+
+    def release(self, int index, *, bint failed):
+        cdef Candidate *candidate = self.candidate_at(index)
+        if read_i32(candidate.gauge) <= 0:
+            raise ValueError(f"peer {index} was released more often than picked")
+        cdef int32_t now = self.now()
+        cdef bint locked = enter(&self.board.map, self.upstream, PATIENCE_MS)
+        cdef bint out = self.give_back(candidate, failed, locked, now)
+        if locked:
+            leave(&self.board.map, self.upstream)
+        else:
+            self.unlocked += 1
+        return out
+
+    cdef bint give_back(
+        self, Candidate *candidate, bint failed, bint locked, int32_t now
+    ) noexcept nogil:
+        """One connection less; True when this failure takes the peer out of service."""
+        cdef Map *board = &self.board.map
+        cdef State state = candidate.row.state
+        cdef bint out = False
+        state.conns -= 1
+        if failed:
+            state.total_fails += 1
+            if not self.single:
+                out = count_failure(candidate, &state, now)
+        elif not self.single and state.accessed < state.checked:
+            state.fails = 0
+        if locked:
+            commit(
+                board,
+                upstream_at(board, self.upstream),
+                -1,
+                candidate.index,
+                &state,
+                self.worker,
+                candidate.gauge[0] - 1,
+            )
+            return out
+        candidate.row.state.fails = state.fails
+        candidate.row.state.total_fails = state.total_fails
+        candidate.row.state.accessed = state.accessed
+        candidate.row.state.checked = state.checked
+        candidate.row.state.effective_weight = state.effective_weight
+        count_unlocked(board, self.upstream, candidate.index, self.worker, -1)
+        return out
+
+    def connected(self, int index):
+        cdef Candidate *candidate = self.candidate_at(index)
+        cdef State *state = &candidate.row.state
+        cdef bint locked = enter(&self.board.map, self.upstream, PATIENCE_MS)
+        if not self.single and state.accessed < state.checked:
+            state.fails = 0
+        if locked:
+            leave(&self.board.map, self.upstream)
+        else:
+            self.unlocked += 1
+
+    def failing(self, int index):
+        return read_i32(&self.candidate_at(index).row.state.fails) > 0
+
+    def closed_early(self, int index):
+        return add_i32(&self.candidate_at(index).row.early_closes, 1)
+
+    def answered(self, int index):
+        cdef int32_t *early_closes = &self.candidate_at(index).row.early_closes
+        if read_i32(early_closes):
+            write_i32(early_closes, 0)
+
+
+cdef bint count_failure(Candidate *candidate, State *state, int32_t now) noexcept nogil:
+    """nginx's NGX_PEER_FAILED; True when the failures have just become `max_fails`."""
+    if state.fails < INT_MAX:
+        state.fails += 1
+    state.accessed = now
+    state.checked = now
+    if candidate.max_fails == 0:
+        return False
+    state.effective_weight -= candidate.weight // candidate.max_fails
+    if state.effective_weight < 0:
+        state.effective_weight = 0
+    return state.fails == candidate.max_fails
