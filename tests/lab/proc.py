@@ -1,0 +1,114 @@
+"""What /proc tells of the programs under test, without making a connection that they would see."""
+
+import os
+import re
+
+LISTEN = "0A"  # the state's number in /proc/net/tcp
+
+
+def listening_inodes(port, *, pid="self") -> set[str]:
+    """Inodes of the TCP sockets that listen on `port`, in the network namespace of `pid`."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        with open(f"/proc/{pid}/net/{name}", encoding="ascii") as table:
+            for line in list(table)[1:]:
+                fields = line.split()
+                if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    found.add(fields[9])
+    return found
+
+
+def unix_listening_inodes(path) -> set[str]:
+    """Inodes of the stream sockets that listen on the Unix socket `path`."""
+    accepting = 0x10000  # __SO_ACCEPTCON in the flags
+    found = set()
+    with open("/proc/self/net/unix", encoding="utf-8", errors="replace") as table:
+        for line in list(table)[1:]:
+            fields = line.split()
+            if len(fields) == 8 and fields[7] == path and int(fields[3], 16) & accepting:
+                found.add(fields[6])
+    return found
+
+
+def accepts(pid, inodes) -> bool:
+    """Whether the process has one of these sockets in an epoll set, ready to accept."""
+    ours = {fd for fd, target in descriptors(pid).items() if target[8:-1] in inodes}
+    for fd, target in descriptors(pid).items():
+        if target == "anon_inode:[eventpoll]" and ours & _watched(pid, fd):
+            return True
+    return False
+
+
+def served_by(pids, port) -> dict[int, int]:
+    """Which of the processes holds the session of each client port, for clients of `port`."""
+    clients = {}
+    for name in ("tcp", "tcp6"):
+        with open(f"/proc/self/net/{name}", encoding="ascii") as table:
+            for line in list(table)[1:]:
+                fields = line.split()
+                local, remote = (int(end.rpartition(":")[2], 16) for end in fields[1:3])
+                if local == port and fields[3] != LISTEN:
+                    clients[f"socket:[{fields[9]}]"] = remote
+    held = {pid: descriptors(pid).values() for pid in pids}
+    return {clients[link]: pid for pid, links in held.items() for link in links if link in clients}
+
+
+def descriptors(pid) -> dict[int, str]:
+    """What each open descriptor of a process is."""
+    found = {}
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+            except FileNotFoundError:
+                continue
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    return found
+
+
+def children(pid) -> list[int]:
+    """Pids of the living children of a process, oldest first."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                state, parent = file.read().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(parent) == pid and state not in "ZX":
+            found.append(int(name))
+    return sorted(found)
+
+
+def command(pid) -> str:
+    """A process's command line with spaces, empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def private_kib(pid) -> int:
+    """Memory that is the process's alone, in KiB."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        sizes = re.findall(r"^Private_\w+:\s+(\d+) kB", file.read(), re.MULTILINE)
+    return sum(map(int, sizes))
+
+
+def alive(pid) -> bool:
+    """Whether the process runs (a zombie does not)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _watched(pid, epoll) -> set[int]:
+    try:
+        with open(f"/proc/{pid}/fdinfo/{epoll}", encoding="ascii") as file:
+            return {int(fd) for fd in re.findall(r"^tfd:\s+(\d+)", file.read(), re.MULTILINE)}
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
