@@ -1,0 +1,154 @@
+"""Which slot of the board each upstream has, and which row each of its peers.
+
+The master allots before a configuration goes to the workers, and the placement travels with it.
+What stays from one configuration to the next keeps its place and so its connections and failures;
+what goes keeps it too until no worker is left that knows of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Mapping
+
+    from tidegate.config.model import Model, Upstream
+    from tidegate.scoreboard.board import Board
+
+K = TypeVar("K", bound="Hashable")
+
+
+class BoardFullError(ValueError):
+    """A configuration with more upstreams or peers than the board has room for."""
+
+
+class PeerKey(NamedTuple):
+    """What makes a peer the same in two configurations.
+
+    `nth` counts from 0 the peers of an upstream that are equal in all else: nginx takes a `server`
+    that is written twice for two.
+    """
+
+    upstream: str
+    name: str
+    address: str
+    backup: bool
+    nth: int
+
+
+class Leaving(NamedTuple):
+    """A place that the configuration no longer names; workers up to `generation` may use it."""
+
+    place: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places(Generic[K]):
+    """Places on the board by key; `used` counts those ever given, `free` are to be given again."""
+
+    taken: Mapping[K, int] = field(default_factory=dict)
+    leaving: Mapping[K, Leaving] = field(default_factory=dict)
+    free: tuple[int, ...] = ()
+    used: int = 0
+
+    def allot(
+        self, keys: Iterable[K], *, generation: int, room: int, reset: Callable[[int], None]
+    ) -> Places[K]:
+        """Places for exactly `keys` as `generation` has them; `reset` is called for new ones.
+
+        Raises BoardFullError when more than `room` places would be in use.
+        """
+        taken: dict[K, int] = {}
+        free = list(self.free)
+        used = self.used
+        for key in keys:
+            if key in self.taken:
+                taken[key] = self.taken[key]
+            elif key in self.leaving:
+                taken[key] = self.leaving[key].place
+            else:
+                if free:
+                    place = free.pop(0)
+                else:
+                    place, used = used, used + 1
+                if place >= room:
+                    raise BoardFullError(room)
+                reset(place)
+                taken[key] = place
+        left = {key: Leaving(place, generation - 1) for key, place in self.taken.items()}
+        leaving = {key: at for key, at in {**self.leaving, **left}.items() if key not in taken}
+        return Places(taken=taken, leaving=leaving, free=tuple(free), used=used)
+
+    def retire(self, generation: int) -> Places[K]:
+        """Free what no generation after `generation` has used."""
+        gone = {key: at for key, at in self.leaving.items() if at.generation <= generation}
+        return Places(
+            taken=self.taken,
+            leaving={key: at for key, at in self.leaving.items() if key not in gone},
+            free=(*self.free, *sorted(at.place for at in gone.values())),
+            used=self.used,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The places of one generation of the configuration; generations count from 1."""
+
+    generation: int
+    upstreams: Places[str]
+    peers: Places[PeerKey]
+
+    def retire(self, generation: int) -> Placement:
+        """Free the places that were last used in `generation` or before.
+
+        For the master, once no worker is left that runs a generation up to that one.
+        """
+        return Placement(
+            generation=self.generation,
+            upstreams=self.upstreams.retire(generation),
+            peers=self.peers.retire(generation),
+        )
+
+
+def peer_keys(upstream: Upstream) -> list[PeerKey]:
+    """Keys of an upstream's peers, in their order."""
+    seen: Counter[tuple[str, str, bool]] = Counter()
+    keys = []
+    for peer in upstream.peers:
+        alike = (peer.name, peer.address.text, peer.backup)
+        keys.append(PeerKey(upstream.name, *alike, nth=seen[alike]))
+        seen[alike] += 1
+    return keys
+
+
+def allot(model: Model, board: Board, previous: Placement | None) -> Placement:
+    """Give all upstreams and peers of `model` their places on `board`, and make new ones ready.
+
+    `previous` stays as it is, and stays the one in force should `model` not come into force.
+    Raises BoardFullError where the board is too small.
+    """
+    upstreams = () if model.stream is None else model.stream.upstreams
+    generation = 1 if previous is None else previous.generation + 1
+    slots: Places[str] = Places() if previous is None else previous.upstreams
+    rows: Places[PeerKey] = Places() if previous is None else previous.peers
+    keys = [key for upstream in upstreams for key in peer_keys(upstream)]
+    try:
+        return Placement(
+            generation=generation,
+            upstreams=slots.allot(
+                (upstream.name for upstream in upstreams),
+                generation=generation,
+                room=board.upstreams,
+                reset=board.reset_upstream,
+            ),
+            peers=rows.allot(keys, generation=generation, room=board.peers, reset=board.reset_peer),
+        )
+    except BoardFullError:
+        raise BoardFullError(
+            f"{len(upstreams)} upstreams with {len(keys)} addresses do not fit into the shared "
+            f"memory made at start for {board.upstreams} and {board.peers}, beside those that "
+            "older workers still serve; a restart makes more room"
+        ) from None
