@@ -1,4 +1,4 @@
-"""The engine as Python sees it: the turn of the loop, the queue of decisions, listeners, handles."""
+"""The engine as Python sees it: the turn of the loop, decisions, listeners, handles."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -20,8 +20,11 @@ class Session(Protocol):
     def connected(self, /) -> None:
         """The upstream took the connection (asked for with `Connect(notify=True)`)."""
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
-        """A try failed. `error` is an errno, ETIMEDOUT for our own time-out; it is negative where
-        not the upstream but our `bind` to `local` failed."""
+        """A try failed.
+
+        `error` is an errno, ETIMEDOUT for our own time-out; it is negative where not the upstream
+        but our `bind` to `local` failed.
+        """
     def end(self, report: Report, /) -> None:
         """The session is over, and the handle with it."""
 

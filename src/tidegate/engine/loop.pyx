@@ -1,4 +1,4 @@
-"""The engine as Python sees it: the turn of the loop, the queue of decisions, listeners, handles."""
+"""The engine as Python sees it: the turn of the loop, decisions, listeners, handles."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject

@@ -1,6 +1,6 @@
 """What Python and the engine tell each other: outcomes of decisions one way, reports the other."""
 
-from typing import Final
+from typing import Final, TypeAlias
 
 class Relay:
     """What a relaying session may do; one object serves all sessions of a server.
@@ -55,7 +55,7 @@ class Later:
     """Outcome: `Engine.resume` will bring the real one."""
 
 LATER: Final[Later]
-Outcome = Need | Connect | Refuse | Later
+Outcome: TypeAlias = Need | Connect | Refuse | Later
 
 # Why a session ended, in the engine's order.
 REASONS: Final[tuple[str, ...]]

@@ -104,6 +104,7 @@ cdef class Later:
 
 
 LATER = Later()
+Outcome = Need | Connect | Refuse | Later
 
 
 cdef class Report:

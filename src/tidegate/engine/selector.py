@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import selectors
-from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from _typeshed import FileDescriptorLike
 
     from tidegate.engine.loop import Engine
@@ -27,7 +29,7 @@ class EngineSelector(selectors.BaseSelector):
         self._keys: dict[int, selectors.SelectorKey] = {}
 
     def register(
-        self, fileobj: FileDescriptorLike, events: int, data: Any = None
+        self, fileobj: FileDescriptorLike, events: int, data: object = None
     ) -> selectors.SelectorKey:
         """As selectors.BaseSelector.register."""
         fd = _descriptor(fileobj)
@@ -38,7 +40,7 @@ class EngineSelector(selectors.BaseSelector):
         return key
 
     def modify(
-        self, fileobj: FileDescriptorLike, events: int, data: Any = None
+        self, fileobj: FileDescriptorLike, events: int, data: object = None
     ) -> selectors.SelectorKey:
         """As selectors.BaseSelector.modify."""
         key = self.get_key(fileobj)
@@ -51,10 +53,8 @@ class EngineSelector(selectors.BaseSelector):
         """As selectors.BaseSelector.unregister."""
         key = self._keys.pop(self.get_key(fileobj).fd)
         # A descriptor closed meanwhile has left epoll by itself.
-        try:
+        with suppress(OSError):
             self._engine.unwatch(key.fd)
-        except OSError:
-            pass
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """One socket address; `host` is an IP literal without brackets, or the path of a Unix socket."""
+    """One socket address; `host` is an IP literal without brackets, or a Unix socket's path."""
 
     family: int
     host: str

@@ -1,0 +1,54 @@
+"""A `server` of `stream {}` in a worker: what its sessions share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tidegate.config.model import Level
+    from tidegate.engine.loop import Engine
+    from tidegate.stream.proxy import Proxy
+    from tidegate.stream.session import Session
+
+
+class ErrorLog(Protocol):
+    """What a session needs of an error log."""
+
+    def enabled(self, level: Level) -> bool:
+        """Whether a line of this level goes anywhere."""
+
+    def write(self, level: Level, message: str, *, connection: int | None = None) -> None:
+        """One line."""
+
+
+class Server:
+    """Everything of a `server` that its sessions use, ready made."""
+
+    __slots__ = ("access_logs", "content", "engine", "error_log", "keeps_address")
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        content: Proxy | Callable[[Session], str],
+        error_log: ErrorLog,
+        access_logs: tuple[Callable[[Session], None], ...],
+        keeps_address: bool,
+    ) -> None:
+        self.engine = engine
+        self.content = content
+        self.error_log = error_log
+        self.access_logs = access_logs
+        self.keeps_address = keeps_address
+
+
+class Port:
+    """One `listen` of a server; `address` is its text in logs."""
+
+    __slots__ = ("address", "server")
+
+    def __init__(self, server: Server, address: str) -> None:
+        self.server = server
+        self.address = address

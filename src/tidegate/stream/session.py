@@ -1,0 +1,229 @@
+"""A connection's life, as far as it needs decisions: accept, preread, pick, connect, relay, log.
+
+The engine calls these methods in that order and moves the bytes itself; `relay` is its own
+function (`engine/session.pyx`). Between `connect` and `log` nothing here is called, so a session
+holds only what its last log line needs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from tidegate.balance.upstream import Attempt
+from tidegate.config.model import Level
+from tidegate.engine.address import unpack_address
+from tidegate.engine.outcome import Outcome, Refuse
+from tidegate.stream.proxy import BindError, Proxy
+
+if TYPE_CHECKING:
+    from tidegate.engine.outcome import Report
+    from tidegate.stream.server import Port
+    from tidegate.wire.proxy_protocol import Endpoint
+
+# Errors of a connect that are our own want: no broker is to blame, and another would not help.
+OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+BAD_GATEWAY = 502
+INTERNAL_ERROR = 500
+
+
+class Try(NamedTuple):
+    """A node that was tried in vain; `connect_ms` is how long that took."""
+
+    address: str
+    connect_ms: int
+
+
+class Session:
+    """One client's connection to a server of `stream {}`."""
+
+    __slots__ = ("attempt", "failed", "handle", "peer", "port", "report", "server_endpoint")
+
+    def __init__(self, port: Port, handle: int) -> None:
+        """Accept: nothing is known yet but where the client came in."""
+        self.port = port
+        self.handle = handle
+        self.peer = -1  # index of the reserved peer in its upstream
+        self.attempt: Attempt | None = None
+        self.failed: tuple[Try, ...] = ()
+        self.report: Report | None = None
+        self.server_endpoint: Endpoint | None = None
+
+    # --- the phases ---
+
+    def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
+        """No server of `stream {}` looks into the first bytes yet."""
+        raise NotImplementedError
+
+    def pick(self) -> Outcome:
+        """Choose what answers the client: a node of the upstream, or a text."""
+        server = self.port.server
+        if server.error_log.enabled(Level.INFO):
+            _family, host, number = self.client_endpoint
+            self.say(Level.INFO, f"client {host}:{number} connected to {self.port.address}")
+        if server.keeps_address:
+            self.server_endpoint = unpack_address(server.engine.server_address(self.handle))
+        content = server.content
+        if not isinstance(content, Proxy):
+            return Refuse(200, content(self).encode("utf-8", "surrogateescape"))
+        self.attempt = Attempt()
+        return self.connect(content)
+
+    def connect(self, proxy: Proxy) -> Outcome:
+        """Reserve the next node and say how to get there."""
+        assert self.attempt is not None
+        self.peer = proxy.upstream.pick(self.attempt)
+        if proxy.upstream.unlocked != proxy.unlocked:
+            proxy.unlocked = proxy.upstream.unlocked
+            self.say(Level.ALERT, "the lock of the upstream was not to be had, chosen without it")
+        if self.peer < 0:
+            self.complain(Level.ERROR, "no live upstreams", proxy.upstream.name)
+            return Refuse(BAD_GATEWAY)
+        try:
+            return proxy.plan(self, self.peer)
+        except BindError as error:
+            self.complain(Level.CRIT, str(error), self.address)
+            return Refuse(INTERNAL_ERROR)
+
+    def connected(self) -> None:
+        """The node took the connection; called only where somebody wants to know."""
+        proxy = self.proxy
+        if proxy.upstream.failing(self.peer):
+            proxy.upstream.connected(self.peer)
+        if self.port.server.error_log.enabled(Level.INFO):
+            engine = self.port.server.engine
+            local = text_of(unpack_address(engine.upstream_local_address(self.handle)))
+            self.say(Level.INFO, f"proxy {local} connected to {self.address}")
+
+    def answer(self, error: int, connect_ms: int, /) -> Outcome:
+        """The node was not reached: go on with the next, where that is allowed."""
+        proxy = self.proxy
+        ours = error < 0 or error in OUR_OWN
+        address = self.address
+        self.blame(error, address)
+        if error == errno.EADDRNOTAVAIL or ours:
+            proxy.upstream.release(self.peer, failed=False)
+        elif proxy.upstream.release(self.peer, failed=True):
+            self.complain(Level.WARN, "upstream server temporarily disabled", address)
+        self.peer = -1
+        self.failed = (*self.failed, Try(address, connect_ms))
+        if ours:
+            return Refuse(INTERNAL_ERROR)
+        if not proxy.may_try_again(len(self.failed), self.age_ms):
+            return Refuse(BAD_GATEWAY)
+        return self.connect(proxy)
+
+    def end(self, report: Report, /) -> None:
+        """The relay is over, or it never began."""
+        self.report = report
+        server = self.port.server
+        if self.peer >= 0:
+            proxy = self.proxy
+            proxy.upstream.release(self.peer, failed=False)
+            hint = proxy.early_close(self.peer, report)
+            if hint is not None:
+                self.complain(Level.WARN, hint, self.address)
+        if server.error_log.enabled(Level.INFO):
+            self.tell_end(report)
+        self.log()
+
+    def log(self) -> None:
+        """One line in each access log."""
+        for write in self.port.server.access_logs:
+            write(self)
+
+    # --- what is known ---
+
+    @property
+    def proxy(self) -> Proxy:
+        """The `proxy_pass` of this session's server; only sessions that picked a node ask."""
+        content = self.port.server.content
+        assert isinstance(content, Proxy)
+        return content
+
+    @property
+    def address(self) -> str:
+        """The chosen node as nginx prints it."""
+        return self.proxy.upstream.peers[self.peer].address.text
+
+    @property
+    def client_endpoint(self) -> Endpoint:
+        """Family, host and port of the client."""
+        return unpack_address(self.port.server.engine.client_address(self.handle))
+
+    @property
+    def number(self) -> int:
+        """The number that the logs know the connection by."""
+        return self.port.server.engine.number(self.handle)
+
+    @property
+    def progress(self) -> Report:
+        """How far the session has come, or how it ended."""
+        return self.report or self.port.server.engine.progress(self.handle)
+
+    @property
+    def age_ms(self) -> int:
+        """Milliseconds since the connection was accepted."""
+        return self.port.server.engine.progress(self.handle).session_ms
+
+    # --- the error log ---
+
+    def blame(self, error: int, address: str) -> None:
+        """Say why a node was not reached, in nginx's words."""
+        reason = f"({abs(error)}: {os.strerror(abs(error))})"
+        if error < 0:
+            local = self.proxy.local_text(self)
+            self.complain(Level.CRIT, f"bind({local}) failed {reason}", address)
+        elif error == errno.ETIMEDOUT:
+            self.complain(Level.ERROR, f"upstream timed out {reason}", address)
+        elif error in OUR_OWN:
+            self.complain(Level.ALERT, f"socket() failed {reason}", address)
+        elif error == errno.EADDRNOTAVAIL or address.startswith("unix:"):
+            self.complain(Level.CRIT, f"connect() to {address} failed {reason}", address)
+        else:
+            self.complain(Level.ERROR, f"connect() failed {reason}", address)
+
+    def complain(self, level: Level, message: str, upstream: str) -> None:
+        """A line about the way to a node."""
+        self.say(level, f"{message} while connecting to upstream", upstream)
+
+    def say(self, level: Level, message: str, upstream: str | None = None) -> None:
+        """A line with nginx's details of the session behind it."""
+        log = self.port.server.error_log
+        if not log.enabled(level):
+            return
+        if upstream is not None:
+            now = self.progress
+            message = (
+                f"{message}, client: {client_text(self.client_endpoint)}"
+                f', server: {self.port.address}, upstream: "{upstream}"'
+                f", bytes from/to client:{now.bytes_received}/{now.bytes_sent}"
+                f", bytes from/to upstream:{now.upstream_bytes_received}/{now.upstream_bytes_sent}"
+            )
+        log.write(level, message, connection=self.number)
+
+    def tell_end(self, report: Report) -> None:
+        """The last line at level info: who ended it, after how much."""
+        who = "upstream" if report.reason.startswith("upstream") else "client"
+        what = "connection timed out" if report.reason == "timed_out" else f"{who} disconnected"
+        self.say(
+            Level.INFO,
+            f"{what}, bytes from/to client:{report.bytes_received}/{report.bytes_sent}, "
+            f"bytes from/to upstream:{report.upstream_bytes_received}/{report.upstream_bytes_sent}",
+        )
+
+
+def text_of(endpoint: Endpoint) -> str:
+    """An endpoint as nginx prints it, with its port."""
+    _family, host, port = endpoint
+    if not host.strip("0123456789."):
+        return f"{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"unix:{host}"
+
+
+def client_text(endpoint: Endpoint) -> str:
+    """A client as nginx prints it in logs and variables: its address, without the port."""
+    _family, host, port = endpoint
+    return host if host or port else "unix:"

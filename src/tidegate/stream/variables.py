@@ -1,0 +1,127 @@
+"""The variables of `stream {}`: how each `$name` is read from a session.
+
+A getter gives None for what nginx calls "not found": "-" in a log, nothing elsewhere. The names
+that a configuration may use stand in `variables.names`; a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from tidegate.engine.address import unpack_address
+from tidegate.stream.session import client_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tidegate.stream.session import Session
+    from tidegate.wire.proxy_protocol import Endpoint
+
+NGINX_VERSION = "1.31.0"  # whose behaviour this is
+# Variables that must be read while the client's socket is open.
+OF_THE_SOCKET = frozenset({"server_addr", "server_port"})
+
+
+def seconds(ms: int) -> str:
+    """Milliseconds as nginx logs durations."""
+    return f"{ms // 1000}.{ms % 1000:03d}"
+
+
+def _server_endpoint(session: Session) -> Endpoint:
+    if session.server_endpoint is None:
+        engine = session.port.server.engine
+        session.server_endpoint = unpack_address(engine.server_address(session.handle))
+    return session.server_endpoint
+
+
+def _binary_remote_addr(session: Session) -> str:
+    family, host, _port = session.client_endpoint
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return ""
+    return socket.inet_pton(family, host).decode("latin-1")
+
+
+def _remote_port(session: Session) -> str:
+    family, _host, port = session.client_endpoint
+    return "" if family == socket.AF_UNIX else str(port)
+
+
+def _server_addr(session: Session) -> str:
+    family, host, _port = _server_endpoint(session)
+    return f"unix:{host}" if family == socket.AF_UNIX else host
+
+
+def _server_port(session: Session) -> str:
+    family, _host, port = _server_endpoint(session)
+    return "" if family == socket.AF_UNIX else str(port)
+
+
+def _time_iso8601(_session: Session) -> str:
+    text = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return f"{text[:-2]}:{text[-2:]}"
+
+
+def _per_try(
+    failed: Callable[[int], str], last: Callable[[Session], str]
+) -> Callable[[Session], str | None]:
+    """A value for each node that was tried, with nginx's comma between them."""
+
+    def read(session: Session) -> str | None:
+        values = [failed(one.connect_ms) for one in session.failed]
+        if session.peer >= 0:
+            values.append(last(session))
+        return ", ".join(values) if values else None
+
+    return read
+
+
+def _duration(name: str) -> Callable[[Session], str]:
+    def read(session: Session) -> str:
+        ms: int = getattr(session.progress, name)
+        return "-" if ms < 0 else seconds(ms)
+
+    return read
+
+
+def _upstream_addr(session: Session) -> str | None:
+    values = [one.address for one in session.failed]
+    if session.peer >= 0:
+        values.append(session.address)
+    elif session.attempt is not None and session.attempt.last < 0:
+        # nginx logs the name of the upstream where no node was left.
+        values.append(session.proxy.upstream.name)
+    return ", ".join(values) if values else None
+
+
+GETTERS: Mapping[str, Callable[[Session], str | None]] = {
+    "binary_remote_addr": _binary_remote_addr,
+    "bytes_received": lambda session: str(session.progress.bytes_received),
+    "bytes_sent": lambda session: str(session.progress.bytes_sent),
+    "connection": lambda session: str(session.number),
+    "hostname": lambda _session: socket.gethostname().lower(),
+    "msec": lambda _session: f"{time.time():.3f}",
+    "nginx_version": lambda _session: NGINX_VERSION,
+    "pid": lambda _session: str(os.getpid()),
+    "protocol": lambda _session: "TCP",
+    "remote_addr": lambda session: client_text(session.client_endpoint),
+    "remote_port": _remote_port,
+    "server_addr": _server_addr,
+    "server_port": _server_port,
+    "session_time": lambda session: seconds(session.progress.session_ms),
+    "status": lambda session: f"{session.progress.status:03d}",
+    "time_iso8601": _time_iso8601,
+    "time_local": lambda _session: time.strftime("%d/%b/%Y:%H:%M:%S %z"),
+    "upstream_addr": _upstream_addr,
+    "upstream_bytes_received": _per_try(
+        lambda _ms: "0", lambda session: str(session.progress.upstream_bytes_received)
+    ),
+    "upstream_bytes_sent": _per_try(
+        lambda _ms: "0", lambda session: str(session.progress.upstream_bytes_sent)
+    ),
+    "upstream_connect_time": _per_try(lambda _ms: "-", _duration("connect_ms")),
+    "upstream_first_byte_time": _per_try(lambda _ms: "-", _duration("first_byte_ms")),
+    "upstream_session_time": _per_try(seconds, _duration("upstream_ms")),
+}
