@@ -55,7 +55,9 @@ def parse(text: str) -> Template:
         while end < len(text) and text[end] in NAME:
             end += 1
         if braced and not text.startswith("}", end):
-            raise TemplateError(f'the closing bracket in "{text[start:end]}" variable is missing', dollar)
+            raise TemplateError(
+                f'the closing bracket in "{text[start:end]}" variable is missing', dollar
+            )
         if start == end:
             raise TemplateError('invalid variable name "$"', dollar)
         if dollar > literal_from:
@@ -68,15 +70,16 @@ def parse(text: str) -> Template:
 
 
 def compile_template(
-    template: Template, getters: Mapping[str, Callable[[T], str]]
+    template: Template, getters: Mapping[str, Callable[[T], str | None]]
 ) -> Callable[[T], str]:
-    """A function that gives the template's text for a session; names unknown to `getters` raise KeyError."""
+    """A function that gives the template's text for a session; "not found" (None) gives nothing.
+
+    A name unknown to `getters` raises KeyError.
+    """
     constant = template.constant
     if constant is not None:
         return lambda _session: constant
     steps = [getters[part.name] if isinstance(part, Variable) else part for part in template.parts]
-    if len(steps) == 1 and not isinstance(steps[0], str):
-        return steps[0]
     return lambda session: "".join(
-        [step if isinstance(step, str) else step(session) for step in steps]
+        [step if isinstance(step, str) else step(session) or "" for step in steps]
     )
