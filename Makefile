@@ -23,7 +23,7 @@ demo: $(BUILT) ## ten MQTT clients spread over three brokers, live (ARGS=--once:
 
 test: $(BUILT) ## all tests (ARGS="tests/config -k lexer": some)
 	@scripts/peers --where-possible
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 	@! grep -qs true .pytest_cache/v/tidegate/running || { echo "the test run died"; exit 1; }
 
 lint: $(TOOLS) ## style, types, and which way imports run

@@ -29,7 +29,7 @@ CYTHON_IMPORT = re.compile(
 
 
 def documented_ranks() -> dict[str, int]:
-    """How high each room stands, by the line of arrows in docs/internals.md."""
+    """How high each room stands, by the arrows in docs/internals.md; what is in no room: lowest."""
     line = next(
         line
         for line in (TOP / "docs/internals.md").read_text().splitlines()
@@ -45,9 +45,14 @@ def documented_ranks() -> dict[str, int]:
     return ranks | dict.fromkeys(UNDER_CLI, ranks["process"] + 0.5)
 
 
-def python_imports(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Every import as (module, names taken from it), also those in functions and for types."""
-    for node in ast.walk(ast.parse(text)):
+def python_imports(text: str, *, for_types: bool) -> Iterator[tuple[str, list[str]]]:
+    """Every import as (module, names taken from it), also those in functions."""
+    tree = ast.parse(text)
+    if not for_types:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, []) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -67,9 +72,13 @@ def cython_imports(text: str) -> Iterator[tuple[str, list[str]]]:
             )
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, list[str]]]:
+def imports_of(path: Path, *, for_types: bool = True) -> list[tuple[str, list[str]]]:
     text = path.read_text()
-    return cython_imports(text) if path.suffix in {".pyx", ".pxd"} else python_imports(text)
+    if path.suffix in {".pyx", ".pxd"}:
+        return list(cython_imports(text))
+    if path.suffix == ".pyi" and not for_types:
+        return []
+    return list(python_imports(text, for_types=for_types))
 
 
 def sources(src: Path) -> dict[str, list[Path]]:
@@ -83,13 +92,16 @@ def sources(src: Path) -> dict[str, list[Path]]:
     return modules
 
 
-def targets(src: Path) -> dict[str, set[str]]:
-    """For each module of the package, the modules of the package that it imports."""
+def targets(src: Path, *, for_types: bool = True) -> dict[str, set[str]]:
+    """For each module of the package, the modules of the package that it imports.
+
+    Without `for_types` those are left out that only a type checker follows.
+    """
     modules = sources(src)
     graph: dict[str, set[str]] = {module: set() for module in modules}
     for module, paths in modules.items():
         for path in paths:
-            for origin, names in imports_of(path):
+            for origin, names in imports_of(path, for_types=for_types):
                 name = absolute(origin, module, is_package=path.stem == "__init__")
                 if name.split(".")[0] != PACKAGE:
                     continue
@@ -122,7 +134,7 @@ def against_direction(src: Path) -> list[str]:
         for module, found in sorted(targets(src).items())
         for target in sorted(found)
         if room(target) not in {"", room(module)}
-        and not ranks[room(target)] < ranks.get(room(module), -1)
+        and not ranks.get(room(target), -1) < ranks.get(room(module), -1)
     ]
 
 
@@ -140,7 +152,8 @@ def test_imports_point_to_lower_rooms() -> None:
 
 
 def test_no_circle_between_files() -> None:
-    assert circle(targets(TOP / "src")) == []
+    # Two files of a room may name each other's types.
+    assert circle(targets(TOP / "src", for_types=False)) == []
 
 
 def test_every_room_stands_in_the_documentation() -> None:
@@ -218,9 +231,25 @@ def test_an_import_with_the_direction_passes(tree: Path, file: str, line: str) -
     assert against_direction(tree) == []
 
 
+def test_files_may_name_each_others_types(tree: Path) -> None:
+    guarded = "if TYPE_CHECKING:\n    from tidegate.wire import head\n"
+    (tree / PACKAGE / "wire/head.py").write_text("from tidegate.wire import tail\n")
+    (tree / PACKAGE / "wire/tail.py").write_text(guarded)
+    assert circle(targets(tree, for_types=False)) == []
+
+
+def test_types_too_are_taken_from_lower_rooms_only(tree: Path) -> None:
+    guarded = "if TYPE_CHECKING:\n    from tidegate.config import model\n"
+    (tree / PACKAGE / "wire/head.py").write_text(guarded)
+    assert len(against_direction(tree)) == 1
+
+
 def test_a_circle_is_found_through_compiled_files_too(tree: Path) -> None:
     (tree / PACKAGE / "wire/head.pxd").write_text(
         "from tidegate.wire.tail cimport (\n    a,\n    b\n)\n"
     )
     (tree / PACKAGE / "wire/tail.py").write_text("from tidegate.wire import head\n")
-    assert set(circle(targets(tree))) == {"tidegate.wire.head", "tidegate.wire.tail"}
+    assert set(circle(targets(tree, for_types=False))) == {
+        "tidegate.wire.head",
+        "tidegate.wire.tail",
+    }
