@@ -1,0 +1,110 @@
+"""The error log: nginx's lines, to files and to stderr, each with its own threshold."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from tidegate.config.model import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tidegate.config import model
+
+STDERR = 2
+
+# nginx cuts its lines at 2048 bytes. Twice that, as our lines carry the client identifier too;
+# not more, since a pipe takes only so much in one piece (PIPE_BUF).
+MAX_LINE = 4096
+
+NAMES = {level: level.name.lower() for level in Level}
+
+
+def escape(text: str) -> str:
+    r"""`text` with everything that a terminal could obey, or that is no text, as `\xHH`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable()
+        else "".join(f"\\x{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
+        for character in text
+    )
+
+
+class ErrorLog:
+    """The error logs of one context (main, or a server) in this process.
+
+    `fds` gives the open descriptor of each path; stderr needs none. A write that fails is lost: a
+    full disk must not stop the relay, and there is nowhere to say so.
+    """
+
+    __slots__ = ("_logs", "_second", "_stamp", "_targets", "threshold")
+
+    def __init__(self, logs: Iterable[model.ErrorLog], fds: Mapping[str, int]) -> None:
+        self._logs = tuple(logs)
+        self._second = -1
+        self._stamp = ""
+        self.reopen(fds)
+
+    def reopen(self, fds: Mapping[str, int]) -> None:
+        """Write to these descriptors from now on."""
+        self._targets = tuple(
+            (log.level, STDERR if log.path is None else fds[log.path]) for log in self._logs
+        )
+        self.threshold = min((level for level, _fd in self._targets), default=Level.EMERG + 1)
+
+    def enabled(self, level: Level) -> bool:
+        """Whether a line of this level goes anywhere; ask before making a costly message."""
+        return level >= self.threshold
+
+    def write(self, level: Level, message: str, *, connection: int | None = None) -> None:
+        """One line; `connection` is the number of the session that it tells of."""
+        if level < self.threshold:
+            return
+        about = "" if connection is None else f"*{connection} "
+        pid = os.getpid()
+        head = f"{self._now()} [{NAMES[level]}] {pid}#{pid}: {about}"
+        line = (head + escape(message)).encode("utf-8", "replace")[: MAX_LINE - 1] + b"\n"
+        for threshold, fd in self._targets:
+            if level >= threshold:
+                try:
+                    os.write(fd, line)
+                except OSError:
+                    continue
+
+    def _now(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(second))
+        return self._stamp
+
+
+class LogHandler(logging.Handler):
+    """Brings what asyncio and other users of `logging` say into the error log."""
+
+    def __init__(self, log: ErrorLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line for the message and one for each line of its traceback."""
+        level = _level(record.levelno)
+        if not self._log.enabled(level):
+            return
+        for line in self.format(record).splitlines():
+            self._log.write(level, line)
+
+
+def _level(number: int) -> Level:
+    if number >= logging.CRITICAL:
+        return Level.ALERT
+    if number >= logging.ERROR:
+        return Level.ERROR
+    if number >= logging.WARNING:
+        return Level.WARN
+    return Level.INFO if number >= logging.INFO else Level.DEBUG

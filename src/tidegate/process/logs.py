@@ -1,0 +1,90 @@
+"""Log files: opened by the master for appending, handed to the workers as descriptors.
+
+Reopening puts the new file under the old descriptor's number, so nobody who writes has to know.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tidegate.process.errors import StartError, failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tidegate.config.model import Model
+
+MODE = 0o644  # nginx's
+
+# A container's output may be a socket, which cannot be opened by name, or belong to another user.
+STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def paths_of(model: Model) -> Iterator[str]:
+    """Every log file that `model` writes to; some may come twice."""
+    for log in model.error_logs:
+        if log.path is not None:
+            yield log.path
+    for server in model.stream.servers if model.stream is not None else ():
+        for error_log in server.error_logs:
+            if error_log.path is not None:
+                yield error_log.path
+        for access_log in server.access_logs:
+            yield access_log.path
+
+
+class LogFiles:
+    """The open log files of this instance, by path."""
+
+    def __init__(self) -> None:
+        self.fds: dict[str, int] = {}
+
+    def open(self, model: Model) -> None:
+        """Open what is not open yet; raises StartError at the first that cannot be."""
+        for path in paths_of(model):
+            if path in self.fds:
+                continue
+            try:
+                self.fds[path] = _open(path)
+            except OSError as error:
+                raise StartError(failed(f'open() "{path}"', error), _mend(error, path)) from error
+
+    def reopen(self, report: Callable[[str], None]) -> None:
+        """Open all anew, as after a rotation; one that fails is reported and stays as it was."""
+        for path, fd in self.fds.items():
+            try:
+                new = _open(path)
+            except OSError as error:
+                report(failed(f'open() "{path}"', error))
+                continue
+            replace({path: fd}, {path: new})
+
+    def close(self) -> None:
+        """Close all; writing to them is over."""
+        for fd in self.fds.values():
+            os.close(fd)
+        self.fds.clear()
+
+
+def replace(old: Mapping[str, int], new: Mapping[str, int]) -> None:
+    """Put each descriptor of `new` under the number that `old` has for its path, and close it."""
+    for path, fd in new.items():
+        if path in old:
+            os.dup2(fd, old[path], inheritable=False)
+        os.close(fd)
+
+
+def _open(path: str) -> int:
+    if path in STANDARD:
+        return os.dup(STANDARD[path])
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
+
+
+def _mend(error: OSError, path: str) -> str | None:
+    folder = os.path.dirname(path)
+    if isinstance(error, FileNotFoundError):
+        return f'the folder "{folder}" does not exist'
+    if isinstance(error, PermissionError):
+        return "choose a log that this user may write, or run as another user"
+    return None

@@ -1,0 +1,213 @@
+"""Child processes: started in numbered slots, watched, and replaced when they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+from tidegate.config.model import Level
+from tidegate.process.channel import Channel
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tidegate.observe.error_log import ErrorLog
+    from tidegate.process.channel import Message
+
+COMMAND = (sys.executable, "-P", "-m", "tidegate.process.child")
+
+# A worker that dies is replaced at once. One that dies again and again within seconds would only
+# burn a processor: from the fourth time on it waits, twice as long each time.
+SETTLED_SECONDS = 10.0
+AT_ONCE = 3
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 8.0
+
+
+class Stage(IntEnum):
+    """How far a child has come."""
+
+    STARTING = 1
+    READY = 2  # it has prepared, and waits
+    TOLD = 3  # to commit
+    SERVING = 4
+
+
+class Child:
+    """One worker process; `stage` is kept by the owner."""
+
+    def __init__(self, slot: int, process: subprocess.Popen[bytes], channel: Channel) -> None:
+        self.slot = slot
+        self.pid = process.pid
+        self.process = process
+        self.channel = channel
+        self.pidfd = os.pidfd_open(process.pid)
+        self.stage = Stage.STARTING
+
+
+class Owner(Protocol):
+    """Who wants to know of the children: the master."""
+
+    def born(self, child: Child) -> None:
+        """Welcome a child that was just started."""
+
+    def heard(self, child: Child, message: Message) -> None:
+        """Hear what a child says."""
+
+    def died(self, child: Child) -> None:
+        """Clear up after a child; it may be replaced after this returns."""
+
+    def deserted(self) -> None:
+        """Go on without children: the last one has ended after `retire`."""
+
+
+class Supervisor:
+    """Keeps one child in each of `slots` slots until `retire`."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        slots: int,
+        loop: asyncio.AbstractEventLoop,
+        log: ErrorLog,
+        environment: Mapping[str, str],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self.slots = slots
+        self._owner = owner
+        self._loop = loop
+        self._log = log
+        self._environment = dict(environment)
+        self._command = tuple(command)
+        self._children: dict[int, Child] = {}
+        self._births: dict[int, float] = {}
+        self._deaths: dict[int, int] = {}
+        self._pending: dict[int, asyncio.TimerHandle] = {}
+        self._retired = False
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(list(self._children.values()))
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def start(self) -> None:
+        """Start a child in every slot."""
+        self._log.write(Level.NOTICE, "start worker processes")
+        for slot in range(self.slots):
+            self._start(slot)
+
+    def retire(self) -> None:
+        """Replace nobody any more; the owner is told when the last child is gone."""
+        self._retired = True
+        for handle in self._pending.values():
+            handle.cancel()
+        self._pending.clear()
+        if not self._children:
+            self._loop.call_soon(self._owner.deserted)
+
+    def kill(self) -> None:
+        """End all children at once."""
+        for child in self:
+            signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+
+    def _start(self, slot: int) -> None:
+        self._pending.pop(slot, None)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            number = theirs.fileno()
+            try:
+                process = subprocess.Popen(
+                    [*self._command, "--channel", str(number), "--slot", str(slot)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[number],
+                    env=self._environment,
+                    # Ctrl-C on the terminal is for the master, which tells the workers.
+                    process_group=0,
+                )
+            except OSError as error:
+                ours.close()
+                self._log.write(Level.ALERT, f"fork() failed while spawning worker: {error}")
+                self._again(slot)
+                return
+        child = Child(slot, process, Channel(ours, takes_descriptors=False))
+        self._children[slot] = child
+        self._births[slot] = self._loop.time()
+        self._log.write(Level.NOTICE, f"start worker process {child.pid}")
+        self._loop.add_reader(child.pidfd, self._reap, child)
+        child.channel.attach(
+            self._loop,
+            lambda message: self._owner.heard(child, message),
+            # One that closes its end and lives on is of no use; its death is seen by the pidfd.
+            on_end=lambda _error: signal.pidfd_send_signal(child.pidfd, signal.SIGTERM),
+        )
+        self._owner.born(child)
+
+    def _reap(self, child: Child) -> None:
+        status = child.process.poll()
+        if status is None:
+            return
+        self._loop.remove_reader(child.pidfd)
+        os.close(child.pidfd)
+        child.channel.close()
+        del self._children[child.slot]
+        self._report(child.pid, status)
+        self._owner.died(child)
+        if not self._retired:
+            self._again(child.slot)
+        elif not self._children:
+            self._owner.deserted()
+
+    def _report(self, pid: int, status: int) -> None:
+        if status < 0:
+            self._log.write(Level.ALERT, f"worker process {pid} exited on signal {-status}")
+        else:
+            level = Level.NOTICE if status == 0 else Level.ALERT
+            self._log.write(level, f"worker process {pid} exited with code {status}")
+
+    def _again(self, slot: int) -> None:
+        lived = self._loop.time() - self._births.get(slot, 0.0)
+        deaths = 1 if lived >= SETTLED_SECONDS else self._deaths.get(slot, 0) + 1
+        self._deaths[slot] = deaths
+        pause = pause_before(deaths)
+        if pause == 0:
+            self._start(slot)
+            return
+        self._log.write(
+            Level.ALERT,
+            f"a worker process died {deaths} times in a row, the next one starts in {pause:g} s",
+        )
+        self._pending[slot] = self._loop.call_later(pause, self._start, slot)
+
+
+def pause_before(deaths: int) -> float:
+    """Seconds to wait before a worker is replaced that has died `deaths` times in a row."""
+    if deaths <= AT_ONCE:
+        return 0.0
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** (deaths - AT_ONCE - 1), LONGEST_PAUSE_SECONDS)
+
+
+def environment_of(env: Sequence[tuple[str, str | None]], own: Mapping[str, str]) -> dict[str, str]:
+    """Choose what the workers get of the master's environment `own`: by nginx's rule.
+
+    That is TZ and what the `env` rows name; and what the interpreter needs to find its modules.
+    """
+    kept = {
+        name: value
+        for name, value in own.items()
+        if name in {"TZ", "LD_LIBRARY_PATH"} or name.startswith("PYTHON")
+    }
+    for name, value in env:
+        if value is not None:
+            kept[name] = value
+        elif name in own:
+            kept[name] = own[name]
+    return kept

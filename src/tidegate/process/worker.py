@@ -1,0 +1,243 @@
+"""A worker: does what the master says, on the loop whose selector is the engine.
+
+What it does to connections is in `tidegate.stream.runtime`; here are its beginning and its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+from typing import TYPE_CHECKING
+
+from tidegate.config.model import Level, Stream
+from tidegate.observe.error_log import STDERR, ErrorLog, LogHandler
+from tidegate.observe.logs import Logs
+from tidegate.process import handover, rights
+from tidegate.process.errors import StartError
+from tidegate.process.logs import replace
+
+if TYPE_CHECKING:
+    from tidegate.engine.loop import Engine
+    from tidegate.process.channel import Channel, Message
+    from tidegate.process.handover import Handover
+    from tidegate.scoreboard.board import Board
+    from tidegate.stream.runtime import Prepared, Runtime
+
+# How often a worker that is shutting down looks whether its last session has ended.
+LOOK_SECONDS = 0.1
+
+SOCKET = "socket:"
+LOG = "log:"
+
+NOTHING = Stream(upstreams=(), servers=())
+
+
+class Worker:
+    """One worker process, from its welcome to its end."""
+
+    def __init__(self, channel: Channel, *, engine: Engine, board: Board, slot: int) -> None:
+        self._channel = channel
+        self._engine = engine
+        self._board = board
+        self._slot = slot
+        self._log = ErrorLog((), {})
+        self._files: dict[str, int] = {}
+        self._logs: Logs | None = None
+        self._runtime: Runtime | None = None
+        self._handover: Handover | None = None
+        self._prepared: Prepared | None = None
+        self._sockets: dict[str, int] = {}
+        self._leaving = False
+
+    async def run(self) -> int:
+        """Serve until told to stop; returns the exit status."""
+        loop = asyncio.get_running_loop()
+        self._exit: asyncio.Future[int] = loop.create_future()
+        loop.add_reader(self._engine.wake_fd, self._engine.serve)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._terminate)
+        loop.add_signal_handler(signal.SIGQUIT, self._quit)
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH):
+            # The master's business: it opens logs and reads configurations.
+            loop.add_signal_handler(number, lambda: None)
+        self._channel.attach(loop, self._heard, on_end=self._orphaned)
+        status = await self._exit
+        if self._logs is not None:
+            self._logs.flush()
+        self._log.write(Level.NOTICE, "exit")
+        return status
+
+    def notice(self, what: str, number: int) -> None:
+        """Log that accepting stopped (`number`: errno, 0 at our own limit) or goes on."""
+        if what == "accepting resumed":
+            self._log.write(Level.NOTICE, what)
+        elif number:
+            self._log.write(
+                Level.CRIT, f"accept4() failed ({number}: {os.strerror(number)}), {what}"
+            )
+        else:
+            self._log.write(Level.ALERT, f"worker_connections are not enough, {what}")
+
+    def trouble(self, error: BaseException) -> None:
+        """Log that a decision raised; its session is closed already."""
+        logging.getLogger("tidegate").error("a session ended by a fault of ours", exc_info=error)
+
+    def _heard(self, message: Message) -> None:
+        if message.kind == "prepare":
+            self._prepare(message)
+        elif message.kind == "commit":
+            self._commit(message)
+        elif message.kind == "reopen":
+            self._log.write(Level.NOTICE, "reopening logs")
+            self._take_logs(message)
+        elif message.kind == "quit":
+            self._quit()
+        elif message.kind == "terminate":
+            self._terminate()
+        else:
+            self._log.write(Level.ALERT, f"the master says {message.kind!r}")
+
+    # Beginning.
+
+    def _prepare(self, message: Message) -> None:
+        """Build everything that the new model needs; say ready, or what is wrong."""
+        try:
+            new = handover.unseal(message.fds["model"])
+            self._take_logs(message)
+            self._sockets = _part(message.fds, SOCKET)
+            if self._runtime is None:
+                self._runtime = self._first(new)
+            self._prepared = self._runtime.prepare(new.model.stream or NOTHING, new.placement)
+            self._handover = new
+        except Exception as error:  # whatever it is, the master has to know
+            first = self._handover is None
+            if not isinstance(error, StartError):
+                logging.getLogger("tidegate").exception("prepare failed")
+            self._channel.send("error", message=str(error) or repr(error))
+            if first:
+                self._exit.set_result(1)
+            return
+        self._channel.send("ready", generation=new.generation)
+
+    def _first(self, new: Handover) -> Runtime:
+        # Imported before the rights go: the package may lie where `user` cannot read.
+        from tidegate.stream.runtime import Runtime  # noqa: PLC0415
+
+        self._log = ErrorLog(new.model.error_logs, self._files)
+        _route_logging(self._log)
+        self._logs = Logs(self._files, asyncio.get_running_loop())
+        runtime = Runtime(
+            engine=self._engine, board=self._board, worker=self._slot, logs=self._logs
+        )
+        rights.restrict(new.model, report=lambda problem: self._log.write(Level.ALERT, problem))
+        soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if new.model.worker_connections > soft and self._slot == 0:
+            self._log.write(
+                Level.WARN,
+                f"{new.model.worker_connections} worker_connections exceed"
+                f" open file resource limit: {soft}",
+            )
+        return runtime
+
+    def _commit(self, message: Message) -> None:
+        """Put the prepared model in force."""
+        assert self._runtime is not None
+        assert self._handover is not None
+        if self._leaving or self._prepared is None:
+            return
+        self._take_stderr(message)
+        shared = self._handover.model.worker_processes > 1
+        self._runtime.commit(self._prepared, self._sockets, shared=shared)
+        self._prepared = None
+        self._channel.send("committed", generation=self._handover.generation)
+
+    def _take_logs(self, message: Message) -> None:
+        if self._logs is not None:
+            self._logs.flush()
+        files = _part(message.fds, LOG)
+        known = {path: fd for path, fd in files.items() if path in self._files}
+        replace(self._files, known)
+        self._files.update((path, fd) for path, fd in files.items() if path not in known)
+        self._take_stderr(message)
+
+    def _take_stderr(self, message: Message) -> None:
+        fd = message.fds.pop("stderr", None)
+        if fd is not None:
+            os.dup2(fd, STDERR)
+            os.close(fd)
+
+    # End.
+
+    def _terminate(self) -> None:
+        """Fast: nobody is waited for."""
+        if self._exit.done():
+            return
+        self._log.write(Level.NOTICE, "exiting")
+        if self._runtime is not None:
+            self._runtime.stop_listening()
+        self._exit.set_result(0)
+
+    def _quit(self) -> None:
+        """Graceful: the sessions that run go on until they end, or their time has come."""
+        if self._leaving or self._exit.done():
+            return
+        self._log.write(Level.NOTICE, "gracefully shutting down")
+        self._leave()
+
+    def _orphaned(self, error: Exception) -> None:
+        """Go on without the master: a new one may start, and no session ends with the old."""
+        if self._exit.done() or self._leaving:
+            return
+        if self._runtime is None:
+            self._exit.set_result(1)
+            return
+        detail = "" if isinstance(error, EOFError) else f" ({error})"
+        self._log.write(
+            Level.ALERT, f"the master process is gone{detail}, serving what runs until it ends"
+        )
+        self._leave()
+
+    def _leave(self) -> None:
+        self._leaving = True
+        if self._runtime is None or self._handover is None:
+            self._exit.set_result(0)
+            return
+        self._runtime.stop_listening()
+        for fd in self._sockets.values():
+            os.close(fd)
+        self._sockets = {}
+        loop = asyncio.get_running_loop()
+        timeout = self._handover.model.worker_shutdown_timeout_ms
+        if timeout is not None:
+            loop.call_later(timeout / 1000, self._out_of_time)
+        self._look()
+
+    def _look(self) -> None:
+        assert self._runtime is not None
+        if self._exit.done():
+            return
+        if self._runtime.active() == 0:
+            self._log.write(Level.NOTICE, "exiting")
+            self._exit.set_result(0)
+            return
+        asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _out_of_time(self) -> None:
+        if not self._exit.done():
+            self._log.write(Level.INFO, "shutdown timeout")
+            self._log.write(Level.NOTICE, "exiting")
+            self._exit.set_result(0)
+
+
+def _part(fds: dict[str, int], prefix: str) -> dict[str, int]:
+    """Pick the descriptors whose key begins with `prefix`, by the rest of it."""
+    return {key[len(prefix) :]: fd for key, fd in fds.items() if key.startswith(prefix)}
+
+
+def _route_logging(log: ErrorLog) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [LogHandler(log)]
+    root.setLevel(logging.WARNING)

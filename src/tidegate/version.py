@@ -1,0 +1,3 @@
+"""The version that users see; pyproject.toml names the same one."""
+
+VERSION = "0.1.0"
