@@ -28,8 +28,11 @@ FIELDS = (
 class Balancer(Program):
     """One instance with its own configuration, logs and pid file in `folder`."""
 
-    def __init__(self, conf, *, folder, program="tidegate", name=None, prefix=()):
-        """`conf` is a whole configuration; paths in it are relative to `folder`."""
+    def __init__(self, conf, *, folder, program="tidegate", name=None, directives="", prefix=()):
+        """`conf` is a whole configuration, `directives` go before it as `-g`.
+
+        Paths in them are relative to `folder`.
+        """
         self.program = program
         self.conf = os.path.join(folder, f"{name or program}.conf")
         with open(self.conf, "w", encoding="utf-8") as file:
@@ -42,6 +45,7 @@ class Balancer(Program):
                 self.conf,
                 "-p",
                 folder,
+                *(["-g", directives] if directives else []),
             ],
             folder=folder,
             name=name or program,
@@ -63,7 +67,7 @@ class Balancer(Program):
         """Wait until each of `workers` processes has each listening socket in its epoll set."""
 
         def ready():
-            inodes = [proc.listening_inodes(port) for port in ports]
+            inodes = [proc.listening_inodes(port, pid=self.pid) for port in ports]
             inodes += [proc.unix_listening_inodes(path) for path in paths]
             pids = self.workers()
             return len(pids) == workers and all(

@@ -13,9 +13,10 @@ from lab.balancer import Balancer
 from lab.gate import Gate
 from lab.haproxy import HAProxy
 from lab.mosquitto import Mosquitto
-from lab.netns import Namespace
+from lab.netns import Networks
 from lab.nodes import Hole, Node, echo
 from lab.ports import Ports
+from lab.process import Program
 
 # The lab itself can be tried on a balancer that is known to work.
 PROGRAM = os.environ.get("TIDEGATE_LAB_PROGRAM", "tidegate")
@@ -23,6 +24,8 @@ PROGRAM = os.environ.get("TIDEGATE_LAB_PROGRAM", "tidegate")
 
 class Lab:
     """What one test has started; everything ends with the test, the last first."""
+
+    program = PROGRAM
 
     def __init__(self, ports):
         self.ports = ports
@@ -53,9 +56,19 @@ class Lab:
         """A running PROXY reader."""
         return self._started(HAProxy(folder=self.folder, name=self._name("haproxy"), **options))
 
-    def namespace(self, hosts) -> Namespace:
-        """A network of its own."""
-        return self._started(Namespace(folder=self.folder, hosts=hosts))
+    def networks(self, nodes) -> Networks:
+        """Networks in which each of `nodes` is a name with an address of its own."""
+        if not netns.possible():
+            message = "needs network namespaces (root, or user namespaces that are allowed)"
+            (pytest.fail if os.environ.get("TIDEGATE_PEERS") == "required" else pytest.skip)(
+                message
+            )
+        return self._started(Networks(folder=self.folder, nodes=nodes))
+
+    def running(self, argv, *, name, prefix=()) -> Program:
+        """Any other running program."""
+        made = Program(argv, folder=self.folder, name=self._name(name), prefix=prefix)
+        return self._started(made)
 
     def balancer(self, stream, *, program=PROGRAM, workers=1, **options) -> Balancer:
         """A running balancer whose workers all accept; `options` as for `balancer.whole`."""
@@ -65,11 +78,11 @@ class Lab:
         ports, paths = balancers.listens(conf)
         return made.wait_ready(ports, workers, paths)
 
-    def idle_balancer(self, conf, *, program=PROGRAM, prefix=()) -> Balancer:
-        """A balancer of a whole configuration that the test starts itself."""
+    def idle_balancer(self, conf, *, program=PROGRAM, **options) -> Balancer:
+        """A balancer of a whole configuration that the test starts; `options` of `Balancer`."""
         folder = os.path.join(self.folder, self._name(program))
         os.mkdir(folder)
-        made = Balancer(conf, folder=folder, program=program, prefix=prefix)
+        made = Balancer(conf, folder=folder, program=program, **options)
         self._programs.append(made)
         return self._owned(made)
 
@@ -135,16 +148,6 @@ def lab(ports):
     made = Lab(ports)
     yield made
     made.close()
-
-
-@pytest.fixture
-def namespaces():
-    """Nothing; the test needs network namespaces of its own."""
-    if not netns.possible():
-        message = "needs network namespaces (root, or user namespaces that are allowed)"
-        if os.environ.get("TIDEGATE_PEERS") == "required":
-            pytest.fail(message)
-        pytest.skip(message)
 
 
 @pytest.hookimpl(wrapper=True)

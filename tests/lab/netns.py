@@ -1,57 +1,70 @@
-"""A network of its own, with its own hosts file, for files whose ports and names are fixed.
+"""Networks of their own, for files whose ports and names are fixed.
 
-A holder process keeps the network and mount namespace alive (and a user namespace, where the tests
-do not run as root); programs enter with `nsenter`. Nothing stays mounted: the mounts end with it.
+Two network namespaces and a cable: `front` is where the balancer and the clients run, with a hosts
+file of its own; `cluster` has an address per node, so that all may use the same port. A holder
+process keeps both alive (in a user namespace, where the tests do not run as root); programs enter
+with `nsenter`. Nothing stays behind: mounts and interfaces end with the holder.
 """
 
 import os
+import re
 import shutil
 import subprocess
 
-from lab import proc
 from lab.process import Program
 
-SET_UP = 'ip link set lo up && mount --bind "$0" /etc/hosts && echo ready && exec sleep infinity'
+FRONT = "10.83.0.1"
+SET_UP = """
+set -e
+ip link set lo up
+mount --bind "$1" /etc/hosts
+setpriv --pdeathsig KILL unshare --net sleep infinity &
+cluster=$!
+until [ "$(readlink /proc/$cluster/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
+ip link add front type veth peer name cluster netns $cluster
+ip addr add "$2/24" dev front
+ip link set front up
+enter="nsenter -t $cluster --net --"
+$enter ip link set lo up
+shift 2
+for address in "$@"; do $enter ip addr add "$address/24" dev cluster; done
+$enter ip link set cluster up
+echo "ready $cluster"
+wait
+"""
 
 
-class Namespace(Program):
-    """`hosts` maps names to addresses of 127.0.0.0/8."""
+class Networks(Program):
+    """`nodes` are the names that the hosts file gives to addresses of the cluster."""
 
-    def __init__(self, *, folder, hosts):
-        table = os.path.join(folder, "hosts")
-        with open(table, "w", encoding="utf-8") as file:
+    def __init__(self, *, folder, nodes):
+        self.addresses = {name: f"10.83.0.{10 + number}" for number, name in enumerate(nodes)}
+        hosts = os.path.join(folder, "hosts")
+        with open(hosts, "w", encoding="utf-8") as file:
             file.write("127.0.0.1 localhost\n")
-            file.writelines(f"{address} {name}\n" for name, address in hosts.items())
-        self._user = [] if os.getuid() == 0 else ["--user", "--map-root-user"]
+            file.writelines(f"{address} {name}\n" for name, address in self.addresses.items())
+        script = ["sh", "-c", SET_UP, "networks", hosts, FRONT, *self.addresses.values()]
         super().__init__(
-            ["unshare", *self._user, "--net", "--mount", "sh", "-c", SET_UP, table],
-            folder=folder,
-            name="namespace",
+            ["unshare", *_user(), "--net", "--mount", *script], folder=folder, name="networks"
         )
 
     def start(self):
-        """Make it; returns when the network is up and the names are known."""
+        """Make them; returns when the cable is up and the names are known."""
         super().start()
-        self.wait_for_output("ready")
+        found = self.wait_until(lambda: re.search(r"ready (\d+)", self.output()), "is set up")
+        user = ["--user", "--preserve-credentials"] if _user() else []
+        self.front = ["nsenter", "-t", str(self.pid), *user, "--net", "--mount", "--"]
+        self.cluster = ["nsenter", "-t", found[1], *user, "--net", "--"]
         return self
-
-    @property
-    def prefix(self) -> list[str]:
-        """What to put before a command so that it runs inside."""
-        user = ["--user", "--preserve-credentials"] if self._user else []
-        return ["nsenter", "-t", str(self.pid), *user, "--net", "--mount", "--"]
-
-    def wait_listening(self, port, program):
-        """Wait until somebody inside listens on `port`."""
-        program.wait_until(
-            lambda: proc.listening_inodes(port, pid=self.pid), f"listens on {port} inside"
-        )
 
 
 def possible() -> bool:
-    """Whether this machine lets us make one."""
-    if not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
+    """Whether this machine lets us make them."""
+    if not all(map(shutil.which, ("unshare", "nsenter", "setpriv", "ip"))):
         return False
-    user = [] if os.getuid() == 0 else ["--user", "--map-root-user"]
-    trial = ["unshare", *user, "--net", "--mount", "ip", "link", "set", "lo", "up"]
+    trial = ["unshare", *_user(), "--net", "--mount", "ip", "link", "add", "type", "veth"]
     return subprocess.run(trial, capture_output=True, check=False).returncode == 0
+
+
+def _user():
+    return [] if os.getuid() == 0 else ["--user", "--map-root-user"]

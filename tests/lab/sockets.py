@@ -9,15 +9,17 @@ import termios
 TIMEOUT = 15.0
 
 
-def open_raw(target, *, host="127.0.0.1", rcvbuf=None, timeout=TIMEOUT) -> socket.socket:
-    """A connection to a port, or to the path of a Unix socket."""
+def open_raw(target, *, host="127.0.0.1", source=None, rcvbuf=None) -> socket.socket:
+    """A connection to a port, or to the path of a Unix socket; `source` is our own address."""
     if isinstance(target, str):
         sock = socket.socket(socket.AF_UNIX)
     else:
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     if rcvbuf:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-    sock.settimeout(timeout)
+    sock.settimeout(TIMEOUT)
+    if source:
+        sock.bind((source, 0))
     try:
         sock.connect(target if isinstance(target, str) else (host, target))
     except OSError:

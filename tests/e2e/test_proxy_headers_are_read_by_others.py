@@ -1,0 +1,109 @@
+"""PROXY headers are understood by haproxy and nginx: they log the client's own address."""
+
+import os
+
+import pytest
+
+from lab import packets, sockets
+from lab.balancer import STREAM_MODULE
+from lab.waiting import wait_until
+
+pytestmark = pytest.mark.needs("mosquitto")
+
+
+class Told:
+    """What a reader in front of a broker was told of its clients."""
+
+    def __init__(self, addresses, read):
+        self.addresses = addresses
+        self._read = read
+
+    def client(self):
+        """The address and port of the first client."""
+        [first] = wait_until(self._read, "the reader logs its client")
+        return first
+
+
+def haproxy(lab, hosts, path):
+    broker = lab.mosquitto()
+    ports = [(host, lab.ports.free()) for host in hosts]
+    reader = lab.haproxy(ports=ports, paths=[path], target=broker.address)
+    return Told(_addresses(ports, path), lambda: [client for client, _ in reader.told()])
+
+
+def nginx(lab, hosts, path):
+    broker = lab.mosquitto()
+    ports = [(host, lab.ports.free()) for host in hosts]
+    listens = [f"listen {address} proxy_protocol;" for address in _addresses(ports, path)]
+    reader = lab.idle_balancer(
+        f"load_module {STREAM_MODULE}; daemon off; pid reader.pid; error_log error.log info;"
+        + ("user root;" if os.getuid() == 0 else "")
+        + "events {} stream {"
+        "log_format told '$proxy_protocol_addr:$proxy_protocol_port'; access_log told.log told;"
+        f"server {{ {' '.join(listens)} proxy_pass {broker.address}; }} }}",
+        program="nginx",
+    ).start()
+    reader.wait_ready([port for _, port in ports], 1, [path])
+    log = os.path.join(reader.folder, "told.log")
+
+    def told():
+        with open(log, encoding="utf-8") as lines:
+            return lines.read().split()
+
+    return Told(_addresses(ports, path), told)
+
+
+READERS = [
+    pytest.param(haproxy, marks=pytest.mark.needs("haproxy"), id="haproxy"),
+    pytest.param(nginx, marks=pytest.mark.needs("nginx"), id="nginx"),
+]
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("way", [0, 1, 2], ids=["to-ipv4", "to-ipv6", "to-unix"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"], ids=["from-ipv4", "from-ipv6"])
+def test_the_clients_address_is_told(lab, reader, way, host):
+    told = reader(lab, ["127.0.0.1", "::1"], os.path.join(lab.folder, "reader.sock"))
+    port = lab.ports.free()
+    lab.balancer(
+        f"server {{ listen 127.0.0.1:{port}; listen [::1]:{port};"
+        f" proxy_pass {told.addresses[way]}; proxy_protocol on; }}"
+    )
+    with packets.open_mqtt(port, "device", host=host) as client:
+        client.sendall(packets.PINGREQ)
+        assert sockets.receive(client, 2) == packets.PINGRESP
+        address, client_port = client.getsockname()[:2]
+        client.sendall(packets.DISCONNECT)
+        sockets.receive_all(client)
+    assert told.client() == f"{address}:{client_port}"
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_client_of_a_unix_socket_is_unknown_and_served(lab, reader):
+    told = reader(lab, ["127.0.0.1"], os.path.join(lab.folder, "reader.sock"))
+    path = os.path.join(lab.folder, "front.sock")
+    lab.balancer(
+        f"server {{ listen unix:{path}; proxy_pass {told.addresses[0]}; proxy_protocol on; }}"
+    )
+    with packets.open_mqtt(path, "device") as client:
+        client.sendall(packets.PINGREQ)
+        assert sockets.receive(client, 2) == packets.PINGRESP
+        client.sendall(packets.DISCONNECT)
+        sockets.receive_all(client)
+    address = told.client().rpartition(":")[0]
+    assert address in {"-", "127.0.0.1"}  # nginx: no address; haproxy: the balancer's
+
+
+def test_the_header_is_version_1_and_comes_first(lab):
+    node = lab.node()
+    _, port = lab.in_front(node, more="proxy_protocol on;")
+    with sockets.open_raw(port) as client:
+        client.sendall(b"first words")
+        expected = f"PROXY TCP4 127.0.0.1 127.0.0.1 {client.getsockname()[1]} {port}\r\n"
+        wait_until(lambda: node.sessions and b"words" in node.sessions[0].received, "the words")
+    assert node.sessions[0].received == expected.encode() + b"first words"
+
+
+def _addresses(ports, path):
+    hosts = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in ports]
+    return [*hosts, f"unix:{path}"]
