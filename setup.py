@@ -21,6 +21,7 @@ setup(
             )
             for source in SOURCES
         ],
+        include_path=["src"],
         language_level=3,
         compiler_directives={
             "binding": False,
