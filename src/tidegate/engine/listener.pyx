@@ -1,6 +1,16 @@
 """Accepting: the first phase of a session, and when not to."""
 
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO, errno
+from libc.errno cimport (
+    ECONNABORTED,
+    EINTR,
+    EMFILE,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+    EPERM,
+    EPROTO,
+    errno,
+)
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -112,10 +122,10 @@ cdef void accept_from(Core *core, Listener *listener) noexcept nogil:
     cdef sockaddr_in6 address
     cdef socklen_t size
     cdef Session *s
-    cdef int fd, turn
+    cdef int fd, _turn
     if listener.removed or not core.accepting:
         return
-    for turn in range(ACCEPTS):
+    for _turn in range(ACCEPTS):
         if core.used + 2 > core.limit:
             pause_accepting(core, 0)
             return

@@ -3,8 +3,8 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport EINTR, errno
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint32_t, uint64_t
+from libc.errno cimport errno
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -39,7 +39,6 @@ from tidegate.engine.listener cimport (
 from tidegate.engine.outcome cimport Connect, Later, Need, Refuse, Report, drop_terms
 from tidegate.engine.session cimport (
     bury,
-    call,
     connect_upstream,
     due,
     fail_try,
@@ -66,7 +65,6 @@ from tidegate.engine.types cimport (
     EVENTS,
     KILLED,
     LINGER,
-    PREREAD,
     RELAY_BUFFER,
     TAG_CLIENT,
     TAG_LISTENER,
@@ -75,7 +73,6 @@ from tidegate.engine.types cimport (
     UPSTREAM,
     Core,
     Counters,
-    Deadline,
     Listener,
     Pending,
     Session,
@@ -130,12 +127,11 @@ cdef int wait_ms(Core *core, int64_t deadline) noexcept nogil:
 
 cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
     """Turn until Python is needed or the deadline has come; the number of its events, put first."""
-    cdef int batch, count, i, ready = 0
+    cdef int _batch, count, i, sleep, ready = 0
     cdef uint64_t data
-    for batch in range(BATCHES):
-        count = epoll_wait(
-            core.epoll, events, EVENTS, 0 if core.queue_head is not NULL else wait_ms(core, deadline)
-        )
+    for _batch in range(BATCHES):
+        sleep = 0 if core.queue_head is not NULL else wait_ms(core, deadline)
+        count = epoll_wait(core.epoll, events, EVENTS, sleep)
         read_clock(core)
         if count < 0:
             # EINTR: Python has a signal to look at.
@@ -174,7 +170,6 @@ cdef class Engine:
     cdef uint32_t listener_ids
 
     def __cinit__(self, *, uint32_t connections, counters, serial, notice, trouble):
-        cdef epoll_event event
         memset(&self.core, 0, sizeof(Core))
         self.core.epoll = self.core.wake_fd = -1
         self.counters = counters
@@ -262,7 +257,9 @@ cdef class Engine:
             deadline = self.core.now + <int64_t>(timeout * 1000 + 0.999)
         with nogil:
             ready = run(&self.core, self.events, deadline)
-        result = [(<int>(self.events[i].data.u64 >> 3), self.events[i].events) for i in range(ready)]
+        result = []
+        for i in range(ready):
+            result.append((<int>(self.events[i].data.u64 >> 3), self.events[i].events))
         if self.core.queue_head is not NULL or self.core.pauses:
             result.append((self.core.wake_fd, EPOLLIN))
         return result
@@ -283,12 +280,12 @@ cdef class Engine:
 
     def serve(self):
         """Serve the sessions that wait for Python, at most SERVED_AT_ONCE of them."""
-        cdef int turn
+        cdef int _turn
         cdef Session *s
         read_clock(&self.core)
         if self.core.pauses or self.core.resumes:
             self._tell()
-        for turn in range(DECISIONS):
+        for _turn in range(DECISIONS):
             s = self.core.queue_head
             if s is NULL:
                 break

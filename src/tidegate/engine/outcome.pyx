@@ -5,7 +5,6 @@ from libc.stdlib cimport calloc, free
 
 from tidegate.engine.types cimport (
     CLIENT,
-    CONNECTING,
     FAILED,
     RELAY_BUFFER,
     UPSTREAM,

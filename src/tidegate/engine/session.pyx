@@ -6,7 +6,7 @@ function of its own. Nothing here holds the GIL or calls Python; what needs a de
 the queue with `call`.
 """
 
-from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, ENOMEM, ETIMEDOUT, errno
+from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, ETIMEDOUT, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
@@ -326,7 +326,7 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
 
 
 cdef bint hold_back(Core *core, Session *s, int side, uint32_t size, ssize_t sent) noexcept nogil:
-    """Keep what a slow receiver did not take, and stop reading its sender; False if the session ended."""
+    """Keep what a slow receiver did not take, and stop reading its sender; False at the end."""
     cdef End *end = &s.ends[side]
     if sent < 0:
         if errno != EAGAIN and errno != EINTR:
@@ -408,7 +408,7 @@ cdef void side_ended(Core *core, Session *s, int side, Reason reason) noexcept n
 
 
 cdef void pass_end(Core *core, Session *s, int side) noexcept nogil:
-    """`side` has ended and the other has taken everything: close both, or half (`proxy_half_close`)."""
+    """`side` has ended, the other has taken everything: close both, or half of the other."""
     cdef End *source = &s.ends[side]
     cdef End *target = &s.ends[1 - side]
     if not s.terms.half_close or source.broken or target.broken:

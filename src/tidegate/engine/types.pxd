@@ -20,7 +20,7 @@ cdef enum:
     # How long a side is still read, and its bytes thrown away, after we have said our end: a close
     # with unread bytes makes the kernel send a reset, which destroys what we sent last.
     LINGER_MS = 5000
-    # Pause of accepting after the system ran out of descriptors or memory (nginx: accept_mutex_delay).
+    # Pause of accepting after the system ran out of descriptors or memory (as nginx pauses).
     ACCEPT_PAUSE_MS = 500
 
 cdef enum:
