@@ -1,0 +1,109 @@
+"""A program that the demo runs: started, its lines read, and surely ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+END_WITHIN = 5.0  # seconds between asking a program to end and ending it
+PR_SET_PDEATHSIG = 1
+LAST_LINES = 12  # of a program that could not be started
+
+_libc = ctypes.CDLL(None)
+
+
+class StartError(Exception):
+    """A program ended before it was ready; the text is what it said."""
+
+
+class Program:
+    """One running program in a session of its own: Ctrl-C reaches the demo alone."""
+
+    def __init__(self, process: asyncio.subprocess.Process, line: Callable[[str], None]) -> None:
+        self.pid = process.pid
+        self.said: list[str] = []
+        self._line = line
+        self._process = process
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, argv: Sequence[str], line: Callable[[str], None]) -> Program:
+        """Start `argv`; `line` is called with each line that it prints."""
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_us,
+        )
+        return cls(process, line)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    async def wait(self) -> int:
+        """Wait for its end and for its last line; returns the exit code."""
+        code = await self._process.wait()
+        await self._reader
+        return code
+
+    async def ready(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds; raises `StartError` when the program ends before."""
+        while not condition():
+            if not self.running:
+                await self._reader
+                raise StartError("\n".join(self.said[-LAST_LINES:]) or "it said nothing")
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """End it and all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), END_WITHIN)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        await self._process.wait()
+        await self._reader
+
+    async def _read(self) -> None:
+        if self._process.stdout is None:
+            return
+        async for line in self._process.stdout:
+            text = line.decode(errors="replace").rstrip()
+            self.said.append(text)
+            del self.said[:-LAST_LINES]
+            self._line(text)
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def listening(port: int) -> bool:
+    """Whether somebody listens on a loopback port, found out without connecting to it."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        wanted, listen = f":{port:04X}", "0A"
+        return any(
+            fields[1].endswith(wanted) and fields[3] == listen
+            for fields in (line.split() for line in table)
+        )
+
+
+def _end_with_us() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
