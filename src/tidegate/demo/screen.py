@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,11 @@ class Screen:
     def draw(self, table: str) -> None:
         """Put a table in the place of the last one."""
         erase = self._erase()
-        text = CONTROL.sub("?", table) + "\n"
+        lines = CONTROL.sub("?", table).split("\n")
+        if self.terminal:  # a line that wraps would not be erased whole
+            width = shutil.get_terminal_size().columns - 1
+            lines = [line[:width] for line in lines]
+        text = "\n".join(lines) + "\n"
         self._table = text if self.terminal else ""
         self._write(erase + text)
 

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from tidegate.demo.device import Device
     from tidegate.demo.nodes import Node
 
-BAR = 24  # clients that a bar can show
-HEAD = f"{'node':<6}{'address':<18}{'pid':<9}{'clients':<9}{'':<{BAR}}"
-COUNTS = "  sent  received  of it from other nodes"
-RATES = "sent/s   recv/s  of it from other nodes"
+BAR = 12  # clients that a bar can show
+# 79 columns in all: a line that wraps could not be drawn anew.
+HEAD = f"{'node':<5}{'address':<18}{'pid':<8}{'clients':<8}{'':<{BAR}}"
+COUNTS = "  sent  received from elsewhere"
+RATES = "sent/s    recv/s from elsewhere"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +87,10 @@ def table(
         totals = [each[index] for each in (flow.sent, flow.received, flow.crossed)]
         shown = [f"{total if seconds is None else total / seconds:.0f}" for total in totals]
         lines.append(
-            f"{node.number:<6}{f'127.0.0.1:{node.port}':<18}{pid:<9}{count:<9}{bar[:BAR]:<{BAR}}"
-            f"{shown[0]:>6}{shown[1]:>10}{shown[2]:>24}"
+            f"{node.number:<5}{f'127.0.0.1:{node.port}':<18}{pid:<8}{count:<8}{bar[:BAR]:<{BAR}}"
+            f"{shown[0]:>6}{shown[1]:>10}{shown[2]:>15}"
         )
-    lines.append(f"# a client of the demo ({_connected(devices)} connected), + a client of yours")
+    lines.append(f"# a client of the demo ({_connected(devices)} connected), + one of yours")
     return "\n".join(lines)
 
 
