@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from tidegate.config.span import Span
-from tidegate.variables.template import Template
-from tidegate.wire.address import Address
+if TYPE_CHECKING:
+    from tidegate.config.span import Span
+    from tidegate.variables.template import Template
+    from tidegate.wire.address import Address
 
 
 class Level(IntEnum):

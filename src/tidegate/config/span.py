@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+# The `file` of what was given by `-g`; nginx says it so in its messages.
+COMMAND_LINE: Final = "command line"
 
 
 class Span(NamedTuple):

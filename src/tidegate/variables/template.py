@@ -6,9 +6,11 @@ into a function of a session, once per worker and configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -59,7 +61,7 @@ def parse(text: str) -> Template:
                 f'the closing bracket in "{text[start:end]}" variable is missing', dollar
             )
         if start == end:
-            raise TemplateError('invalid variable name "$"', dollar)
+            raise TemplateError("invalid variable name", dollar)
         if dollar > literal_from:
             parts.append(text[literal_from:dollar])
         parts.append(Variable(text[start:end]))

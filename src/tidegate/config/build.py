@@ -1,0 +1,147 @@
+"""What was read → the model that the rest of the program sees."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidegate.config import values
+from tidegate.config.model import (
+    AccessLog,
+    ErrorLog,
+    Level,
+    Model,
+    Proxy,
+    Return,
+    Server,
+    Stream,
+    Upstream,
+)
+from tidegate.config.scope import Scope
+from tidegate.variables.template import parse
+
+if TYPE_CHECKING:
+    from tidegate.config.draft import Draft, LogsDraft, ServerDraft, StreamDraft
+
+# nginx's own, for a master that is root and has no "user".
+DEFAULT_USER = "nobody"
+
+CONNECTIONS = 512
+
+# Rates beyond any network interface mean "no limit", and must not overflow a sum.
+LARGEST_RATE = 1 << 40
+LARGEST_BUFFER = 1 << 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where things are unless the configuration says otherwise; absolute paths."""
+
+    error_log: str
+    pid: str
+
+
+def make_model(draft: Draft, files: tuple[str, ...], places: Places) -> Model:
+    """The model of a draft without errors."""
+    main = draft.main
+    events = draft.events or Scope("events")
+    user, group = draft.user, draft.group
+    if user is None:
+        user, group = _default_user()
+    error_logs = tuple(draft.error_logs) or (ErrorLog(path=places.error_log, level=Level.ERROR),)
+    connections = events.optional_integer("worker_connections")
+    return Model(
+        files=files,
+        user=user,
+        group=group,
+        worker_processes=main.optional_integer("worker_processes") or 1,
+        worker_connections=CONNECTIONS if connections is None else connections,
+        worker_rlimit_nofile=main.optional_integer("worker_rlimit_nofile"),
+        worker_priority=main.optional_integer("worker_priority") or 0,
+        worker_shutdown_timeout_ms=main.optional_integer("worker_shutdown_timeout"),
+        multi_accept=events.flag("multi_accept"),
+        daemon=main.flag("daemon"),
+        master_process=main.flag("master_process"),
+        pid=draft.path(main.optional_text("pid") or places.pid),
+        error_logs=error_logs,
+        env=_environment(draft),
+        stream=_stream(draft.stream, error_logs) if draft.stream else None,
+        http=draft.http.name.span if draft.http else None,
+    )
+
+
+def _default_user() -> tuple[str | None, str | None]:
+    """The user and group to become where none is named: only root becomes another."""
+    if os.geteuid() != 0:
+        return None, None
+    try:
+        found = pwd.getpwnam(DEFAULT_USER)
+        return DEFAULT_USER, grp.getgrgid(found.pw_gid).gr_name
+    except KeyError:
+        return None, None
+
+
+def _environment(draft: Draft) -> tuple[tuple[str, str | None], ...]:
+    if any(name == "TZ" for name, _value in draft.env):
+        return tuple(draft.env)
+    return (("TZ", None), *draft.env)
+
+
+def _stream(draft: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Stream:
+    upstreams = tuple(
+        Upstream(
+            name=group.name,
+            peers=tuple(group.peers),
+            zone=group.zone,
+            implicit=not group.created,
+            span=group.span,
+        )
+        for group in draft.upstreams
+    )
+    around = tuple(draft.logs.error) or error_logs
+    servers = tuple(_server(server, draft.logs, around) for server in draft.servers)
+    return Stream(upstreams=upstreams, servers=servers)
+
+
+def _server(draft: ServerDraft, logs: LogsDraft, error_logs: tuple[ErrorLog, ...]) -> Server:
+    return Server(
+        listens=tuple(draft.listens),
+        content=_content(draft),
+        tcp_nodelay=draft.scope.flag("tcp_nodelay"),
+        access_logs=_access_logs(draft.logs, logs),
+        error_logs=tuple(draft.logs.error) or error_logs,
+        span=draft.directive.name.span,
+    )
+
+
+def _access_logs(own: LogsDraft, around: LogsDraft) -> tuple[AccessLog, ...]:
+    nearest = own if own.access or own.access_off else around
+    return () if nearest.access_off else tuple(nearest.access)
+
+
+def _content(draft: ServerDraft) -> Proxy | Return:
+    if draft.answer is not None:
+        return draft.answer
+    assert draft.upstream is not None
+    assert draft.pass_span is not None
+    scope = draft.scope
+    bind = scope.optional_text("proxy_bind")
+    return Proxy(
+        upstream=draft.upstream.name,
+        connect_timeout_ms=scope.integer("proxy_connect_timeout"),
+        timeout_ms=scope.integer("proxy_timeout"),
+        buffer_size=min(scope.integer("proxy_buffer_size"), LARGEST_BUFFER),
+        protocol=scope.flag("proxy_protocol"),
+        bind=parse(bind) if bind else None,
+        next_upstream=scope.flag("proxy_next_upstream"),
+        next_upstream_tries=min(scope.integer("proxy_next_upstream_tries"), values.LONGEST_MS),
+        next_upstream_timeout_ms=scope.integer("proxy_next_upstream_timeout"),
+        socket_keepalive=scope.flag("proxy_socket_keepalive"),
+        half_close=scope.flag("proxy_half_close"),
+        upload_rate=min(scope.integer("proxy_upload_rate"), LARGEST_RATE),
+        download_rate=min(scope.integer("proxy_download_rate"), LARGEST_RATE),
+        span=draft.pass_span,
+    )

@@ -1,0 +1,139 @@
+"""`server {}` of stream: `proxy_pass`, `proxy_bind`, `return`; and the end of `stream {}`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate.config.build_listen import listen
+from tidegate.config.build_logs import access_log, log_format, stream_error_log, template
+from tidegate.config.build_upstream import finish_group, passed_to, upstream, zone
+from tidegate.config.build_upstream import server as upstream_server
+from tidegate.config.diagnostics import ConfigError, did_you_mean
+from tidegate.config.draft import LogsDraft, ServerDraft, in_server, in_stream, refused
+from tidegate.config.model import Return
+from tidegate.config.scope import Scope
+from tidegate.config.urls import QUAD, UrlError, parse_url
+from tidegate.variables import names
+
+if TYPE_CHECKING:
+    from tidegate.config.draft import DraftHandler, Reading
+    from tidegate.config.lexer import Token
+    from tidegate.config.parser import Directive
+
+
+def server(reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `server {}`."""
+    draft = ServerDraft(directive=directive, scope=Scope("stream.server", scope), logs=LogsDraft())
+    in_stream(reading).servers.append(draft)
+    reading.draft.server = draft
+    try:
+        draft.sound = reading.block(directive, draft.scope)
+    finally:
+        reading.draft.server = None
+    if draft.sound and not draft.listens:
+        draft.sound = False
+        raise ConfigError('no "listen" is defined for server', hint="add a line like: listen 1883;")
+
+
+def proxy_pass(reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `proxy_pass ADDRESS`."""
+    scope.claim(directive.name.text)
+    word = directive.args[0]
+    if "$" in word.text:
+        raise refused('a variable in "proxy_pass"', reason="name the upstream or address itself")
+    target = in_server(reading)
+    target.upstream = passed_to(reading, word, directive)
+    target.pass_span, target.answer = directive.name.span, None
+
+
+def return_(reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `return TEXT`."""
+    scope.claim(directive.name.text)
+    value = template(reading, directive.args[0], directive)
+    target = in_server(reading)
+    target.upstream, target.answer = None, Return(value=value, span=directive.name.span)
+
+
+def proxy_bind(reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `proxy_bind ADDRESS | off`."""
+    scope.claim(directive.name.text)
+    word, *rest = directive.args
+    off = word.text == "off" and not rest
+    if template(reading, word, directive).constant is not None and not off:
+        _check_local(word)
+    if rest and rest[0].text == "transparent":
+        error = refused('"transparent" of "proxy_bind"', reason="it needs rights workers give up")
+        error.span = rest[0].span
+        raise error
+    if rest:
+        raise ConfigError(f'invalid parameter "{rest[0].text}"', rest[0].span)
+    scope.put(directive.name.text, "" if off else word.text)
+
+
+def _check_local(word: Token) -> None:
+    """Whether a word is an IP address, with a port or without; raises ConfigError."""
+    text = f"[{word.text}]" if word.text.count(":") > 1 and "[" not in word.text else word.text
+    try:
+        url = parse_url(text)
+    except UrlError:
+        url = None
+    if url is None or url.literal is None or url.unix:
+        hint = "an IP address of this host is expected"
+        if QUAD.match(word.text):
+            hint = "an IP address of this host is expected, with a port from 1 to 65535 or none"
+        raise ConfigError(f'invalid address "{word.text}"', word.span, hint=hint)
+
+
+def finish_stream(reading: Reading) -> None:
+    """What nginx checks when it has read all of `stream {}`, in its order."""
+    stream = in_stream(reading)
+    for draft in stream.servers:
+        if draft.sound and draft.upstream is None and draft.answer is None:
+            hint = 'a server needs "proxy_pass" or "return"'
+            message = "no handler for server"
+            span = draft.directive.name.span
+            line = draft.directive.end.line
+            reading.report.error(message, span, line=line, hint=hint)
+    for group in stream.upstreams:
+        finish_group(reading, group)
+    known = list(names.STREAM)
+    told = set(stream.promised)
+    for name, span, line in stream.variables:
+        if name in names.STREAM or name in told:
+            continue
+        told.add(name)
+        if names.comes_later(name):
+            message = f'the "{name}" variable is not supported yet'
+            reading.report.error(message, span, line=line)
+        else:
+            message = f'unknown "{name}" variable'
+            reading.report.error(message, span, line=line, hint=did_you_mean(name, known))
+
+
+def promise_variables(reading: Reading, directive: Directive, _scope: Scope) -> None:
+    """Take the variables that a refused `map`, `set` … would make for known: it was said once."""
+    words = (word.text for word in directive.args)
+    in_stream(reading).promised.update(word[1:] for word in words if word[:1] == "$")
+
+
+HANDLERS: dict[tuple[str, str], DraftHandler] = {
+    ("stream", "server"): server,
+    ("stream", "upstream"): upstream,
+    ("stream", "proxy_bind"): proxy_bind,
+    ("stream", "error_log"): stream_error_log,
+    ("stream", "access_log"): access_log,
+    ("stream", "log_format"): log_format,
+    ("stream", "map"): promise_variables,
+    ("stream", "geo"): promise_variables,
+    ("stream", "split_clients"): promise_variables,
+    ("stream", "keyval"): promise_variables,
+    ("stream.upstream", "server"): upstream_server,
+    ("stream.upstream", "zone"): zone,
+    ("stream.server", "listen"): listen,
+    ("stream.server", "proxy_pass"): proxy_pass,
+    ("stream.server", "proxy_bind"): proxy_bind,
+    ("stream.server", "return"): return_,
+    ("stream.server", "error_log"): stream_error_log,
+    ("stream.server", "access_log"): access_log,
+    ("stream.server", "set"): promise_variables,
+}

@@ -1,0 +1,241 @@
+"""`upstream {}` with its `server` and `zone`, and the groups that `proxy_pass` makes."""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING
+
+from tidegate.config import values
+from tidegate.config.diagnostics import ConfigError, did_you_mean, nearest
+from tidegate.config.draft import StreamDraft, UpstreamDraft, in_stream
+from tidegate.config.model import Peer
+from tidegate.config.scope import Scope
+from tidegate.config.urls import Url, UrlError, addresses, parse_url
+
+if TYPE_CHECKING:
+    from tidegate.config.draft import Reading
+    from tidegate.config.lexer import Token
+    from tidegate.config.parser import Directive
+
+# Weights of a group are summed up in 64 bits, and multiplied with connections.
+MOST_WEIGHT = 1_000_000
+
+# Counts in shared memory have 32 bits.
+LARGEST = 2**31 - 1
+
+FAIL_TIMEOUT = 10
+SMALLEST_ZONE = 8 * mmap.PAGESIZE
+
+NUMBERS = ("weight", "max_conns", "max_fails")
+FLAGS = ("backup", "down")
+
+
+def upstream(reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `upstream NAME {}`."""
+    group = _created(reading, directive)
+    around = reading.draft.upstream
+    reading.draft.upstream = group
+    try:
+        group.sound = reading.block(directive, Scope("stream.upstream", scope))
+    finally:
+        reading.draft.upstream = around
+    if group.sound and not group.peers:
+        group.sound = False
+        close = directive.block.close if directive.block else None
+        message = "no servers are inside upstream"
+        reading.report.error(message, directive.name.span, line=close.line if close else None)
+
+
+def _created(reading: Reading, directive: Directive) -> UpstreamDraft:
+    """The group that `upstream` opens; it may be one that a `proxy_pass` above has named."""
+    word = directive.args[0]
+    groups = in_stream(reading).upstreams
+    for group in groups:
+        if group.name_or_host != word.text.lower():
+            continue
+        if group.created:
+            hint = f"it is also in {group.span.file}:{group.span.line}"
+            raise ConfigError(f'duplicate upstream "{word.text}"', word.span, hint=hint)
+        if group.port is not None:
+            message = f'upstream "{word.text}" may not have port {group.port}'
+            reading.report.error(message, group.span, line=group.line)
+        else:
+            group.created = True
+            group.url = None
+            group.name = word.text
+            return group
+    span, line = directive.name.span, directive.end.line
+    group = UpstreamDraft(name=word.text, span=span, line=line, created=True)
+    groups.append(group)
+    return group
+
+
+def passed_to(reading: Reading, word: Token, directive: Directive) -> UpstreamDraft:
+    """The group that `proxy_pass` names: one of the configuration, or an address."""
+    try:
+        url = parse_url(word.text)
+    except UrlError as error:
+        raise ConfigError(f'{error} in upstream "{word.text}"', word.span) from None
+    groups = in_stream(reading).upstreams
+    for group in groups:
+        if group.name_or_host != url.host.lower():
+            continue
+        if group.created and (url.ports or url.unix):
+            message = f'upstream "{url.host}" may not have port {url.port}'
+            raise ConfigError(message, word.span, hint=f"write proxy_pass {url.host};")
+        if (group.port or 0) == url.port:
+            return group
+    group = UpstreamDraft(
+        name=word.text, span=word.span, line=directive.end.line, created=False, url=url
+    )
+    groups.append(group)
+    return group
+
+
+def server(reading: Reading, directive: Directive, _scope: Scope) -> None:
+    """Read `server ADDRESS [PARAMETER…]` of an upstream: a peer for each of its addresses."""
+    group = reading.draft.upstream
+    assert group is not None
+    word, *parameters = directive.args
+    numbers = {"weight": 1, "max_conns": 0, "max_fails": 1, "fail_timeout": FAIL_TIMEOUT}
+    flags = dict.fromkeys(FLAGS, False)
+    for parameter in parameters:
+        name, equals, text = parameter.text.partition("=")
+        if equals and name in numbers:
+            numbers[name] = _number(name, text, parameter)
+        elif not equals and name in FLAGS:
+            flags[name] = True
+        else:
+            raise _invalid(parameter)
+    try:
+        url = parse_url(word.text)
+        found = addresses(url, reading.draft.resolve)
+    except UrlError as error:
+        raise ConfigError(
+            f'{error} in upstream "{word.text}"', word.span, hint=_unresolved(str(error))
+        ) from None
+    if not url.ports and not url.unix:
+        hint = f"brokers mostly listen on 1883: {word.text}:1883"
+        raise ConfigError(f'no port in upstream "{word.text}"', word.span, hint=hint)
+    group.peers.extend(
+        Peer(
+            address=address,
+            name=word.text,
+            weight=numbers["weight"],
+            max_conns=numbers["max_conns"],
+            max_fails=numbers["max_fails"],
+            fail_timeout=numbers["fail_timeout"],
+            down=flags["down"],
+            backup=flags["backup"],
+        )
+        for address in found
+    )
+
+
+def _number(name: str, text: str, word: Token) -> int:
+    value = values.seconds(text) if name == "fail_timeout" else values.number(text)
+    if value is None or (name == "weight" and not 1 <= value <= MOST_WEIGHT):
+        hint = {
+            "weight": f"a weight is a number from 1 to {MOST_WEIGHT}",
+            "fail_timeout": "it is a time in whole seconds, as in 10s or 2m",
+        }.get(name, "a whole number is expected")
+        raise ConfigError(f'invalid parameter "{word.text}"', word.span, hint=hint)
+    return min(value, LARGEST)
+
+
+def _invalid(word: Token) -> ConfigError:
+    name = word.text.partition("=")[0]
+    if name in ("resolve", "service", "slow_start", "route", "drain"):
+        return ConfigError(
+            f'parameter "{name}" of "server" is not supported yet',
+            word.span,
+            hint="names are resolved when the configuration is read",
+        )
+    known = [*NUMBERS, "fail_timeout", *FLAGS]
+    hint = did_you_mean(name, known) or "there are: " + ", ".join(known)
+    return ConfigError(f'invalid parameter "{word.text}"', word.span, hint=hint)
+
+
+def _unresolved(reason: str) -> str | None:
+    if reason != "host not found":
+        return None
+    return "names are resolved once, when the configuration is read; is the name server reachable?"
+
+
+def zone(reading: Reading, directive: Directive, _scope: Scope) -> None:
+    """Read `zone NAME [SIZE]`. The size is checked as nginx does; here shared memory needs none."""
+    group = reading.draft.upstream
+    assert group is not None
+    name, *sizes = directive.args
+    if not name.text:
+        raise ConfigError(f'invalid zone name "{name.text}"', name.span)
+    size = 0
+    if sizes:
+        word = sizes[0]
+        given = values.size(word.text)
+        if given is None:
+            raise ConfigError(f'invalid zone size "{word.text}"', word.span)
+        if given < SMALLEST_ZONE:
+            hint = f"the smallest is {SMALLEST_ZONE >> 10}k"
+            raise ConfigError(f'zone "{name.text}" is too small', word.span, hint=hint)
+        size = given
+    zones = in_stream(reading).zones
+    known = zones.get(name.text, 0)
+    if size and known and size != known:
+        raise ConfigError(
+            f'the size {size} of shared memory zone "{name.text}"'
+            f" conflicts with already declared size {known}",
+            name.span,
+        )
+    zones[name.text] = size or known
+    group.zone = name.text
+
+
+def finish_group(reading: Reading, group: UpstreamDraft) -> None:
+    """What nginx finds out of a group when all of `stream {}` was read."""
+    if not group.sound:
+        return
+    if group.created:
+        if all(peer.backup for peer in group.peers):
+            message = f'no servers in upstream "{group.name}"'
+            hint = 'one server at least must be without "backup"'
+            reading.report.error(message, group.span, line=group.line, hint=hint)
+        return
+    assert group.url is not None
+    _find_peers(reading, group, group.url)
+
+
+def _find_peers(reading: Reading, group: UpstreamDraft, url: Url) -> None:
+    if not url.ports and not url.unix:
+        hint = _meant(in_stream(reading), group.name)
+        message = f'no port in upstream "{url.host}"'
+        reading.report.error(message, group.span, line=group.line, hint=hint)
+        return
+    try:
+        found = addresses(url, reading.draft.resolve)
+    except UrlError as error:
+        hint = _meant(in_stream(reading), group.name) or _unresolved(str(error))
+        message = f'{error} in upstream "{url.host}"'
+        reading.report.error(message, group.span, line=group.line, hint=hint)
+        return
+    group.peers = [
+        Peer(
+            address=address,
+            name=group.name,
+            weight=1,
+            max_conns=0,
+            max_fails=1,
+            fail_timeout=FAIL_TIMEOUT,
+            down=False,
+            backup=False,
+        )
+        for address in found
+    ]
+
+
+def _meant(stream: StreamDraft, name: str) -> str | None:
+    groups = [group.name for group in stream.upstreams if group.created]
+    near = nearest(name, groups)
+    if near is None:
+        return "no upstream has this name, and an address needs a port"
+    return f'did you mean the upstream "{near}"?'

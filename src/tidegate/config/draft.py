@@ -1,0 +1,132 @@
+"""What is known of a configuration while it is read; `build` makes the model of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tidegate.config.diagnostics import ConfigError
+from tidegate.config.scope import Scope
+
+if TYPE_CHECKING:
+    from tidegate.config.model import AccessLog, ErrorLog, Listen, LogFormat, Peer, Return
+    from tidegate.config.parser import Directive
+    from tidegate.config.span import Span
+    from tidegate.config.urls import Resolve, Url
+    from tidegate.config.walk import Handler, Walk
+
+
+@dataclass(slots=True, kw_only=True)
+class UpstreamDraft:
+    """A group of peers: one that `upstream {}` makes, or `proxy_pass` alone (`created` False).
+
+    `port` is that of an implicit one, None where `proxy_pass` named no port; `span` and `line`
+    are where nginx says it stands.
+    """
+
+    name: str
+    span: Span
+    line: int
+    created: bool
+    url: Url | None = None
+    peers: list[Peer] = field(default_factory=list)
+    zone: str | None = None
+    sound: bool = True
+
+    @property
+    def name_or_host(self) -> str:
+        """What nginx compares: the name, or the host that `proxy_pass` gave; in small letters."""
+        return (self.url.host if self.url else self.name).lower()
+
+    @property
+    def port(self) -> int | None:
+        """The port that `proxy_pass` gave."""
+        return self.url.port if self.url and self.url.ports else None
+
+
+@dataclass(slots=True, kw_only=True)
+class LogsDraft:
+    """Logs of one block of stream; an empty list inherits."""
+
+    error: list[ErrorLog] = field(default_factory=list)
+    access: list[AccessLog] = field(default_factory=list)
+    access_off: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class ServerDraft:
+    """One `server` of stream. `sound` is False where something in it was wrong.
+
+    Of `upstream` and `answer` the one given last is set, as nginx takes the last handler.
+    """
+
+    directive: Directive
+    scope: Scope
+    logs: LogsDraft
+    listens: list[Listen] = field(default_factory=list)
+    upstream: UpstreamDraft | None = None
+    pass_span: Span | None = None
+    answer: Return | None = None
+    sound: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamDraft:
+    """All `stream {}` blocks together; `last` is the one after which all is known."""
+
+    scope: Scope
+    directive: Directive
+    logs: LogsDraft = field(default_factory=LogsDraft)
+    formats: dict[str, LogFormat] = field(default_factory=dict)
+    upstreams: list[UpstreamDraft] = field(default_factory=list)
+    servers: list[ServerDraft] = field(default_factory=list)
+    listens: list[Listen] = field(default_factory=list)
+    zones: dict[str, int] = field(default_factory=dict)
+    variables: list[tuple[str, Span, int]] = field(default_factory=list)
+    promised: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """Everything read so far."""
+
+    prefix: str
+    resolve: Resolve
+    last_stream: Directive | None = None
+    main: Scope = field(default_factory=lambda: Scope("main"))
+    events: Scope | None = None
+    stream: StreamDraft | None = None
+    server: ServerDraft | None = None
+    upstream: UpstreamDraft | None = None
+    http: Directive | None = None
+    user: str | None = None
+    group: str | None = None
+    error_logs: list[ErrorLog] = field(default_factory=list)
+    env: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def path(self, name: str) -> str:
+        """A file name of the configuration as an absolute path."""
+        return os.path.join(self.prefix, name)
+
+
+if TYPE_CHECKING:
+    Reading = Walk[Draft]
+    DraftHandler = Handler[Draft]
+
+
+def in_stream(reading: Reading) -> StreamDraft:
+    """The stream that is being read."""
+    assert reading.draft.stream is not None
+    return reading.draft.stream
+
+
+def in_server(reading: Reading) -> ServerDraft:
+    """The server that is being read."""
+    assert reading.draft.server is not None
+    return reading.draft.server
+
+
+def refused(what: str, *, reason: str) -> ConfigError:
+    """The error for a part of a directive that nginx takes and tidegate does not yet."""
+    return ConfigError(f"{what} is not supported yet", hint=reason)

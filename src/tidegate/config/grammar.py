@@ -1,0 +1,44 @@
+"""The one table of directives: where each may stand, what it takes, what we do with it.
+
+The rows stand in `grammar_main`, `grammar_stream` and `grammar_http`; here is how they are found.
+To make a directive work, change its row from `Status.LATER` to `Status.HERE`.
+"""
+
+from __future__ import annotations
+
+from tidegate.config import grammar_http, grammar_main, grammar_stream
+from tidegate.config.row import CONTEXTS, Row, Status
+
+TABLE: tuple[Row, ...] = (*grammar_main.ROWS, *grammar_stream.ROWS, *grammar_http.ROWS)
+
+
+def _index() -> dict[str, tuple[Row, ...]]:
+    rows: dict[str, tuple[Row, ...]] = {}
+    for row in TABLE:
+        rows[row.name] = (*rows.get(row.name, ()), row)
+    return rows
+
+
+BY_NAME = _index()
+
+
+def rows_of(name: str) -> tuple[Row, ...]:
+    """All rows of a name: a `server` stands in several places."""
+    return BY_NAME.get(name, ())
+
+
+def find(name: str, context: str) -> Row | None:
+    """The row of a directive in a context; None where it may not stand."""
+    return next((row for row in rows_of(name) if context in row.contexts), None)
+
+
+def names_in(context: str) -> list[str]:
+    """The directives that work, or are accepted, in a context; for hints."""
+    usable = (Status.HERE, Status.IGNORED, Status.CHECKED, Status.LATER)
+    return [row.name for row in TABLE if context in row.contexts and row.status in usable]
+
+
+def where(name: str) -> str:
+    """Where a directive may stand, in words for a hint."""
+    contexts = [context for row in rows_of(name) for context in row.contexts]
+    return " or ".join(CONTEXTS[context] for context in CONTEXTS if context in contexts)

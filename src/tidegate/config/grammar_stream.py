@@ -1,0 +1,248 @@
+"""Directives of `stream {}`."""
+
+from __future__ import annotations
+
+from tidegate.config.row import FREE, Kind, Row, Status
+
+STREAM = ("stream",)
+SERVER = ("stream.server",)
+BOTH = ("stream", "stream.server")
+UPSTREAM = ("stream.upstream",)
+
+TLS = "TLS comes later"
+MQTT = "looking into MQTT comes later"
+METHODS = "only round robin is there yet"
+RULES = "access rules and limits come later"
+NAMES = "computed variables come later"
+HASHES = "there are no hash tables to size"
+PREREAD = "no server looks at a client's first bytes yet"
+UDP = "it concerns UDP, which is not proxied"
+RESOLVER = "names are resolved when the configuration is read"
+
+
+def _proxy(name: str, kind: Kind, default: str, doc: str, *, args: str = "1") -> Row:
+    return Row(name=name, contexts=BOTH, args=args, kind=kind, default=default, doc=doc)
+
+
+def _ignored(
+    name: str,
+    args: str,
+    reason: str,
+    *,
+    contexts: tuple[str, ...] = BOTH,
+    kind: Kind = Kind.SPECIAL,
+) -> Row:
+    return Row(
+        name=name, contexts=contexts, args=args, kind=kind, status=Status.IGNORED, reason=reason
+    )
+
+
+def _later(
+    reason: str, args: str, names: str, *, contexts: tuple[str, ...] = BOTH, opens: str = ""
+) -> tuple[Row, ...]:
+    """Rows for directives that are known and refused; those of one kind share a line."""
+    kind = Kind.FLAG if args == "flag" else Kind.SPECIAL
+    return tuple(
+        Row(
+            name=name,
+            contexts=contexts,
+            args=args,
+            kind=kind,
+            opens=opens,
+            status=Status.LATER,
+            reason=reason,
+        )
+        for name in names.split()
+    )
+
+
+HERE: tuple[Row, ...] = (
+    Row(
+        name="server",
+        contexts=STREAM,
+        args="0",
+        opens="stream.server",
+        doc="Addresses to listen on, and what happens to their connections.",
+        proof="tests/config/test_stream.py::test_servers_keep_their_order_and_addresses",
+    ),
+    Row(
+        name="listen",
+        contexts=SERVER,
+        args="1+",
+        doc="An address and port, or `unix:` path, to accept connections on.",
+    ),
+    Row(
+        name="upstream",
+        contexts=STREAM,
+        args="1",
+        opens="stream.upstream",
+        doc="A group of brokers that `proxy_pass` can name.",
+    ),
+    Row(
+        name="server",
+        contexts=UPSTREAM,
+        args="1+",
+        doc="One broker of a group: weight, max_conns, max_fails, fail_timeout, backup, down.",
+    ),
+    Row(
+        name="zone",
+        contexts=UPSTREAM,
+        args="1,2",
+        doc="The shared memory of a group. Workers always choose together here; it is a name.",
+    ),
+    Row(
+        name="proxy_pass",
+        contexts=SERVER,
+        args="1",
+        doc="Where connections go: a group, host:port, or `unix:` path.",
+    ),
+    Row(
+        name="return",
+        contexts=SERVER,
+        args="1",
+        doc="Sends a text to the client and closes.",
+    ),
+    Row(
+        name="proxy_bind",
+        contexts=BOTH,
+        args="1,2",
+        doc="The local address of connections to brokers, or `off`.",
+    ),
+    _proxy("proxy_connect_timeout", Kind.TIME, "60s", "How long a connect to a broker may take."),
+    _proxy("proxy_timeout", Kind.TIME, "10m", "How long a session may be silent on both sides."),
+    _proxy("proxy_buffer_size", Kind.SIZE, "16k", "The most bytes read at once from one side."),
+    _proxy("proxy_upload_rate", Kind.RATE, "0", "Bytes per second from a client; 0: no limit."),
+    _proxy("proxy_download_rate", Kind.RATE, "0", "Bytes per second to a client; 0: no limit."),
+    _proxy(
+        "proxy_next_upstream",
+        Kind.FLAG,
+        "on",
+        "Whether another broker is tried when a connect fails.",
+        args="flag",
+    ),
+    _proxy(
+        "proxy_next_upstream_tries",
+        Kind.NUMBER,
+        "0",
+        "The most brokers tried for one session; 0: all.",
+    ),
+    _proxy(
+        "proxy_next_upstream_timeout",
+        Kind.TIME,
+        "0",
+        "How long brokers are tried for one session; 0: no limit.",
+    ),
+    _proxy(
+        "proxy_protocol",
+        Kind.FLAG,
+        "off",
+        "Whether brokers are told the client's address by a PROXY protocol header.",
+        args="flag",
+    ),
+    _proxy(
+        "proxy_socket_keepalive",
+        Kind.FLAG,
+        "off",
+        "Whether the kernel probes silent connections to brokers.",
+        args="flag",
+    ),
+    _proxy(
+        "proxy_half_close",
+        Kind.FLAG,
+        "off",
+        "Whether the end of one side leaves the other direction open.",
+        args="flag",
+    ),
+    _proxy(
+        "tcp_nodelay",
+        Kind.FLAG,
+        "on",
+        "Whether small pieces are sent at once (TCP_NODELAY).",
+        args="flag",
+    ),
+    Row(
+        name="access_log",
+        contexts=BOTH,
+        args="1+",
+        default="off",
+        doc="The file that gets one line for each session, and its format.",
+    ),
+    Row(
+        name="log_format",
+        contexts=STREAM,
+        args="2+",
+        doc="Names a form of line for access logs.",
+    ),
+)
+
+IGNORED: tuple[Row, ...] = (
+    _ignored("variables_hash_max_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
+    _ignored("variables_hash_bucket_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
+    _ignored("server_names_hash_max_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
+    _ignored("server_names_hash_bucket_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
+    _ignored("map_hash_max_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
+    _ignored("map_hash_bucket_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
+    _ignored("preread_buffer_size", "1", PREREAD, kind=Kind.SIZE),
+    _ignored("preread_timeout", "1", PREREAD, kind=Kind.TIME),
+    _ignored("proxy_protocol_timeout", "1", PREREAD, kind=Kind.TIME),
+    _ignored("proxy_requests", "1", UDP, kind=Kind.NUMBER),
+    _ignored("proxy_responses", "1", UDP, kind=Kind.NUMBER),
+    _ignored("resolver", "1+", RESOLVER, contexts=(*BOTH, *UPSTREAM)),
+    _ignored("resolver_timeout", "1", RESOLVER, contexts=(*BOTH, *UPSTREAM), kind=Kind.TIME),
+    _ignored("open_log_file_cache", "1,2,3,4", "log files stay open"),
+    _ignored("proxy_downstream_buffer", "1", 'use "proxy_buffer_size" instead', kind=Kind.SIZE),
+    _ignored("proxy_upstream_buffer", "1", 'use "proxy_buffer_size" instead', kind=Kind.SIZE),
+)
+
+LATER: tuple[Row, ...] = (
+    *_later(
+        TLS,
+        "1",
+        "ssl_certificate ssl_certificate_key ssl_ciphers ssl_client_certificate ssl_crl"
+        " ssl_dhparam ssl_ecdh_curve ssl_ech_file ssl_handshake_timeout ssl_key_log ssl_ocsp"
+        " ssl_ocsp_cache ssl_ocsp_responder ssl_password_file ssl_session_ticket_key"
+        " ssl_session_timeout ssl_stapling_file ssl_stapling_responder ssl_trusted_certificate"
+        " ssl_verify_client ssl_verify_depth proxy_ssl_certificate proxy_ssl_certificate_key"
+        " proxy_ssl_ciphers proxy_ssl_crl proxy_ssl_key_log proxy_ssl_name"
+        " proxy_ssl_password_file proxy_ssl_trusted_certificate proxy_ssl_verify_depth",
+    ),
+    *_later(TLS, "1,2", "ssl_session_cache"),
+    *_later(TLS, "1,2,3", "ssl_certificate_cache proxy_ssl_certificate_cache"),
+    *_later(TLS, "2", "ssl_conf_command proxy_ssl_conf_command"),
+    *_later(TLS, "1+", "ssl_alpn ssl_protocols proxy_ssl_alpn proxy_ssl_protocols"),
+    *_later(
+        TLS,
+        "flag",
+        "ssl_certificate_compression ssl_prefer_server_ciphers ssl_preread ssl_reject_handshake"
+        " ssl_session_tickets ssl_stapling ssl_stapling_verify proxy_ssl proxy_ssl_server_name"
+        " proxy_ssl_session_reuse proxy_ssl_verify",
+    ),
+    *_later(MQTT, "flag", "mqtt mqtt_preread"),
+    *_later(MQTT, "2", "mqtt_buffers"),
+    *_later(MQTT, "1", "mqtt_rewrite_buffer_size", contexts=SERVER),
+    *_later(MQTT, "2", "mqtt_set_connect", contexts=SERVER),
+    *_later(METHODS, "1,2", "hash", contexts=UPSTREAM),
+    *_later(METHODS, "0", "least_conn ip_hash", contexts=UPSTREAM),
+    *_later(METHODS, "1,2", "least_time", contexts=UPSTREAM),
+    *_later(METHODS, "0,1,2", "random", contexts=UPSTREAM),
+    *_later("upstreams come from the configuration alone", "1", "state", contexts=UPSTREAM),
+    *_later("active checks come later", "0+", "health_check", contexts=SERVER),
+    *_later("active checks come later", "1", "health_check_timeout"),
+    *_later("active checks come later", "1", "match", contexts=STREAM, opens=FREE),
+    *_later(RULES, "1", "allow deny set_real_ip_from"),
+    *_later(RULES, "2", "limit_conn"),
+    *_later(RULES, "1", "limit_conn_log_level"),
+    *_later(RULES, "flag", "limit_conn_dry_run"),
+    *_later(RULES, "2", "limit_conn_zone", contexts=STREAM),
+    *_later(NAMES, "2", "map split_clients", contexts=STREAM, opens=FREE),
+    *_later(NAMES, "1,2", "geo", contexts=STREAM, opens=FREE),
+    *_later(NAMES, "2", "set", contexts=SERVER),
+    *_later(NAMES, "3+", "keyval", contexts=STREAM),
+    *_later(NAMES, "1+", "keyval_zone", contexts=STREAM),
+    *_later("servers are chosen by address alone", "1+", "server_name", contexts=SERVER),
+    *_later("use proxy_pass instead", "1", "pass", contexts=SERVER),
+    *_later("it comes later", "flag", "proxy_session_drop proxy_bind_dynamic"),
+    *_later("the kernel sizes these buffers", "1", "proxy_socket_rcvbuf proxy_socket_sndbuf"),
+)
+
+ROWS: tuple[Row, ...] = (*HERE, *IGNORED, *LATER)

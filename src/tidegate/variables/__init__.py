@@ -1,0 +1,4 @@
+"""Variables: a text with `$names` comes in, a function of a session goes out.
+
+Read `template.py` first; `names.py` lists the names that there are.
+"""
