@@ -1,4 +1,6 @@
-"""The first steps of a child process: `python -m tidegate.process.child --channel FD --slot N`.
+"""The first steps of a child process.
+
+`python -P -m tidegate.process.child --kind worker --channel FD --slot N`.
 
 It has one descriptor, the channel, and waits there for its welcome: the scoreboard, and the number
 of connections by which the engine is made that its event loop runs on.
@@ -7,7 +9,6 @@ of connections by which the engine is made that its event loop runs on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
@@ -17,13 +18,12 @@ import sys
 from tidegate.engine.loop import Engine
 from tidegate.engine.selector import EngineSelector
 from tidegate.process.channel import Channel
+from tidegate.process.title import WORKER, set_title
 from tidegate.process.worker import Worker
 from tidegate.scoreboard.board import Board
 
 # The master binds its sockets first, which it tries for two seconds, before it starts anybody.
 WELCOME_SECONDS = 60.0
-
-COMM = "tidegate worker"  # what `ps` and `top` show; Linux keeps 15 characters
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     # A Ctrl-C before the loop has its handlers is the master's affair.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    name_process(COMM)
+    set_title(WORKER)
     sock = socket.socket(fileno=int(options["--channel"]))
     sock.set_inheritable(False)
     channel = Channel(sock, takes_descriptors=True)
@@ -67,12 +67,6 @@ def _serve(channel: Channel, board: Board, *, slot: int, connections: int) -> in
     finally:
         engine.close()
         sys.stderr.flush()
-
-
-def name_process(name: str) -> None:
-    """Give this process a name of up to 15 characters."""
-    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
-        file.write(name)
 
 
 if __name__ == "__main__":

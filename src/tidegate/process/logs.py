@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tidegate.process.errors import StartError, failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tidegate.config.model import Model
 
@@ -40,9 +40,9 @@ class LogFiles:
     def __init__(self) -> None:
         self.fds: dict[str, int] = {}
 
-    def open(self, model: Model) -> None:
+    def open(self, paths: Iterable[str]) -> None:
         """Open what is not open yet; raises StartError at the first that cannot be."""
-        for path in paths_of(model):
+        for path in paths:
             if path in self.fds:
                 continue
             try:

@@ -13,15 +13,17 @@ import signal
 from typing import TYPE_CHECKING
 
 from tidegate.balance.placement import allot
+from tidegate.config.limits import connections_warning
 from tidegate.config.model import Level
 from tidegate.observe.error_log import STDERR, ErrorLog
 from tidegate.process import handover
 from tidegate.process.errors import StartError
 from tidegate.process.handover import Handover
-from tidegate.process.logs import LogFiles
+from tidegate.process.logs import LogFiles, paths_of
 from tidegate.process.pidfile import PidFile
 from tidegate.process.sockets import ListeningSockets
 from tidegate.process.supervisor import COMMAND, Stage, Supervisor, environment_of
+from tidegate.process.title import MASTER, set_title
 from tidegate.scoreboard.board import Board
 from tidegate.version import VERSION
 
@@ -78,8 +80,9 @@ class Master:
     def run(self) -> None:
         """Start, serve until a signal ends it, clean up; raises StartError if it did not start."""
         pid_file: PidFile | None = None
+        set_title(MASTER)
         try:
-            self._logs.open(self._model)
+            self._logs.open(paths_of(self._model))
             self._log = ErrorLog(self._model.error_logs, self._logs.fds)
             self._sockets.open(list(_listens(self._model)), workers=self._workers, note=self._note)
             self._pid_file = pid_file = PidFile.claim(self._model.pid)
@@ -138,9 +141,9 @@ class Master:
 
     # The start.
 
-    def _note(self, message: str) -> None:
-        self._log.write(Level.NOTICE, message)
-        self._console(Level.NOTICE, message)
+    def _note(self, level: Level, message: str) -> None:
+        self._log.write(level, message)
+        self._console(level, message)
 
     def _introduce(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -151,6 +154,9 @@ class Master:
             f"getrlimit(RLIMIT_NOFILE): {soft}:{hard}",
         ):
             self._log.write(Level.NOTICE, line)
+        warning = connections_warning(self._model, soft)
+        if warning is not None:
+            self._note(Level.WARN, warning)
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()

@@ -15,6 +15,7 @@ import fcntl
 import os
 import signal
 import struct
+import time
 from typing import NamedTuple
 
 from tidegate.process.errors import StartError, failed
@@ -23,6 +24,8 @@ TAKEN = 0x7469646567617465  # "tidegate": nobody else locks there
 OURS = TAKEN + 1
 FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux
 OUR_ENDING = b"\n\n"
+PATIENCE_SECONDS = 2.0
+PAUSE_SECONDS = 0.05
 MAX_SIZE = 64  # more than any number, with space around it
 
 
@@ -108,25 +111,29 @@ def send_signal(path: str, number: signal.Signals) -> None:
 
 
 def _open_locked(path: str) -> int:
-    """Open or make the file and lock it, so that of two starts at once one goes on."""
+    """Open or make the file and lock it, so that of two starts at once one goes on.
+
+    A master that is just stopping has as long to let go of it as it has for its sockets.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise StartError(failed(f'open() "{path}"', error)) from error
-        try:
-            _lock(fd, TAKEN)
-            if os.path.samestat(os.stat(path), os.fstat(fd)):
-                return fd
-        except (BlockingIOError, PermissionError):
+        if _lock(fd, TAKEN):
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(path), os.fstat(fd)):
+                    return fd
+        elif time.monotonic() > deadline:
             holder = _holder(fd)
             os.close(fd)
             raise StartError(
                 f'tidegate is already running as process {holder}, says "{path}"',
                 "stop it with -s stop, or give this one a pid file of its own",
-            ) from None
-        except FileNotFoundError:
-            pass  # the other one has just ended
+            )
+        else:
+            time.sleep(PAUSE_SECONDS)
         os.close(fd)
 
 
@@ -161,8 +168,13 @@ def _replace(path: str) -> int:
     return fd
 
 
-def _lock(fd: int, offset: int) -> None:
-    fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+def _lock(fd: int, offset: int) -> bool:
+    """Lock one byte if nobody else has."""
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def _holder(fd: int) -> int:

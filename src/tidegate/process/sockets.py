@@ -16,6 +16,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from tidegate.config.model import Level
 from tidegate.process.errors import StartError, failed
 from tidegate.process.holders import holder_of
 
@@ -60,7 +61,9 @@ class ListeningSockets:
             if "#" not in key or key.endswith(mine)
         }
 
-    def open(self, listens: Sequence[Listen], *, workers: int, note: Callable[[str], None]) -> None:
+    def open(
+        self, listens: Sequence[Listen], *, workers: int, note: Callable[[Level, str], None]
+    ) -> None:
         """Bind and listen on all of `listens`, or close what was opened and raise StartError.
 
         An address in use is tried again for two seconds; `note` is told once that this happens.
@@ -85,7 +88,7 @@ class ListeningSockets:
                     os.unlink(path)
         self._paths.clear()
 
-    def _bind_all(self, rows: list[Row], note: Callable[[str], None]) -> None:
+    def _bind_all(self, rows: list[Row], note: Callable[[Level, str], None]) -> None:
         waiting = deque(rows)
         for attempt in range(TRIES):
             if attempt > 0:
@@ -97,9 +100,9 @@ class ListeningSockets:
             if not waiting:
                 return
             if attempt == 0:
-                note(_in_use(waiting[0].listen.address))
-                note("try again to bind() after 500ms")
-        raise _taken(waiting[0].listen.address)
+                note(Level.EMERG, _in_use(waiting[0].listen.address))
+                note(Level.NOTICE, "try again to bind() after 500ms")
+        raise StartError("still could not bind()", _whose(waiting[0].listen.address))
 
     def _bind(self, row: Row) -> bool:
         """Whether the socket is bound now; False while the address is in use."""
@@ -194,9 +197,8 @@ def _listen(sock: socket.socket, listen: Listen) -> None:
     try:
         sock.listen(listen.backlog)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise _taken(listen.address) from error
-        raise StartError(failed(f"listen() to {listen.address.text}", error)) from error
+        mend = _whose(listen.address) if error.errno == errno.EADDRINUSE else None
+        raise StartError(failed(f"listen() to {listen.address.text}", error), mend) from error
 
 
 def _remove_stale(path: str) -> None:
@@ -217,20 +219,20 @@ def _in_use(address: Address) -> str:
     return f"bind() to {address.text} failed ({number}: {os.strerror(number)})"
 
 
-def _taken(address: Address) -> StartError:
-    path = address.host if address.family == socket.AF_UNIX else None
-    if path is not None and not _is_socket(path):
-        return StartError(_in_use(address), "there is a file of another kind; choose another path")
+def _whose(address: Address) -> str:
+    """Who is in the way, and what to do."""
+    if address.family == socket.AF_UNIX and not _is_socket(address.host):
+        return f"{address.text} is a file of another kind; choose another path"
     holder = holder_of(address)
     if holder is None:
-        return StartError(_in_use(address), "another program listens there")
+        return f"another program listens on {address.text}"
     pid, name = holder
     if name.startswith("tidegate"):
-        return StartError(
-            _in_use(address),
-            f"another tidegate listens there (process {pid}); stop it, or choose another port",
+        return (
+            f"another tidegate listens on {address.text} (process {pid});"
+            " stop it with -s stop, or choose another address"
         )
-    return StartError(_in_use(address), f"{name} listens there (process {pid})")
+    return f"{name} listens on {address.text} (process {pid})"
 
 
 def _is_socket(path: str) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tidegate.observe.error_log import ErrorLog
     from tidegate.process.channel import Message
 
-COMMAND = (sys.executable, "-P", "-m", "tidegate.process.child")
+COMMAND = (sys.executable, "-P", "-m", "tidegate.process.child", "--kind", "worker")
 
 # A worker that dies is replaced at once. One that dies again and again within seconds would only
 # burn a processor: from the fourth time on it waits, twice as long each time.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
 import signal
 from typing import TYPE_CHECKING
 
@@ -133,13 +132,6 @@ class Worker:
             engine=self._engine, board=self._board, worker=self._slot, logs=self._logs
         )
         rights.restrict(new.model, report=lambda problem: self._log.write(Level.ALERT, problem))
-        soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if new.model.worker_connections > soft and self._slot == 0:
-            self._log.write(
-                Level.WARN,
-                f"{new.model.worker_connections} worker_connections exceed"
-                f" open file resource limit: {soft}",
-            )
         return runtime
 
     def _commit(self, message: Message) -> None:

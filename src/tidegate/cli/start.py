@@ -1,0 +1,73 @@
+"""Starting an instance: in the background as nginx does, or in front."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tidegate.cli.terminal import FAILED, say
+from tidegate.config.model import Level
+from tidegate.process.daemon import in_background
+from tidegate.process.errors import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tidegate.config.load import Loaded
+    from tidegate.config.model import Model
+
+
+def start(loaded: Loaded, *, in_front: bool = False) -> int:
+    """Start what was loaded; returns the exit status.
+
+    In the background the return means that every worker accepts; else that it has all ended.
+    `in_front` stays whatever the configuration says about it, and shows what was started.
+    """
+    model = loaded.model
+    said = problems(loaded)
+    if said:
+        say(said)
+    if model is None:
+        return FAILED
+    if model.http is not None:
+        say(
+            f'tidegate: [emerg] "http" is not supported yet in {model.http.file}:{model.http.line};'
+            " only stream {} can be served, take the block out to start"
+        )
+        return FAILED
+    if model.daemon and not in_front:
+        return in_background(lambda ready: _run(model, ready, detached=True))
+    began = time.monotonic()
+    return _run(model, lambda: _show(model, began) if in_front else None, detached=False)
+
+
+def problems(loaded: Loaded) -> str:
+    """What was found in the configuration, as nginx says it while starting."""
+    fatal = loaded.first_error
+    shown = [fatal] if fatal is not None else loaded.problems
+    return "\n".join(problem.headline for problem in shown)
+
+
+def _run(model: Model, ready: Callable[[], None], *, detached: bool) -> int:
+    # Imported by then only: the caller of a daemon never needs asyncio.
+    from tidegate.process.master import Master  # noqa: PLC0415
+
+    try:
+        Master(model, ready=ready, console=_console, detached=detached).run()
+    except StartError as error:
+        say(f"tidegate: [emerg] {error}")
+        return FAILED
+    return 0
+
+
+def _console(level: Level, message: str) -> None:
+    """Show what nginx shows on the terminal while it starts: warnings and worse."""
+    if level >= Level.WARN:
+        say(f"tidegate: [{level.name.lower()}] {message}")
+
+
+def _show(model: Model, began: float) -> None:
+    from tidegate.cli.start_block import start_block  # noqa: PLC0415
+
+    say(start_block(model))
+    say(f"ready in {(time.monotonic() - began) * 1000:.0f} ms, Ctrl-C stops it")

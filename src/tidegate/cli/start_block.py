@@ -1,0 +1,83 @@
+"""What `tidegate run` shows when it has started: at most ten lines."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from typing import TYPE_CHECKING
+
+from tidegate.config.model import Proxy
+from tidegate.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tidegate.config.model import Model, Server, Upstream
+
+# Title, files, four of each of the next two, limits.
+ROWS = 3
+SHOWN = 3  # items of one list
+
+
+def start_block(model: Model) -> str:
+    """Name the version, the files, what is listened on, where it goes, and the limits."""
+    return "\n".join(_lines(model))
+
+
+def _lines(model: Model) -> Iterator[str]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield f"tidegate {VERSION} (Python {python}), process {os.getpid()}"
+    yield f"  read      {_some(map(_with_size, model.files))}"
+    stream = model.stream
+    yield from _at_most("  listen    ", map(_listens, stream.servers if stream else ()))
+    yield from _at_most("  upstream  ", map(_peers, stream.upstreams if stream else ()))
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = model.worker_rlimit_nofile or soft
+    yield (
+        f"  limits    {model.worker_processes} workers,"
+        f" {model.worker_connections} connections and {files} descriptors each"
+    )
+
+
+def _listens(server: Server) -> str:
+    to = server.content.upstream if isinstance(server.content, Proxy) else "return"
+    addresses = _some(
+        listen.address.text + (" reuseport" if listen.reuseport else "")
+        for listen in server.listens
+    )
+    proxied = isinstance(server.content, Proxy) and server.content.protocol
+    return f"{addresses} → {to}{' with PROXY protocol' if proxied else ''}"
+
+
+def _peers(upstream: Upstream) -> str:
+    names = _some(
+        peer.address.text + (" (down)" if peer.down else "") + (" (backup)" if peer.backup else "")
+        for peer in upstream.peers
+    )
+    return f"{upstream.name}: {names}"
+
+
+def _at_most(head: str, rows: Iterable[str]) -> Iterator[str]:
+    """Up to `ROWS` rows, and a last one that counts the others."""
+    every = list(rows)
+    shown = every if len(every) <= ROWS else every[: ROWS - 1]
+    for row in shown:
+        yield head + row
+        head = " " * len(head)
+    if len(shown) < len(every):
+        yield f"{head}and {len(every) - len(shown)} more"
+
+
+def _some(items: Iterable[str]) -> str:
+    every = list(items)
+    if len(every) <= SHOWN:
+        return ", ".join(every)
+    return f"{', '.join(every[:SHOWN])} and {len(every) - SHOWN} more"
+
+
+def _with_size(path: str) -> str:
+    try:
+        return f"{path} ({os.path.getsize(path)} bytes)"
+    except OSError:
+        return path
