@@ -35,7 +35,10 @@ class Upstream(Protocol):
     """What is used of an upstream."""
 
     name: str
-    peers: Sequence[Peer]
+
+    @property
+    def peers(self) -> Sequence[Peer]:
+        """Its peers."""
 
     def closed_early(self, index: int) -> int:
         """Count one more; returns how many in a row."""

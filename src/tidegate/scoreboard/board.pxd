@@ -34,6 +34,11 @@ cdef class PeerRow:
     cdef readonly int early_closes
 
 
+cdef class UpstreamRow:
+    cdef readonly unsigned int deaths
+    cdef readonly unsigned int unlocked
+
+
 cdef inline int within(int index, int count, str what) except -1:
     if not 0 <= index < count:
         raise IndexError(f"{what} {index} of {count}")

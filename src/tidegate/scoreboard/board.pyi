@@ -29,8 +29,7 @@ class Board:
     def reset_peer(self, peer: int) -> None:
         """Make a row ready for a new peer, of any upstream; nobody may still use it."""
     def peer_row(self, peer: int) -> PeerRow: ...
-    def deaths(self, upstream: int) -> int:
-        """Count how often the mutex was inherited from a process that died with it."""
+    def upstream_row(self, upstream: int) -> UpstreamRow: ...
     def _mutex_address(self, upstream: int) -> int:
         """Tell tests where the pthread mutex is in this process."""
 
@@ -44,3 +43,9 @@ class PeerRow:
     checked: int  # whole seconds, CLOCK_MONOTONIC
     accessed: int
     early_closes: int
+
+class UpstreamRow:
+    """What the board knows of one upstream beside its peers; a copy."""
+
+    deaths: int  # how often the mutex was inherited from a process that died with it
+    unlocked: int  # connections counted without the mutex, as its holder did not run

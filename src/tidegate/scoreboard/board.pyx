@@ -172,8 +172,13 @@ cdef class Board:
         copy.early_closes = row.early_closes
         return copy
 
-    def deaths(self, int upstream):
-        return upstream_at(&self.map, within(upstream, self.upstreams, "upstream")).deaths
+    def upstream_row(self, int upstream):
+        within(upstream, self.upstreams, "upstream")
+        cdef UpstreamSlot *slot = upstream_at(&self.map, upstream)
+        cdef UpstreamRow copy = UpstreamRow.__new__(UpstreamRow)
+        copy.deaths = slot.deaths
+        copy.unlocked = slot.unlocked
+        return copy
 
     def _mutex_address(self, int upstream):
         within(upstream, self.upstreams, "upstream")
@@ -230,3 +235,8 @@ cdef class Words:
 @cython.final
 cdef class PeerRow:
     """What the board knows of one peer; a copy."""
+
+
+@cython.final
+cdef class UpstreamRow:
+    """What the board knows of one upstream beside its peers; a copy."""

@@ -11,7 +11,7 @@ Who does not get the mutex in time (its holder is stopped, not dead) counts with
 writer.
 """
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint32_t
 
 from tidegate.scoreboard.layout cimport Map, Row, State, UpstreamSlot, gauge_at, upstream_at
 from tidegate.scoreboard.mutex cimport (
@@ -21,6 +21,7 @@ from tidegate.scoreboard.mutex cimport (
     NOT_GOT,
     acquire,
     add_i32,
+    add_u32,
     in_order,
     let_go,
     make_mutex,
@@ -81,15 +82,16 @@ cdef inline void sum_conns(Map *board, int upstream) noexcept nogil:
         write_i32(&row.state.conns, conns)
 
 
-cdef inline int acquire_anew(UpstreamSlot *upstream) noexcept nogil:
-    """Make a broken mutex anew and take it; HELD, INHERITED or NOT_GOT."""
+cdef inline int acquire_anew(UpstreamSlot *upstream, uint32_t made) noexcept nogil:
+    """Take a mutex that was found broken after `made` makings; HELD, INHERITED or NOT_GOT."""
     if swap_u32(&upstream.repairing, 1):
         return NOT_GOT
-    cdef int outcome = acquire(&upstream.mutex, 0)  # another may have made it anew since
-    if outcome == BROKEN:
+    # Trying the mutex would not tell: glibc's trylock leaves a broken one locked.
+    if upstream.made == made:
         make_mutex(&upstream.mutex)
         upstream.dirty = 1
-        outcome = acquire(&upstream.mutex, 0)
+        write_u32(&upstream.made, made + 1)
+    cdef int outcome = acquire(&upstream.mutex, 0)
     write_u32(&upstream.repairing, 0)
     return outcome
 
@@ -97,9 +99,10 @@ cdef inline int acquire_anew(UpstreamSlot *upstream) noexcept nogil:
 cdef inline bint enter(Map *board, int index, int patience_ms) noexcept nogil:
     """Take the mutex of an upstream and mend what a dead holder left; False when not got."""
     cdef UpstreamSlot *upstream = upstream_at(board, index)
+    cdef uint32_t made = read_u32(&upstream.made)
     cdef int outcome = acquire(&upstream.mutex, patience_ms)
     if outcome == BROKEN:
-        outcome = acquire_anew(upstream)
+        outcome = acquire_anew(upstream, made)
     if outcome != HELD and outcome != INHERITED:
         return False
     if upstream.pending:
@@ -125,4 +128,5 @@ cdef inline void count_unlocked(
     cdef int32_t *gauge = gauge_at(board, worker, row)
     write_i32(gauge, gauge[0] + n)
     add_i32(&board.rows[row].state.conns, n)
+    add_u32(&upstream_at(board, upstream).unlocked, 1)
     write_u32(&upstream_at(board, upstream).dirty, 1)

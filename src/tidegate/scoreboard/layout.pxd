@@ -59,8 +59,10 @@ cdef struct UpstreamSlot:
     pthread_mutex_t mutex
     uint32_t ready  # READY once the mutex is one
     uint32_t repairing  # 1 while somebody makes the mutex anew
+    uint32_t made  # how often that was done
     uint32_t dirty  # 1 when somebody counted without the mutex: `conns` are to be summed again
     uint32_t deaths  # how often the mutex was inherited from a dead process
+    uint32_t unlocked  # connections counted without it
     uint64_t shape  # of the last group begun here: its rows, weights, backups
     # The journal: what the holder of the mutex has decided and is about to write.
     uint32_t pending

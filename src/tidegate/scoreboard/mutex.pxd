@@ -68,6 +68,7 @@ cdef extern from * nogil:
     /* A process that dies has done its stores in program order; only the compiler may swap them. */
     #define tg_in_order() __atomic_signal_fence(__ATOMIC_SEQ_CST)
     #define tg_add_i32(place, n) __atomic_add_fetch((int32_t *) (place), (n), __ATOMIC_RELAXED)
+    #define tg_add_u32(place, n) __atomic_add_fetch((uint32_t *) (place), (n), __ATOMIC_RELAXED)
     #define tg_add_u64(place, n) __atomic_add_fetch((uint64_t *) (place), (n), __ATOMIC_RELAXED)
     #define tg_read_i32(place) __atomic_load_n((int32_t *) (place), __ATOMIC_RELAXED)
     #define tg_read_u32(place) __atomic_load_n((uint32_t *) (place), __ATOMIC_ACQUIRE)
@@ -100,6 +101,7 @@ cdef extern from * nogil:
     int32_t seconds "tg_seconds" ()
     void in_order "tg_in_order" ()
     int32_t add_i32 "tg_add_i32" (int32_t *place, int32_t n)
+    uint32_t add_u32 "tg_add_u32" (uint32_t *place, uint32_t n)
     uint64_t add_u64 "tg_add_u64" (uint64_t *place, uint64_t n)
     int32_t read_i32 "tg_read_i32" (int32_t *place)
     uint32_t read_u32 "tg_read_u32" (uint32_t *place)

@@ -1,0 +1,156 @@
+"""Kill a worker after each machine instruction that it does with the mutex, and look at the board.
+
+    kill_at_every_instruction.py pick|fail|forget [STRIDE [FIRST]]
+
+A forked worker is stepped (ptrace) until it holds the mutex, then n instructions further, then
+killed; n grows from FIRST (0) by STRIDE (1) until the mutex was given back and a little beyond.
+Prints as JSON how many were killed, how many died with the mutex, and what was wrong afterwards.
+"""
+
+# ruff: noqa: T201 - what a program says to the test that started it
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+
+from tidegate.scoreboard.board import Board
+from tidegate.scoreboard.group import Group, Slot
+
+TRACEME, SINGLESTEP = 0, 9
+REFUSED = 77
+BEYOND = 40  # instructions after the mutex was given back
+WEIGHTS = 3, 2, 1
+ROUND = "ABACBA" * 4
+DOOMED, SURVIVOR = 0, 1
+action = sys.argv[1]
+stride, first = map(int, (sys.argv[2:] + ["1", "0"][len(sys.argv) - 2 :])[:2])
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+libc.ptrace.restype = ctypes.c_long
+
+board = Board.create(workers=2, upstreams=1, peers=len(WEIGHTS))
+slots = [
+    Slot(row, weight=weight, max_conns=0, max_fails=1, fail_timeout=10, down=False, backup=False)
+    for row, weight in enumerate(WEIGHTS)
+]
+
+
+def begin() -> list[Group]:
+    """As at the start: each worker has chosen twice, the round stands at its fifth place."""
+    board.reset_upstream(0)
+    for row in range(len(WEIGHTS)):
+        board.reset_peer(row)
+    groups = [Group(board, 0, worker, slots) for worker in (DOOMED, SURVIVOR)]
+    for group in (*groups, *groups):
+        group.clock = 1000
+        group.pick_round_robin()
+    return groups
+
+
+def action_of(group: Group) -> Callable[[], object]:
+    if action == "pick":
+        return group.pick_round_robin
+    if action == "fail":
+        return partial(group.release, 0, failed=True)
+    return partial(board.forget_worker, SURVIVOR)
+
+
+def fork_traced(group: Group) -> int:
+    # Every instruction between the stop and the mutex is stepped too, so there are to be few.
+    act, kill, myself = action_of(group), os.kill, os.getpid
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return pid
+    try:
+        libc.ptrace(TRACEME, 0, None, None)
+        kill(myself(), 19)
+        act()
+    finally:
+        os._exit(0)
+
+
+def step(pid: int) -> None:
+    if libc.ptrace(SINGLESTEP, pid, None, None):
+        raise OSError(ctypes.get_errno(), "ptrace")
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSTOPPED(status), status
+
+
+def state() -> list[tuple[int, ...]]:
+    rows = [board.peer_row(row) for row in range(len(WEIGHTS))]
+    return [
+        (r.conns, r.selected, r.fails, r.total_fails, r.checked, r.accessed, r.early_closes)
+        for r in rows
+    ]
+
+
+def forgotten(*workers: int) -> list[tuple[int, ...]]:
+    for worker in workers:
+        board.forget_worker(worker)
+    return state()
+
+
+def allowed() -> list[list[tuple[int, ...]]]:
+    """The board as nothing, or as all of the action has happened, when the dead are forgotten."""
+    begin()
+    dead = (DOOMED, SURVIVOR) if action == "forget" else (DOOMED,)
+    before = forgotten(*dead)
+    action_of(begin()[DOOMED])()
+    return [before, forgotten(*dead)]
+
+
+def kill_after(steps: int, outcomes: list[list[tuple[int, ...]]]) -> tuple[bool, list[str]]:
+    """Whether the mutex was given back before the end, and what is wrong afterwards."""
+    groups = begin()
+    mutex = ctypes.c_int.from_address(board._mutex_address(0))  # noqa: SLF001 - made for this
+    pid = fork_traced(groups[DOOMED])
+    while not mutex.value:
+        step(pid)
+    beyond = 0
+    for _ in range(steps):
+        step(pid)
+        beyond += not mutex.value
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    dead = (DOOMED, SURVIVOR) if action == "forget" else (DOOMED,)
+    now = forgotten(*dead)
+    wrong = []
+    if now not in outcomes:
+        wrong.append(f"after {steps}: {now}, allowed are {outcomes}")
+    chosen = sum(row[1] for row in now)
+    if action != "fail":
+        order = "".join("ABC"[groups[SURVIVOR].pick_round_robin()] for _ in range(12))
+        if order != ROUND[chosen : chosen + 12]:
+            wrong.append(f"after {steps}: {order} follow {chosen} choices")
+    if board.upstream_row(0).unlocked:
+        wrong.append(f"after {steps}: counted without the mutex")
+    return beyond >= BEYOND, wrong
+
+
+# Both on one processor: a step is then a switch and not a message to another one.
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+begin()
+probe = os.fork()
+if not probe:
+    os._exit(REFUSED if libc.ptrace(TRACEME, 0, None, None) else 0)
+if os.waitstatus_to_exitcode(os.waitpid(probe, 0)[1]) == REFUSED:
+    sys.exit(REFUSED)
+outcomes = allowed()
+assert outcomes[0] != outcomes[1] or action == "forget"
+kills = deaths = 0
+problems: list[str] = []
+for steps in count(first, stride):
+    done, wrong = kill_after(steps, outcomes)
+    problems += wrong
+    deaths += board.upstream_row(0).deaths
+    kills += 1
+    if done:
+        break
+print(json.dumps({"kills": kills, "deaths": deaths, "problems": problems[:5]}))
