@@ -39,9 +39,14 @@ def build(what: str, tree: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("tree") / "tidegate"
     shutil.copytree(TOP, tree, ignore=GROWN)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def archive(tree: Path) -> Path:
     return build("build_sdist", tree)
 
 
@@ -82,8 +87,8 @@ def copy_installed(name: str, site: Path) -> None:
             shutil.copy(file.locate(), target)
 
 
-def source_files(*suffixes: str) -> set[str]:
-    src = TOP / "src"
+def source_files(tree: Path, *suffixes: str) -> set[str]:
+    src = tree / "src"
     return {
         str(path.relative_to(src))
         for path in (src / "tidegate").rglob("*")
@@ -91,28 +96,28 @@ def source_files(*suffixes: str) -> set[str]:
     }
 
 
-def test_the_source_archive_holds_every_source(archive: Path) -> None:
+def test_the_source_archive_holds_every_source(archive: Path, tree: Path) -> None:
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    expected = {f"src/{name}" for name in source_files(".py", ".pyi", ".pyx", ".pxd", ".h")}
+    expected = {f"src/{name}" for name in source_files(tree, ".py", ".pyi", ".pyx", ".pxd", ".h")}
     expected |= {"setup.py", "pyproject.toml", "LICENSE", "README.md", "deploy/tidegate.conf"}
     assert expected - names == set()
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
 
 
-def test_the_wheel_holds_every_module_and_only_those(wheel: Path) -> None:
+def test_the_wheel_holds_every_module_and_only_those(wheel: Path, tree: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if name.startswith("tidegate/")}
-    compiled = {name.removesuffix(".pyx") + SUFFIX for name in source_files(".pyx")}
+    compiled = {name.removesuffix(".pyx") + SUFFIX for name in source_files(tree, ".pyx")}
     compiled.discard("tidegate/py.typed" + SUFFIX)
     assert compiled, "the engine is not there"
-    assert names == source_files(".py", ".pyi") | compiled
+    assert names == source_files(tree, ".py", ".pyi") | compiled
 
 
-def test_every_module_can_be_imported_from_an_empty_environment(prefix: Path) -> None:
+def test_every_module_can_be_imported_from_an_empty_environment(prefix: Path, tree: Path) -> None:
     modules = [
         name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        for name in source_files(".py")
+        for name in source_files(tree, ".py")
         if not name.endswith(("__main__.py", "py.typed")) and not name.startswith("tidegate/demo/")
     ]
     code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
@@ -124,3 +129,47 @@ def test_the_command_is_there_and_accepts_a_configuration(prefix: Path, tmp_path
     command = prefix / "bin/tidegate"
     run(command, "-t", "-p", tmp_path, "-c", "nginx.conf", cwd=tmp_path)
     run(command, "check", tmp_path / "nginx.conf", cwd=tmp_path)
+
+
+@pytest.fixture
+def place(wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where `make install` puts things, without the network."""
+    monkeypatch.setenv("TIDEGATE_WHEEL", str(wheel))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_NO_DEPS", "1")
+    return tmp_path / "place"
+
+
+def make(verb: str, place: Path) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", verb, f"DESTDIR={place}", "PREFIX=/opt/tide"]
+    command.append(f"PYTHON={sys.executable}")
+    return subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+
+
+def test_make_install_and_uninstall_keep_the_configuration(place: Path) -> None:
+    starter = place / "etc/tidegate/tidegate.conf"
+    room = Path("/opt/tide/lib/tidegate")
+    assert make("install", place).returncode == 0
+    assert starter.read_text() == (TOP / "deploy/tidegate.conf").read_text()
+    assert (place / "opt/tide/bin/tidegate").readlink() == room / "bin/tidegate"
+    script = (place / "opt/tide/lib/tidegate/bin/tidegate").read_text()
+    assert script.startswith(f"#!{room}/bin/python")
+
+    starter.write_text("# mine\n")
+    assert make("install", place).returncode == 0
+    assert starter.read_text() == "# mine\n"
+
+    assert make("uninstall", place).returncode == 0
+    assert [path for path in place.rglob("*") if not path.is_dir()] == [starter]
+
+
+def test_make_install_does_not_replace_a_command_from_elsewhere(place: Path) -> None:
+    command = place / "opt/tide/bin/tidegate"
+    command.parent.mkdir(parents=True)
+    command.write_text("#!/bin/sh\n")
+    done = make("install", place)
+    assert done.returncode != 0
+    assert "choose another PREFIX" in done.stderr
+    assert command.read_text() == "#!/bin/sh\n"
+    make("uninstall", place)
+    assert command.exists()
