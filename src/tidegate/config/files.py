@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tidegate.config.span import Span
 
 # All files together, each counted as often as it is included. The largest real configurations
 # known (tens of thousands of servers, generated) are below 2 MB.
@@ -44,7 +43,6 @@ class Files:
         """Names that are relative are looked up in `folder`."""
         self._folder = folder
         self._read: dict[str, Source] = {}
-        self._lines: dict[str, list[str]] = {}
         self._bytes = 0
         self._count = 0
 
@@ -52,20 +50,6 @@ class Files:
     def sources(self) -> tuple[Source, ...]:
         """Every file read so far, once each."""
         return tuple(self._read.values())
-
-    def add(self, name: str, text: str) -> None:
-        """Make a text that is no file known to `line`."""
-        self._lines[name] = text.split("\n")
-
-    def line(self, span: Span) -> str | None:
-        """The source line at a place, without its end."""
-        lines = self._lines.get(span.file)
-        if lines is None:
-            source = self._read.get(span.file)
-            if source is None:
-                return None
-            lines = self._lines[span.file] = source.text.split("\n")
-        return lines[span.line - 1] if 0 < span.line <= len(lines) else None
 
     def find(self, name: str) -> Iterator[str]:
         """The paths that `include NAME` means: one, or those that a mask matches, sorted."""

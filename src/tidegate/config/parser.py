@@ -65,7 +65,6 @@ class Parser:
 
     def globals(self, text: str) -> list[Directive | Problem]:
         """The tree of directives given on the command line."""
-        self._files.add(COMMAND_LINE, text)
         return self._parse(text, COMMAND_LINE, 0)
 
     def _parse(self, text: str, file: str, depth: int) -> list[Directive | Problem]:
@@ -98,7 +97,7 @@ class Parser:
             elif len(open_) > 1 and statement.ending is Ending.CLOSE:
                 block.close = statement.end
                 open_.pop()
-            elif len(open_) > 1:
+            elif len(open_) > 1 and not any(isinstance(it, Problem) for it in block.items[-1:]):
                 block.items.append(_unclosed(statement.end, head))
             elif statement.ending is Ending.CLOSE:
                 block.items.append(_problem('unexpected "}"', statement.end))

@@ -68,7 +68,8 @@ class Walk(Generic[D]):
         """Report an error of a directive; nginx names the line where the directive ends."""
         span = error.span or directive.name.span
         line = directive.end.line if span.file == directive.end.file else None
-        self.report.error(error.message, span, line=line, hint=error.hint)
+        hint = _swallowed(directive) or error.hint
+        self.report.error(error.message, span, line=line, hint=hint)
 
     def _directive(self, directive: Directive, scope: Scope) -> None:
         row = grammar.find(directive.name.text, scope.context)
@@ -137,7 +138,7 @@ def _check_shape(directive: Directive, row: Row) -> None:
         raise ConfigError(f'directive "{name}" is not terminated by ";"', directive.end, hint=hint)
     if not row.takes(len(directive.args)):
         message = f'invalid number of arguments in "{name}" directive'
-        raise ConfigError(message, hint=_swallowed(directive))
+        raise ConfigError(message)
 
 
 def _swallowed(directive: Directive) -> str | None:

@@ -1,0 +1,254 @@
+"""Wrong files get the same words from tidegate as from the nginx that is installed."""
+
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+from tidegate.config.load import load
+
+MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+
+pytestmark = pytest.mark.needs("nginx")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a test of a configuration said: the first error without its prefix, and if it passed."""
+
+    words: str
+    passes: bool
+
+
+def in_server(text):
+    return f"events {{}}\nstream {{\n  server {{\n    {text}\n  }}\n}}\n"
+
+
+def in_upstream(text):
+    return f"events {{}}\nstream {{\n  upstream a {{\n    {text}\n  }}\n}}\n"
+
+
+def in_stream(text):
+    return f"events {{}}\nstream {{\n  {text}\n}}\n"
+
+
+SAME = {
+    "unknown directive": "worker_proceses 2;\nevents {}\n",
+    "unknown directive in a server": in_server("listen 1883; proxy_passs x;"),
+    "directive in the wrong block": "events {}\nproxy_pass x;\n",
+    "stream directive in events": "events { listen 1883; }\n",
+    "http directive in stream": in_stream("location / { }"),
+    "no argument": "worker_processes;\nevents {}\n",
+    "too many arguments": "worker_processes 1 2;\nevents {}\n",
+    "argument for a block": "events x {}\n",
+    "flag with two values": "daemon on off;\nevents {}\n",
+    "block without a brace": "events;\n",
+    "brace behind a simple directive": "worker_processes 1 {\n}\nevents {}\n",
+    "no semicolon before a brace": "events { worker_connections 10 }\n",
+    "no semicolon before the next line": in_server("proxy_timeout 1m\n    listen 1883;"),
+    "no semicolon at the end": "events {}\nworker_processes 1",
+    "one brace too many": "events {}\n}\n",
+    "one brace too few": "events {\n\n",
+    "open quote": 'events {}\nuser "x;\n',
+    "letters behind a quote": in_server('listen 1883; return "a"b;'),
+    "brace out of nothing": "events {}\n{\n",
+    "semicolon out of nothing": "events {}\n;\n",
+    "word of 5000 bytes": "events {}\nuser " + "x" * 5000 + ";\n",
+    "quote of 5000 bytes": 'events {}\n\nuser "' + "x" * 5000 + '";\n',
+    "flag that is neither": in_server("listen 1883; return x; tcp_nodelay maybe;"),
+    "duplicate flag": "daemon on;\ndaemon off;\nevents {}\n",
+    "duplicate pid": "pid a;\nevents {}\npid b;\n",
+    "duplicate events": "events {}\nevents {}\n",
+    "duplicate worker_processes": "worker_processes 1;\nworker_processes 2;\nevents {}\n",
+    "worker_processes of letters": "worker_processes many;\nevents {}\n",
+    "worker_priority of letters": "worker_priority x;\nevents {}\n",
+    "worker_rlimit_nofile with k": "worker_rlimit_nofile 4k;\nevents {}\n",
+    "worker_connections of letters": "events { worker_connections x; }\n",
+    "unknown event method": "events { use kqueues; }\n",
+    "no room for a listening socket": "events { worker_connections 0; }\n",
+    "no events": "worker_processes 1;\n",
+    "unknown log level": "error_log logs/e.log loud;\nevents {}\n",
+    "two log levels": "error_log logs/e.log info warn;\nevents {}\n",
+    "load_module too late": "events {}\nload_module x.so;\n",
+    "missing include": "events {}\ninclude nothing.conf;\n",
+    "include of two": "events {}\ninclude a b;\n",
+    "server without listen": in_server("return x;"),
+    "server without handler": in_server("listen 1883;"),
+    "listen without a value": in_server("listen; return x;"),
+    "listen on port 0": in_server("listen 0; return x;"),
+    "listen on port 70000": in_server("listen 127.0.0.1:70000; return x;"),
+    "listen on a port of letters": in_server("listen 127.0.0.1:mqtt; return x;"),
+    "listen on a range upside down": in_server("listen 1890-1883; return x;"),
+    "listen on an unclosed IPv6 address": in_server("listen [::1; return x;"),
+    "listen on a bad IPv6 address": in_server("listen [::z]:1883; return x;"),
+    "listen on unix without a path": in_server("listen unix:; return x;"),
+    "listen with a path": in_server("listen 1883/mqtt; return x;"),
+    "listen without a host": in_server("listen :1883; return x;"),
+    "listen on a name that is none": in_server("listen nothing.invalid:1883; return x;"),
+    "listen twice": in_server("listen 1883; listen *:1883; return x;"),
+    "listen with a bad backlog": in_server("listen 1883 backlog=0; return x;"),
+    "listen with a bad rcvbuf": in_server("listen 1883 rcvbuf=1g; return x;"),
+    "listen with a bad keepalive": in_server("listen 1883 so_keepalive=::; return x;"),
+    "listen with a bad fastopen": in_server("listen 1883 fastopen=x; return x;"),
+    "empty upstream": in_upstream(""),
+    "only backups": in_upstream("server 127.0.0.1:1883 backup;"),
+    "two upstreams of one name": in_stream(
+        "upstream a { server 127.0.0.1:1; }\n  upstream A { server 127.0.0.1:2; }"
+    ),
+    "server without a port": in_upstream("server 127.0.0.1;"),
+    "server of no such name": in_upstream("server nothing.invalid:1883;"),
+    "server with weight 0": in_upstream("server 127.0.0.1:1 weight=0;"),
+    "server with fail_timeout in ms": in_upstream("server 127.0.0.1:1 fail_timeout=500ms;"),
+    "server with an unknown parameter": in_upstream("server 127.0.0.1:1 wait=3;"),
+    "zone that is too small": in_upstream("server 127.0.0.1:1;\n    zone z 1k;"),
+    "zone with a bad size": in_upstream("server 127.0.0.1:1; zone z 1x;"),
+    "zone without a name": in_upstream('server 127.0.0.1:1; zone "" 1m;'),
+    "zone without a size anywhere": in_upstream("server 127.0.0.1:1; zone z;"),
+    "zones of two sizes": in_stream(
+        "upstream a { server 127.0.0.1:1; zone z 64k; }"
+        " upstream b { server 127.0.0.1:1; zone z 65k; }"
+    ),
+    "proxy_pass without a port": in_server("listen 1883; proxy_pass brokers;"),
+    "proxy_pass of no such name": in_server("listen 1883; proxy_pass nothing.invalid:1883;"),
+    "proxy_pass of a URL": in_server("listen 1883; proxy_pass http://127.0.0.1:80;"),
+    "proxy_pass to port 0": in_server("listen 1883; proxy_pass 127.0.0.1:0;"),
+    "proxy_pass twice": in_server("listen 1; proxy_pass 127.0.0.1:1; proxy_pass 127.0.0.1:2;"),
+    "upstream with a port": in_stream(
+        "upstream a { server 127.0.0.1:1; }\n  server { listen 1; proxy_pass a:5; }"
+    ),
+    "upstream with a port, named first": in_stream(
+        "server { listen 1; proxy_pass a:5; }\n  upstream a { server 127.0.0.1:1; }"
+    ),
+    "time in years": in_server("listen 1883; return x; proxy_timeout 1y;"),
+    "time in the wrong order": in_server("listen 1883; return x; proxy_timeout 1s 1m;"),
+    "size in gigabytes": in_server("listen 1883; return x; proxy_buffer_size 1g;"),
+    "rate of letters": in_server("listen 1883; return x; proxy_upload_rate fast;"),
+    "tries of letters": in_server("listen 1883; return x; proxy_next_upstream_tries x;"),
+    "proxy_bind of a name": in_server("listen 1883; return x; proxy_bind eth0;"),
+    "proxy_bind to port 0": in_server("listen 1883; return x; proxy_bind 127.0.0.1:0;"),
+    "lone dollar": in_server('listen 1883; return "a $ b";'),
+    "unclosed variable": in_server('listen 1883; return "${status";'),
+    "lone dollar in a log format": in_stream('log_format a "x $";'),
+    "unknown escaping": in_stream('log_format a escape=xml "x";'),
+    "log format twice": in_stream('log_format a "x";\n  log_format a "y";'),
+    "access log without a format": in_stream("access_log logs/a.log;"),
+    "access log of an unknown format": in_stream("access_log logs/a.log combined;"),
+    "access log off and more": in_stream("access_log off x;"),
+    "valid file": in_server("listen 1883; return x;"),
+    "valid odd words": in_stream('log_format a}b "${status}}" \'\\"\' \\;x;\n  # }\n'),
+}
+
+# Where nginx 1.22.1 says something else: our words, its words, and the reason.
+DIFFERENT = {
+    "listen with an unknown parameter": (
+        in_server("listen 1883 fast; return x;"),
+        'invalid parameter "fast" in FILE:4',
+        'the invalid "fast" parameter in FILE:4',
+        "nginx changed its words after 1.22",
+    ),
+    "unknown variable": (
+        in_server("listen 1883; return $nothing;"),
+        'unknown "nothing" variable in FILE:4',
+        'unknown "nothing" variable',
+        "nginx does not say where",
+    ),
+    "second stream block": (
+        in_stream("") + "stream {}\n",
+        "",
+        '"stream" directive is duplicate in FILE:5',
+        "the page appends its blocks to the stock file, so they are merged",
+    ),
+    "listen without a port": (
+        in_server("listen 127.0.0.1; return x;"),
+        'no port in "127.0.0.1" of the "listen" directive in FILE:4',
+        "",
+        "nginx takes any free port, and no one can know which",
+    ),
+    "no worker": (
+        "worker_processes 0;\nevents {}\n",
+        '"worker_processes" directive invalid value in FILE:1',
+        "",
+        "nginx starts, and serves no one",
+    ),
+    "long comment": (
+        "# " + "x" * 5000 + "\nevents {}\n",
+        "",
+        'too long parameter "# xxxxxxxx..." started in FILE:1',
+        "a comment costs nothing",
+    ),
+    "included folder": (
+        "events {}\ninclude FOLDER;\n",
+        'pread() "FOLDER" failed (21: Is a directory) in FILE:2',
+        "",
+        "nginx reports it as [crit], without a place",
+    ),
+    "TLS": (
+        in_server("listen 1883 ssl; return x;"),
+        '"listen ... ssl" is not supported yet in FILE:4',
+        'no "ssl_certificate" is defined for the "listen ... ssl" directive in FILE:4',
+        "TLS comes later",
+    ),
+    "deferred": (
+        in_server("listen 1883 deferred; return x;"),
+        "",
+        'the invalid "deferred" parameter in FILE:4',
+        "stream takes it since nginx 1.25.5",
+    ),
+}
+
+
+@pytest.fixture
+def prefix(tmp_path):
+    (tmp_path / "logs").mkdir()
+    return tmp_path
+
+
+def ask_nginx(prefix, text):
+    file = prefix / "test.conf"
+    file.write_text(text.replace("FOLDER", str(prefix / "logs")))
+    globals_ = f"load_module {MODULE}; pid {prefix}/nginx.pid;"
+    if "pid a" in text:
+        globals_ = f"load_module {MODULE};"
+    command = ["nginx", "-t", "-p", prefix, "-e", prefix / "logs/error.log"]
+    done = subprocess.run(
+        [*command, "-g", globals_, "-c", file], capture_output=True, text=True, check=False
+    )
+    said = [line for line in done.stderr.splitlines() if line.startswith("nginx: [emerg] ")]
+    words = said[0].removeprefix("nginx: [emerg] ") if said else ""
+    return Verdict(plain(words, prefix), done.returncode == 0)
+
+
+def ask_tidegate(prefix, text):
+    file = prefix / "test.conf"
+    file.write_text(text.replace("FOLDER", str(prefix / "logs")))
+    loaded = load(str(file), prefix=str(prefix))
+    error = loaded.first_error
+    return Verdict(plain(error.words if error else "", prefix), loaded.model is not None)
+
+
+def plain(words, prefix):
+    return words.replace(f"{prefix}/test.conf", "FILE").replace(f"{prefix}/logs", "FOLDER")
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_a_wrong_file_gets_nginx_words(prefix, case):
+    expected = ask_nginx(prefix, SAME[case])
+    assert ask_tidegate(prefix, SAME[case]) == expected
+    assert expected.passes == case.startswith("valid")
+
+
+@pytest.mark.parametrize("case", DIFFERENT)
+def test_a_known_difference_is_still_one(prefix, case):
+    text, ours, theirs, reason = DIFFERENT[case]
+    assert reason
+    assert ask_tidegate(prefix, text).words == ours
+    assert ask_nginx(prefix, text).words == theirs
+
+
+def test_an_unknown_user_gets_nginx_words(prefix):
+    text = "user no-such-user;\nevents {}\n"
+    assert ask_tidegate(prefix, text) == ask_nginx(prefix, text)
+
+
+def test_enough_wrong_files_are_compared():
+    assert len(SAME) >= 45
