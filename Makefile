@@ -30,7 +30,7 @@ lint: $(TOOLS) ## style, types, and which way imports run
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint src
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint src
 	$(BIN)/pytest -q tests/test_imports.py
 
 build: $(BUILT) ## the engine, and the tidegate command in .venv/bin

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,10 @@ REQUIRED = os.environ.get("TIDEGATE_PEERS") == "required"
 LATCH = "tidegate/running"
 DIED = pytest.StashKey[bool]()
 MISSING = "missing peer"
+# What a test may need beside programs: to be root in a place where root may make namespaces.
+ROOT = "root"
 
-pytest_plugins = ["lab.fixtures"] if Path(__file__).with_name("lab").is_dir() else []
+pytest_plugins = ["lab.fixtures"]
 
 
 def read_peers() -> dict[str, list[str]]:
@@ -33,14 +37,21 @@ def read_peers() -> dict[str, list[str]]:
     return peers
 
 
+@cache
+def may_unshare() -> bool:
+    """Whether this user may make mount and network namespaces, which containers often refuse."""
+    command = ["unshare", "--mount", "--net", "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def missing_peers(names: Iterable[str]) -> list[str]:
     """Those of `names` that this machine lacks; KeyError for one that peers.txt does not know."""
     peers = read_peers()
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
 
     def lacks(name: str) -> bool:
-        if name == "root":
-            return os.geteuid() != 0
+        if name == ROOT:
+            return os.geteuid() != 0 or not may_unshare()
         return any(shutil.which(probe, os.F_OK, path) is None for probe in peers[name])
 
     return [name for name in names if lacks(name)]
@@ -107,5 +118,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if not counts:
         return
     wants = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
-    commands = {"make test as root" if name == "root" else "make peers" for name in counts}
+    commands = {
+        "make test as root where it may make namespaces" if name == ROOT else "make peers"
+        for name in counts
+    }
     reporter.write_line(f"skipped for want of {wants}; to run them: {', '.join(sorted(commands))}")
