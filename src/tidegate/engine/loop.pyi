@@ -51,7 +51,7 @@ class Engine:
         """The descriptor that `select` reports when decisions wait; its reader is `serve`."""
     @property
     def active(self) -> int:
-        """Sessions that have not ended."""
+        """Sessions that exist, those that only linger for their last words included."""
     @property
     def calls(self) -> dict[str, int]:
         """How often Python was called, by kind."""

@@ -272,7 +272,7 @@ cdef class Engine:
 
     @property
     def active(self):
-        return self.counters[0]
+        return self.core.slab.used
 
     @property
     def calls(self):

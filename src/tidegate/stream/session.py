@@ -124,7 +124,7 @@ class Session:
             proxy.upstream.release(self.peer, failed=False)
             hint = proxy.early_close(self.peer, report)
             if hint is not None:
-                self.complain(Level.WARN, hint, self.address)
+                self.say(Level.WARN, hint, self.address)
         if server.error_log.enabled(Level.INFO):
             self.tell_end(report)
         self.log()
