@@ -26,7 +26,7 @@ test: $(BUILT) ## all tests (ARGS="tests/config -k lexer": some)
 	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 	@! grep -qs true .pytest_cache/v/tidegate/running || { echo "the test run died"; exit 1; }
 
-lint: $(TOOLS) ## style, types, and which way imports run
+lint: $(BUILT) ## style, types, and which way imports run
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
