@@ -104,6 +104,8 @@ class Parser:
 
     def _limit(self, statement: Statement, depth: int) -> Problem | None:
         self._words += len(statement.words)
+        if statement.ending is Ending.OPEN and statement.end.file == COMMAND_LINE:
+            return _problem("block directives are not supported in -g option", statement.end)
         if self._words > MAX_WORDS:
             return _problem(f"the configuration has more than {MAX_WORDS} words", statement.end)
         if depth > MAX_NESTING and statement.ending is Ending.OPEN:
