@@ -60,9 +60,8 @@ class Lab:
         """Networks in which each of `nodes` is a name with an address of its own."""
         if not netns.possible():
             message = "needs network namespaces (root, or user namespaces that are allowed)"
-            (pytest.fail if os.environ.get("TIDEGATE_PEERS") == "required" else pytest.skip)(
-                message
-            )
+            refuse = pytest.fail if os.environ.get("TIDEGATE_PEERS") == "required" else pytest.skip
+            refuse(message)
         return self._started(Networks(folder=self.folder, nodes=nodes))
 
     def running(self, argv, *, name, prefix=()) -> Program:

@@ -87,6 +87,14 @@ class Node:
         if self.program is not None:
             await self.program.stop()
 
+    def hear(self, text: str) -> None:
+        """Take a line that the node printed."""
+        if found := CAME.search(text):
+            if not found[1].startswith(BRIDGE):
+                self.clients.add(found[1])
+        elif found := WENT.search(text):
+            self.clients.discard(found[1] or found[2])
+
     async def _start_again(self) -> None:
         while True:
             try:
@@ -96,7 +104,7 @@ class Node:
 
     async def _start(self) -> None:
         self.clients.clear()
-        program = await Program.start(self._argv(), self._line)
+        program = await Program.start(self._argv(), self.hear)
         try:
             await program.ready(lambda: listening(self.port))
         except BaseException:
@@ -137,10 +145,3 @@ class Node:
                 "restart_timeout 1",
             ]
         return "\n".join(lines) + "\n"
-
-    def _line(self, text: str) -> None:
-        if found := CAME.search(text):
-            if not found[1].startswith(BRIDGE):
-                self.clients.add(found[1])
-        elif found := WENT.search(text):
-            self.clients.discard(found[1] or found[2])

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from tidegate.demo.device import Device
     from tidegate.demo.nodes import Node
 
-BAR = 12  # clients that a bar can show
+BAR = 10  # clients that a bar can show
 # 79 columns in all: a line that wraps could not be drawn anew.
-HEAD = f"{'node':<5}{'address':<18}{'pid':<8}{'clients':<8}{'':<{BAR}}"
+HEAD = f"{'node':<5}{'address':<17}{'pid':<8}{'clients':<8}{'':<{BAR}}"
 COUNTS = "  sent  received from elsewhere"
 RATES = "sent/s    recv/s from elsewhere"
 
@@ -87,7 +87,7 @@ def table(
         totals = [each[index] for each in (flow.sent, flow.received, flow.crossed)]
         shown = [f"{total if seconds is None else total / seconds:.0f}" for total in totals]
         lines.append(
-            f"{node.number:<5}{f'127.0.0.1:{node.port}':<18}{pid:<8}{count:<8}{bar[:BAR]:<{BAR}}"
+            f"{node.number:<5}{f'127.0.0.1:{node.port}':<17}{pid:<8}{count:<8}{bar[:BAR]:<{BAR}}"
             f"{shown[0]:>6}{shown[1]:>10}{shown[2]:>15}"
         )
     lines.append(f"# a client of the demo ({_connected(devices)} connected), + one of yours")
