@@ -137,7 +137,6 @@ def test_options_reach_the_socket(opened, port):
             on(
                 LOOPBACK,
                 port,
-                backlog=17,
                 rcvbuf=30_000,
                 sndbuf=40_000,
                 deferred=True,
@@ -158,6 +157,11 @@ def test_options_reach_the_socket(opened, port):
     # The kernel doubles these.
     assert option(fd, socket.SOL_SOCKET, socket.SO_RCVBUF) == 60_000
     assert option(fd, socket.SOL_SOCKET, socket.SO_SNDBUF) == 80_000
+
+
+@pytest.mark.needs("iproute2")
+def test_the_backlog_reaches_the_kernel(opened, port):
+    opened(on(LOOPBACK, port, backlog=17))
     listed = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=True).stdout
     assert re.search(rf"LISTEN\s+0\s+17\s+{LOOPBACK}:{port}\s", listed)
 

@@ -97,7 +97,8 @@ def _with_configuration(switches: Switches) -> int:
         if loaded.model is None:
             return FAILED
         if "T" in switches.flags:
-            sys.stdout.write(render_dump(loaded))
+            # Files may hold bytes that are no text; they go out as they came in.
+            sys.stdout.buffer.write(render_dump(loaded).encode("utf-8", "surrogateescape"))
         return 0
     if switches.signal is not None:
         from tidegate.cli.send import signal_running  # noqa: PLC0415

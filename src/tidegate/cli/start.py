@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tidegate.cli.terminal import FAILED, say
+from tidegate.config.diagnostics import excerpt
 from tidegate.config.model import Level
 from tidegate.process.daemon import in_background
 from tidegate.process.errors import StartError
@@ -42,10 +43,13 @@ def start(loaded: Loaded, *, in_front: bool = False) -> int:
 
 
 def problems(loaded: Loaded) -> str:
-    """What was found in the configuration, as nginx says it while starting."""
-    fatal = loaded.first_error
-    shown = [fatal] if fatal is not None else loaded.problems
-    return "\n".join(problem.headline for problem in shown)
+    """What was found in the configuration, as nginx says it while starting: up to an error."""
+    text = ""
+    for problem in loaded.problems:
+        text += f"{problem.headline}\n{excerpt(problem, loaded.line)}"
+        if problem.fatal:
+            break
+    return text.rstrip("\n")
 
 
 def _run(model: Model, ready: Callable[[], None], *, detached: bool) -> int:

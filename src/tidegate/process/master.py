@@ -74,6 +74,7 @@ class Master:
         self._sockets = ListeningSockets()
         self._serving = False
         self._committed = False
+        self._stopping = False
         self._terminating = False
         self._failure: StartError | None = None
 
@@ -131,7 +132,7 @@ class Master:
     def died(self, child: Child) -> None:
         """Take back what it held; before the start is complete, give up."""
         self._board.forget_worker(child.slot)
-        if not self._serving:
+        if not self._serving and not self._stopping:
             self._failed(f"worker process {child.pid} ended before it could serve")
 
     def deserted(self) -> None:
@@ -224,7 +225,7 @@ class Master:
 
     def _failed(self, message: str) -> None:
         """Something went wrong in a worker: the end of a start, a line in the log later."""
-        if self._serving or self._terminating:
+        if self._serving or self._stopping:
             self._log.write(Level.ALERT, message)
         elif self._failure is None:
             self._failure = StartError(message)
@@ -263,8 +264,7 @@ class Master:
         self._stop("quit")
 
     def _stop(self, how: str) -> None:
-        if not self._serving and self._failure is None:
-            self._failure = StartError("stopped by a signal while starting")
+        self._stopping = True
         for child in self._supervisor:
             child.channel.send(how)
         self._supervisor.retire()
