@@ -130,8 +130,8 @@ EVENTS = st.lists(
         st.sampled_from(["open", "open", "open", "fail", "fail", "connected", "end", "wait"]),
         st.integers(0, 99),
     ),
-    min_size=1,
-    max_size=60,
+    min_size=20,
+    max_size=80,
 )
 
 
@@ -192,7 +192,7 @@ class Both:
         assert [upstream.unlocked for upstream in self.ours] == [0] * WORKERS
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(PEERS, EVENTS)
 def test_each_choice_is_the_one_that_nginx_makes(peer, upstreams, peers, events):
     board, ours = upstreams(
@@ -203,7 +203,7 @@ def test_each_choice_is_the_one_that_nginx_makes(peer, upstreams, peers, events)
     for event, number in events:
         if both.sessions or event in {"open", "wait"}:
             getattr(both, event)(number)
-    both.compare()
+            both.compare()
 
 
 def order(upstream, count):
@@ -294,6 +294,21 @@ def test_a_session_that_began_with_a_backup_stays_with_the_backups(peer, upstrea
     upstream.release(0, failed=False)
     upstream.release(1, failed=True)
     assert upstream.pick(second) == 2
+
+
+def test_a_session_that_went_over_to_the_backups_stays_with_them(peer, upstreams):
+    _, (upstream,) = upstreams(
+        peer(0, max_conns=1), peer(1), peer(2, backup=True), peer(3, backup=True)
+    )
+    first, second = Attempt(), Attempt()
+    assert [upstream.pick(first), upstream.pick(second)] == [0, 1]
+    upstream.release(1, failed=True)
+    assert upstream.pick(second) == 2
+    upstream.release(2, failed=True)
+    upstream.release(0, failed=False)
+    assert upstream.pick(second) == 3
+    upstream.release(3, failed=True)
+    assert upstream.pick(second) == -1
 
 
 def test_a_session_with_one_try_remembers_no_list(peer, upstreams):

@@ -67,6 +67,13 @@ def test_workers_killed_at_random_leave_the_choices_fair(start):
     assert_fair(counted["selected"], unlocked=counted["unlocked"])
 
 
+def test_a_worker_stopped_in_the_middle_of_a_choice_leaves_the_counts_right(start):
+    output, _ = start("stop_at_random.py").communicate()
+    counted = json.loads(output)
+    assert counted["unlocked"] == counted["held"] - 1
+    assert counted["held"] <= counted["counted"] <= counted["held"] + 1
+
+
 @pytest.mark.parametrize("action", ["pick", "fail", "forget"])
 def test_a_worker_may_be_killed_at_any_instruction(start, action):
     # A third of the instructions, and another third the next time: all of them take half a minute.

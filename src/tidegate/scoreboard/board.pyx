@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memset
 from posix.mman cimport MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 
-from tidegate.scoreboard.journal cimport PATIENCE_MS, commit, count_unlocked, enter, leave
+from tidegate.scoreboard.journal cimport PATIENCE_MS, count_unlocked, enter, leave, sum_conns
 from tidegate.scoreboard.layout cimport (
     COUNTERS,
     GAUGES,
@@ -14,7 +14,6 @@ from tidegate.scoreboard.layout cimport (
     Header,
     Map,
     Row,
-    State,
     UpstreamSlot,
     gauge_at,
     place_parts,
@@ -186,22 +185,21 @@ cdef class Board:
 
 
 cdef void take_back(Map *board, int upstream, int worker) noexcept nogil:
-    """Zero the gauges that a dead worker has in one upstream, and lower its peers' `conns`."""
+    """Zero the gauges that a dead worker has in one upstream, and sum its peers' `conns` again."""
     cdef bint locked = enter(board, upstream, PATIENCE_MS)
     cdef int32_t held
-    cdef State state
     cdef int row
     for row in range(<int> read_u32(&board.header.peers_used)):
         held = read_i32(gauge_at(board, worker, row))
         if board.rows[row].owner != upstream + 1 or held == 0:
             continue
-        if not locked:
+        if locked:
+            write_i32(gauge_at(board, worker, row), 0)
+        else:
             count_unlocked(board, upstream, row, worker, -held)
-            continue
-        state = board.rows[row].state
-        state.conns -= held
-        commit(board, upstream_at(board, upstream), -1, row, &state, worker, 0)
     if locked:
+        # A difference would not do: who counted without the mutex may have died half-way.
+        sum_conns(board, upstream)
         leave(board, upstream)
 
 

@@ -8,7 +8,7 @@ nothing was changed. There is no third case, so no choice is ever half made.
 
 Who does not get the mutex in time (its holder is stopped, not dead) counts without it and leaves
 `dirty` behind: the next holder sums the connections again from the gauges, each of which has one
-writer.
+writer. So does the heir of a mutex, and whoever takes back the connections of a dead worker.
 """
 
 from libc.stdint cimport int32_t, uint32_t
