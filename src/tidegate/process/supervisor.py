@@ -29,6 +29,10 @@ AT_ONCE = 3
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 8.0
 
+# A process that ends closes its channel a moment before; one that closes it and lives on is of no
+# use to anybody.
+DEAF_SECONDS = 1.0
+
 
 class Stage(IntEnum):
     """How far a child has come."""
@@ -146,10 +150,14 @@ class Supervisor:
         child.channel.attach(
             self._loop,
             lambda message: self._owner.heard(child, message),
-            # One that closes its end and lives on is of no use; its death is seen by the pidfd.
-            on_end=lambda _error: signal.pidfd_send_signal(child.pidfd, signal.SIGTERM),
+            on_end=lambda _error: self._loop.call_later(DEAF_SECONDS, self._end, child),
         )
         self._owner.born(child)
+
+    def _end(self, child: Child) -> None:
+        """End a child that hears us no more, if it has not ended by itself."""
+        if self._children.get(child.slot) is child:
+            signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
 
     def _reap(self, child: Child) -> None:
         status = child.process.poll()
