@@ -100,7 +100,7 @@ def test_check_shows_every_problem_as_compilers_do(read, tmp_path):
         'DIR/t.conf:3:10: error: unknown directive "nonsense\\x1B"',
         "  stream { nonsense\\x1B; }",
         "           ^",
-        "files      DIR/t.conf (64 bytes)",
+        "files      DIR/t.conf (63 bytes)",
         "ignored    use",
         "2 errors, 1 warning",
     ]
@@ -108,9 +108,9 @@ def test_check_shows_every_problem_as_compilers_do(read, tmp_path):
 
 def test_check_ends_with_what_the_configuration_makes(read, tmp_path):
     assert said(render_check(read(GOOD)), tmp_path) == [
-        "files      DIR/t.conf (216 bytes)",
-        "listen     0.0.0.0:1883 → brokers",
-        "listen     unix:/s reuseport → a fixed answer",
+        "files      DIR/t.conf (195 bytes)",
+        "listen     0.0.0.0:1883 -> brokers",
+        "listen     unix:/s reuseport -> a fixed answer",
         "upstream   brokers: a:1883 (10.0.0.1:1883) weight=2, 10.0.0.9:1 backup",
         "0 errors, 0 warnings",
     ]

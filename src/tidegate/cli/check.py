@@ -99,7 +99,7 @@ def _summary(model: Model) -> Iterator[str]:
         return
     for server in model.stream.servers:
         for listen in server.listens:
-            yield f"listen     {printable(_listen(listen))} → {printable(_target(server))}\n"
+            yield f"listen     {printable(_listen(listen))} -> {printable(_target(server))}\n"
     for upstream in model.stream.upstreams:
         if not upstream.implicit:
             yield f"upstream   {printable(_upstream(upstream))}\n"

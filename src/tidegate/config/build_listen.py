@@ -71,7 +71,7 @@ def listen(reading: Reading, directive: Directive, _scope: Scope) -> None:
     options = Options()
     for parameter in parameters:
         options = _with(options, parameter)
-    taken = {one.address for one in in_stream(reading).listens}
+    taken = in_stream(reading).listens
     here = set()
     for address in found:
         if address in here:
@@ -79,7 +79,9 @@ def listen(reading: Reading, directive: Directive, _scope: Scope) -> None:
         here.add(address)
         if address in taken:
             message = f'duplicate "{address.text}" address and port pair'
-            raise ConfigError(message, word.span, hint=_first(reading, address.text))
+            place = taken[address].span
+            hint = f"it is also in {place.file}:{place.line}"
+            raise ConfigError(message, word.span, hint=hint)
         one = Listen(
             address=address,
             backlog=options.backlog,
@@ -93,13 +95,7 @@ def listen(reading: Reading, directive: Directive, _scope: Scope) -> None:
             span=directive.name.span,
         )
         server.listens.append(one)
-        in_stream(reading).listens.append(one)
-
-
-def _first(reading: Reading, text: str) -> str:
-    listens = in_stream(reading).listens
-    span = next(one.span for one in listens if one.address.text == text)
-    return f"it is also in {span.file}:{span.line}"
+        taken[address] = one
 
 
 def _with(options: Options, word: Token) -> Options:  # noqa: C901, PLR0911 - one for each parameter

@@ -49,10 +49,8 @@ def upstream(reading: Reading, directive: Directive, scope: Scope) -> None:
 def _created(reading: Reading, directive: Directive) -> UpstreamDraft:
     """The group that `upstream` opens; it may be one that a `proxy_pass` above has named."""
     word = directive.args[0]
-    groups = in_stream(reading).upstreams
-    for group in groups:
-        if group.name_or_host != word.text.lower():
-            continue
+    stream = in_stream(reading)
+    for group in stream.groups(word.text):
         if group.created:
             hint = f"it is also in {group.span.file}:{group.span.line}"
             raise ConfigError(f'duplicate upstream "{word.text}"', word.span, hint=hint)
@@ -65,9 +63,7 @@ def _created(reading: Reading, directive: Directive) -> UpstreamDraft:
             group.name = word.text
             return group
     span, line = directive.name.span, directive.end.line
-    group = UpstreamDraft(name=word.text, span=span, line=line, created=True)
-    groups.append(group)
-    return group
+    return stream.add(UpstreamDraft(name=word.text, span=span, line=line, created=True))
 
 
 def passed_to(reading: Reading, word: Token, directive: Directive) -> UpstreamDraft:
@@ -76,20 +72,18 @@ def passed_to(reading: Reading, word: Token, directive: Directive) -> UpstreamDr
         url = parse_url(word.text)
     except UrlError as error:
         raise ConfigError(f'{error} in upstream "{word.text}"', word.span) from None
-    groups = in_stream(reading).upstreams
-    for group in groups:
-        if group.name_or_host != url.host.lower():
-            continue
+    stream = in_stream(reading)
+    for group in stream.groups(url.host):
         if group.created and (url.ports or url.unix):
             message = f'upstream "{url.host}" may not have port {url.port}'
             raise ConfigError(message, word.span, hint=f"write proxy_pass {url.host};")
         if (group.port or 0) == url.port:
             return group
-    group = UpstreamDraft(
-        name=word.text, span=word.span, line=directive.end.line, created=False, url=url
+    return stream.add(
+        UpstreamDraft(
+            name=word.text, span=word.span, line=directive.end.line, created=False, url=url
+        )
     )
-    groups.append(group)
-    return group
 
 
 def server(reading: Reading, directive: Directive, _scope: Scope) -> None:

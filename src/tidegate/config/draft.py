@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tidegate.config.span import Span
     from tidegate.config.urls import Resolve, Url
     from tidegate.config.walk import Handler, Walk
+    from tidegate.wire.address import Address
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,11 +34,6 @@ class UpstreamDraft:
     peers: list[Peer] = field(default_factory=list)
     zone: str | None = None
     sound: bool = True
-
-    @property
-    def name_or_host(self) -> str:
-        """What nginx compares: the name, or the host that `proxy_pass` gave; in small letters."""
-        return (self.url.host if self.url else self.name).lower()
 
     @property
     def port(self) -> int | None:
@@ -80,11 +76,23 @@ class StreamDraft:
     logs: LogsDraft = field(default_factory=LogsDraft)
     formats: dict[str, LogFormat] = field(default_factory=dict)
     upstreams: list[UpstreamDraft] = field(default_factory=list)
+    by_host: dict[str, list[UpstreamDraft]] = field(default_factory=dict)
     servers: list[ServerDraft] = field(default_factory=list)
-    listens: list[Listen] = field(default_factory=list)
+    listens: dict[Address, Listen] = field(default_factory=dict)
     zones: dict[str, int] = field(default_factory=dict)
     variables: list[tuple[str, Span, int]] = field(default_factory=list)
     promised: set[str] = field(default_factory=set)
+
+    def groups(self, host: str) -> list[UpstreamDraft]:
+        """The groups of a name, or a host in `proxy_pass`; nginx compares in small letters."""
+        return self.by_host.get(host.lower(), [])
+
+    def add(self, group: UpstreamDraft) -> UpstreamDraft:
+        """Keep a new group."""
+        self.upstreams.append(group)
+        host = group.url.host if group.url else group.name
+        self.by_host.setdefault(host.lower(), []).append(group)
+        return group
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from tidegate.config.row import FREE, Kind, Row, Status
 MAIN = ("main",)
 EVENTS = ("events",)
 
-TUNING = "it tunes what the engine does in a way of its own"
+TUNING = "the engine has no such setting"
 
 
 def _ignored(name: str, args: str, reason: str, *, kind: Kind = Kind.SPECIAL) -> Row:
@@ -17,9 +17,9 @@ def _ignored(name: str, args: str, reason: str, *, kind: Kind = Kind.SPECIAL) ->
     )
 
 
-def _ignored_event(name: str, args: str, *, kind: Kind = Kind.SPECIAL) -> Row:
+def _ignored_event(name: str, args: str, *, kind: Kind = Kind.SPECIAL, reason: str = TUNING) -> Row:
     return Row(
-        name=name, contexts=EVENTS, args=args, kind=kind, status=Status.IGNORED, reason=TUNING
+        name=name, contexts=EVENTS, args=args, kind=kind, status=Status.IGNORED, reason=reason
     )
 
 
@@ -166,7 +166,7 @@ ROWS: tuple[Row, ...] = (
         default="off",
         doc="Whether a worker takes all waiting connections in one turn.",
     ),
-    _ignored_event("use", "1"),
+    _ignored_event("use", "1", reason="epoll is always used"),
     _ignored_event("accept_mutex", "flag", kind=Kind.FLAG),
     _ignored_event("accept_mutex_delay", "1", kind=Kind.TIME),
     _ignored_event("debug_connection", "1"),

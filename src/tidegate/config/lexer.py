@@ -129,14 +129,12 @@ class Lexer:
         place = self._place()
         quoted = mark in QUOTE_STOP
         start = self._at + quoted
-        end = self._quote_end(start, mark) if quoted else self._bare_end(start)
+        limit = len(self._text)
+        if self._file != COMMAND_LINE:
+            limit = min(limit, start + MAX_WORD_BYTES + 1)
+        end = self._quote_end(start, mark, limit) if quoted else self._bare_end(start, limit)
         if self._too_long(start, end):
-            self._go(min(end + quoted, len(self._text)))
-            if quoted:
-                message = f'too long parameter, probably missing terminating "{mark}" character'
-            else:
-                message = f'too long parameter "{self._text[start : start + 10]}..." started'
-            return self._fault(message, place)
+            return self._overlong(place, mark if quoted else "", start)
         if quoted and end >= len(self._text):
             self._go(end)
             hint = f"the {mark} that opens in line {place.line} is not closed"
@@ -147,30 +145,29 @@ class Lexer:
         self._go(end + quoted)
         return Token(unescape(raw) if "\\" in raw else raw, place)
 
-    def _bare_end(self, at: int) -> int:
-        text, size = self._text, len(self._text)
-        while True:
-            stop = WORD_STOP.search(text, at)
+    def _bare_end(self, at: int, limit: int) -> int:
+        text = self._text
+        while at < limit:
+            stop = WORD_STOP.search(text, at, limit)
             if stop is None:
-                return size
+                return limit
             at = stop.end()
             if stop[0] == "\\":
                 at += 1
             elif stop[0] == "$":
-                while text.startswith("{", at):
+                while at < limit and text[at] == "{":
                     at += 1
             else:
                 return stop.start()
+        return min(at, limit)
 
-    def _quote_end(self, at: int, mark: str) -> int:
+    def _quote_end(self, at: int, mark: str, limit: int) -> int:
         pattern = QUOTE_STOP[mark]
-        while True:
-            stop = pattern.search(self._text, at)
-            if stop is None:
-                return len(self._text)
+        while stop := pattern.search(self._text, at, limit):
             if stop[0] == mark:
                 return stop.start()
             at = stop.end() + 1
+        return limit
 
     def _too_long(self, start: int, end: int) -> bool:
         if self._file == COMMAND_LINE or (end - start) * LONGEST_CHARACTER < MAX_WORD_BYTES:
@@ -179,6 +176,17 @@ class Lexer:
             return True
         size = len(self._text[start:end].encode("utf-8", "surrogateescape"))
         return size >= MAX_WORD_BYTES
+
+    def _overlong(self, place: Span, mark: str, start: int) -> Problem:
+        """Complain of a word without an end in sight, and go on with the next line."""
+        line_end = self._text.find("\n", start)
+        self._go(len(self._text) if line_end < 0 else line_end)
+        self._words.clear()
+        if mark:
+            message = f'too long parameter, probably missing terminating "{mark}" character'
+        else:
+            message = f'too long parameter "{self._text[start : start + 10]}..." started'
+        return self._fault(message, place)
 
     def _glued(self, mark: str) -> Problem | None:
         """What nginx says of a character right behind a closing quote."""

@@ -18,7 +18,7 @@ from tidegate.config.span import COMMAND_LINE, Span
 MAX_NESTING = 64
 
 # Words of all files together: about 200 bytes each while the tree lives.
-MAX_WORDS = 500_000
+MAX_WORDS = 300_000
 
 
 @dataclass(slots=True, kw_only=True)

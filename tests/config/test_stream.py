@@ -1,0 +1,251 @@
+"""`stream {}` becomes servers with addresses, contents and what they inherit."""
+
+import socket
+
+import pytest
+
+from tidegate.config.model import Keepalive, Level, Proxy, Return
+
+
+def addresses(server):
+    return [listen.address.text for listen in server.listens]
+
+
+def test_a_second_stream_is_merged_into_the_first(folder):
+    one = "stream { server { listen 1; return x; } }\n"
+    two = "stream { server { listen 2; proxy_pass a; } upstream a { server 127.0.0.1:1; } }\n"
+    assert len(folder.model(f"events {{}}\n{one}").stream.servers) == 1
+    loaded = folder.load(f"events {{}}\n{one}{two}")
+    assert len(loaded.model.stream.servers) == 2
+    (warning,) = loaded.problems
+    name = f"{folder.path}/tidegate.conf"
+    assert warning.words == (
+        f'"stream" directive is duplicate, merged into the one in {name}:2 in {name}:3'
+    )
+    twice = "stream { server { listen 1; return x; } }\n"
+    assert folder.errors(f"events {{}}\n{one}{twice}") == [
+        'duplicate "0.0.0.0:1" address and port pair'
+    ]
+
+
+def test_servers_keep_their_order_and_addresses(folder):
+    servers = folder.stream(
+        """
+        server { listen 1883; listen [::]:1883; return a; }
+        server { listen 127.0.0.1:1884; listen unix:/run/x.sock; return b; }
+        server { listen *:1890-1892; listen both:7; return c; }
+        """
+    ).servers
+    assert [addresses(server) for server in servers] == [
+        ["0.0.0.0:1883", "[::]:1883"],
+        ["127.0.0.1:1884", "unix:/run/x.sock"],
+        ["0.0.0.0:1890", "0.0.0.0:1891", "0.0.0.0:1892", "10.0.0.3:7", "[fd00::3]:7"],
+    ]
+    assert servers[1].span.line == 5
+
+
+class TestListen:
+    def test_defaults(self, folder):
+        one, six = folder.server("listen 1883; listen [0:0::1]:1883; return x;").listens
+        assert (one.backlog, one.reuseport, one.deferred) == (511, False, False)
+        assert one.fastopen is one.rcvbuf is one.sndbuf is one.keepalive is one.ipv6only is None
+        assert six.address.host == "::1"
+        assert six.address.family == socket.AF_INET6
+        assert six.ipv6only is True
+
+    def test_every_parameter(self, folder):
+        (one,) = folder.server(
+            "listen [::]:1883 backlog=5 reuseport deferred fastopen=3 ipv6only=off"
+            " rcvbuf=4k sndbuf=1m bind so_keepalive=30m::10; return x;"
+        ).listens
+        assert (one.backlog, one.reuseport, one.deferred) == (5, True, True)
+        assert (one.fastopen, one.ipv6only, one.rcvbuf, one.sndbuf) == (3, False, 4096, 1 << 20)
+        assert one.keepalive == Keepalive(on=True, idle=1800, interval=None, count=10)
+
+    @pytest.mark.parametrize(("word", "on"), [("on", True), ("off", False)])
+    def test_keepalive_may_be_left_to_the_kernel(self, folder, word, on):
+        (one,) = folder.server(f"listen 1883 so_keepalive={word}; return x;").listens
+        assert one.keepalive == Keepalive(on=on)
+
+    @pytest.mark.parametrize("word", ["ssl", "udp", "proxy_protocol", "default_server"])
+    def test_what_comes_later_is_refused_by_name(self, folder, word):
+        text = f"events {{}} stream {{ server {{ listen 1883 {word}; return x; }} }}"
+        assert folder.errors(text) == [f'"listen ... {word}" is not supported yet']
+
+    def test_a_name_whose_addresses_repeat_listens_once(self, folder):
+        from tidegate.wire.address import Address  # noqa: PLC0415
+
+        address = Address(family=socket.AF_INET, host="10.0.0.9", port=5)
+        server = folder.server("listen x:5; return x;", resolve=lambda *_: [address, address])
+        assert addresses(server) == ["10.0.0.9:5"]
+
+    def test_a_flood_of_ports_is_refused(self, folder):
+        text = "events {} stream { server { listen 1-65535; return x; } }"
+        (error,) = folder.errors(text)
+        assert error.startswith("more than 1024 addresses")
+
+
+class TestProxy:
+    def proxy(self, folder, text, around=""):
+        stream = folder.stream(f"{around} server {{ listen 1; proxy_pass emqx1:1883; {text} }}")
+        assert isinstance(stream.servers[0].content, Proxy)
+        return stream.servers[0].content
+
+    def test_defaults_are_nginx_s(self, folder):
+        proxy = self.proxy(folder, "")
+        assert proxy.upstream == "emqx1:1883"
+        assert (proxy.connect_timeout_ms, proxy.timeout_ms) == (60_000, 600_000)
+        assert (proxy.buffer_size, proxy.upload_rate, proxy.download_rate) == (16384, 0, 0)
+        assert (proxy.protocol, proxy.bind, proxy.socket_keepalive) == (False, None, False)
+        assert (proxy.next_upstream, proxy.half_close) == (True, False)
+        assert (proxy.next_upstream_tries, proxy.next_upstream_timeout_ms) == (0, 0)
+
+    def test_every_value_reaches_the_model(self, folder):
+        proxy = self.proxy(
+            folder,
+            """
+            proxy_connect_timeout 10s; proxy_timeout 1800s; proxy_buffer_size 3M;
+            proxy_protocol on; proxy_bind 127.0.0.2; proxy_next_upstream off;
+            proxy_next_upstream_tries 2; proxy_next_upstream_timeout 300ms;
+            proxy_socket_keepalive on; proxy_half_close on;
+            proxy_upload_rate 10k; proxy_download_rate 20k;
+            """,
+        )
+        assert (proxy.connect_timeout_ms, proxy.timeout_ms) == (10_000, 1_800_000)
+        assert (proxy.buffer_size, proxy.protocol) == (3 << 20, True)
+        assert proxy.bind.constant == "127.0.0.2"
+        assert (proxy.next_upstream, proxy.next_upstream_tries) == (False, 2)
+        assert proxy.next_upstream_timeout_ms == 300
+        assert (proxy.socket_keepalive, proxy.half_close) == (True, True)
+        assert (proxy.upload_rate, proxy.download_rate) == (10240, 20480)
+
+    def test_a_server_inherits_what_it_does_not_say(self, folder):
+        around = "proxy_timeout 5s; proxy_protocol on; proxy_bind 127.0.0.3;"
+        inherited = self.proxy(folder, "", around)
+        assert (inherited.timeout_ms, inherited.protocol) == (5_000, True)
+        assert inherited.bind.constant == "127.0.0.3"
+        own = self.proxy(folder, "proxy_timeout 6s; proxy_protocol off; proxy_bind off;", around)
+        assert (own.timeout_ms, own.protocol, own.bind) == (6_000, False, None)
+
+    def test_what_stands_behind_a_server_counts_for_it_too(self, folder):
+        text = "server { listen 1; proxy_pass emqx1:1; } proxy_timeout 7s;"
+        assert folder.stream(text).servers[0].content.timeout_ms == 7_000
+
+    @pytest.mark.parametrize(
+        "text", ["127.0.0.1", "127.0.0.1:99", "[::1]", "[::1]:99", "$remote_addr", "a$remote_port"]
+    )
+    def test_proxy_bind_takes_addresses_and_variables(self, folder, text):
+        assert self.proxy(folder, f"proxy_bind {text};").bind is not None
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("proxy_bind 127.0.0.1 transparent;", '"transparent" of "proxy_bind" is not'),
+            ("proxy_pass $x:1883;", 'a variable in "proxy_pass" is not supported yet'),
+        ],
+    )
+    def test_what_comes_later_is_refused(self, folder, text, message):
+        (error,) = folder.errors(
+            f"events {{}} stream {{ server {{ listen 1; {text} return x; }} }}"
+        )
+        assert error.startswith(message)
+
+    def test_of_proxy_pass_and_return_the_last_counts(self, folder):
+        assert isinstance(folder.server("listen 1; return x; proxy_pass emqx1:1;").content, Proxy)
+        assert isinstance(folder.server("listen 1; proxy_pass emqx1:1; return x;").content, Return)
+
+
+def test_return_may_hold_variables(folder):
+    content = folder.server('listen 1; return "hi ${remote_addr}\\n";').content
+    assert [getattr(part, "name", part) for part in content.value.parts] == [
+        "hi ",
+        "remote_addr",
+        "\n",
+    ]
+    assert folder.server('listen 1; return "";').content.value.constant == ""
+
+
+def test_tcp_nodelay_is_on_unless_it_is_off(folder):
+    assert folder.server("listen 1; return x;").tcp_nodelay is True
+    assert folder.server("listen 1; return x; tcp_nodelay off;").tcp_nodelay is False
+
+
+class TestLogs:
+    def test_a_server_s_own_error_logs_replace_those_around(self, folder, tmp_path):
+        def logs(outer, own):
+            model = folder.model(
+                f"error_log main.log; events {{}}"
+                f" stream {{ {outer} server {{ listen 1; return x; {own} }} }}"
+            )
+            return [(log.path, log.level) for log in model.stream.servers[0].error_logs]
+
+        assert logs("", "") == [(f"{tmp_path}/main.log", Level.ERROR)]
+        assert logs("error_log stderr warn;", "") == [(None, Level.WARN)]
+        assert logs("error_log stderr warn;", "error_log /x crit; error_log /y;") == [
+            ("/x", Level.CRIT),
+            ("/y", Level.ERROR),
+        ]
+
+    def test_access_logs_are_inherited_as_a_whole(self, folder, tmp_path):
+        def logs(outer, own):
+            formats = "log_format a $status; log_format b escape=json x $pid;"
+            text = f"{formats} {outer} server {{ listen 1; return x; {own} }}"
+            found = folder.stream(text).servers[0].access_logs
+            return [(log.path, log.format.name, log.format.escape) for log in found]
+
+        assert logs("", "") == []
+        assert logs("access_log /o a;", "") == [("/o", "a", "default")]
+        assert logs("access_log /o a;", "access_log p b; access_log /q a;") == [
+            (f"{tmp_path}/p", "b", "json"),
+            ("/q", "a", "default"),
+        ]
+        assert logs("access_log /o a;", "access_log off;") == []
+        assert logs("access_log off;", "access_log /q a;") == [("/q", "a", "default")]
+
+    def test_the_parts_of_a_format_are_joined(self, folder):
+        text = "log_format f 'a $pid' b '${status}c';"
+        (server,) = folder.stream(
+            f"{text} server {{ listen 1; return x; access_log l f; }}"
+        ).servers
+        parts = server.access_logs[0].format.template.parts
+        assert [getattr(part, "name", part) for part in parts] == ["a ", "pid", "b", "status", "c"]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("syslog:server=1.1.1.1 f", '"access_log" to "syslog:" is not supported yet'),
+            ("/l/$remote_addr f", "a variable in the path of an access log is not supported yet"),
+            ("l f buffer=32k", 'parameter "buffer" of "access_log" is not supported yet'),
+            ("l f gzip", 'parameter "gzip" of "access_log" is not supported yet'),
+            ("l f if=$x", 'parameter "if" of "access_log" is not supported yet'),
+            ("l f buffer=x", 'invalid buffer size "x"'),
+            ("l f flush=0", 'invalid flush time "0"'),
+            ("l f sync", 'invalid parameter "sync"'),
+        ],
+    )
+    def test_what_comes_later_is_refused(self, folder, text, message):
+        stream = f"stream {{ log_format f x; access_log {text}; }}"
+        assert folder.errors(f"events {{}} {stream}") == [message]
+
+
+class TestVariables:
+    def test_an_unknown_one_is_told_once_with_its_place_and_the_nearest(self, folder):
+        loaded = folder.load(
+            "events {}\nstream {\n log_format a '$remote_adr\n $remote_adr';\n"
+            " server { listen 1; return $nonsense_name; } }"
+        )
+        one, two = loaded.problems
+        assert (one.message, one.span.line) == ('unknown "remote_adr" variable', 3)
+        assert one.hint == 'did you mean "remote_addr"?'
+        assert two.message == 'unknown "nonsense_name" variable'
+
+    @pytest.mark.parametrize("name", ["ssl_client_serial", "mqtt_preread_clientid"])
+    def test_one_that_comes_later_is_refused_by_name(self, folder, name):
+        text = f"events {{}} stream {{ server {{ listen 1; return ${name}; }} }}"
+        assert folder.errors(text) == [f'the "{name}" variable is not supported yet']
+
+    def test_one_that_a_refused_directive_makes_is_not_told_twice(self, folder):
+        text = "map $remote_addr $x { default 1; ~^x}y$ 1; } server { listen 1; return $x; }"
+        assert folder.errors(f"events {{}} stream {{ {text} }}") == [
+            '"map" directive is not supported yet'
+        ]

@@ -1,0 +1,83 @@
+"""Texts with variables are split once, and put together for each session."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.variables.names import LATER, STREAM, comes_later
+from tidegate.variables.template import (
+    Template,
+    TemplateError,
+    Variable,
+    compile_template,
+    parse,
+)
+
+GETTERS = {"a": lambda session: session["a"], "long_1": lambda _session: "L"}
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ("",)),
+        ("plain", ("plain",)),
+        ("$a", (Variable("a"),)),
+        ("${a}b", (Variable("a"), "b")),
+        ("x$a-$long_1", ("x", Variable("a"), "-", Variable("long_1"))),
+        ("$a$a", (Variable("a"), Variable("a"))),
+        ("a}b{", ("a}b{",)),
+    ],
+)
+def test_a_text_is_split_at_its_variables(text, parts):
+    assert parse(text) == Template(parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "offset"),
+    [
+        ("$", "invalid variable name", 0),
+        ("a $ b", "invalid variable name", 2),
+        ("${}", "invalid variable name", 0),
+        ("x${a", 'the closing bracket in "a" variable is missing', 1),
+        ("${a-b}", 'the closing bracket in "a" variable is missing', 0),
+    ],
+)
+def test_a_bad_variable_is_told_with_its_offset(text, message, offset):
+    with pytest.raises(TemplateError, match=f"^{message}$") as caught:
+        parse(text)
+    assert caught.value.offset == offset
+
+
+def test_only_a_text_without_variables_is_constant():
+    assert parse("x").constant == "x"
+    assert parse("").constant == ""
+    assert parse("x$a").constant is None
+
+
+@pytest.mark.parametrize(("text", "value"), [("$a", "1"), ("<$a${long_1}>", "<1L>"), ("x", "x")])
+def test_a_template_gives_its_text_for_a_session(text, value):
+    assert compile_template(parse(text), GETTERS)({"a": "1"}) == value
+
+
+def test_an_unknown_name_is_a_key_error():
+    with pytest.raises(KeyError):
+        compile_template(parse("$b"), GETTERS)
+
+
+@given(st.text())
+def test_any_text_is_a_template_or_an_error_and_nothing_is_lost(text):
+    try:
+        template = parse(text)
+    except TemplateError:
+        return
+    again = "".join(
+        part if isinstance(part, str) else f"${{{part.name}}}" for part in template.parts
+    )
+    assert parse(again) == template
+
+
+def test_names_are_either_here_or_later():
+    assert not set(STREAM) & LATER
+    assert not any(comes_later(name) for name in STREAM)
+    assert comes_later("ssl_client_serial")
+    assert not comes_later("remote_adr")
