@@ -100,6 +100,13 @@ class LogHandler(logging.Handler):
             self._log.write(level, line)
 
 
+def route_logging(log: ErrorLog) -> None:
+    """Bring everything that this process says through `logging` into `log`."""
+    root = logging.getLogger()
+    root.handlers[:] = [LogHandler(log)]
+    root.setLevel(logging.WARNING)
+
+
 def _level(number: int) -> Level:
     if number >= logging.CRITICAL:
         return Level.ALERT

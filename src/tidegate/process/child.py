@@ -9,7 +9,6 @@ of connections by which the engine is made that its event loop runs on.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -59,8 +58,6 @@ def _serve(channel: Channel, board: Board, *, slot: int, connections: int) -> in
         trouble=lambda error: worker.trouble(error),  # noqa: PLW0108
     )
     worker = Worker(channel, engine=engine, board=board, slot=slot)
-    # What exists now lives as long as the process; the collector need not look at it again.
-    gc.freeze()
     runner = asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(EngineSelector(engine)))
     try:
         return runner.run(worker.run())

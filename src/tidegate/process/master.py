@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tidegate.balance.placement import allot
 from tidegate.config.limits import connections_warning
 from tidegate.config.model import Level
-from tidegate.observe.error_log import STDERR, ErrorLog
+from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.process import handover
 from tidegate.process.errors import StartError
 from tidegate.process.handover import Handover
@@ -39,7 +39,8 @@ START_SECONDS = 60.0
 # nginx's: a worker that has not obeyed a fast stop by then is killed.
 FAST_STOP_SECONDS = 1.0
 
-# Slots of the scoreboard, which is mapped once and never grown; unused ones cost no memory.
+# Least numbers of slots of the scoreboard, which is mapped once and never grown: room for the
+# configurations to come. Unused ones cost no memory.
 SPARE_WORKERS = 64
 UPSTREAMS = 1024
 PEERS = 8192
@@ -162,9 +163,8 @@ class Master:
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
-        self._board = Board.create(
-            workers=self._workers + SPARE_WORKERS, upstreams=UPSTREAMS, peers=PEERS
-        )
+        route_logging(self._log)
+        self._board = _board_for(self._model, self._workers)
         placement = allot(self._model, self._board, None)
         self._handover = handover.seal(
             Handover(generation=GENERATION, model=self._model, placement=placement)
@@ -281,6 +281,15 @@ class Master:
 
     def _not_yet(self, number: signal.Signals, what: str) -> None:
         self._received(number, f"but {what} is not supported yet; nothing changes")
+
+
+def _board_for(model: Model, workers: int) -> Board:
+    upstreams = model.stream.upstreams if model.stream is not None else ()
+    return Board.create(
+        workers=workers + SPARE_WORKERS,
+        upstreams=max(UPSTREAMS, 2 * len(upstreams)),
+        peers=max(PEERS, 2 * sum(len(upstream.peers) for upstream in upstreams)),
+    )
 
 
 def _listens(model: Model) -> Iterator[Listen]:

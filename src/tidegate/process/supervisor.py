@@ -150,12 +150,15 @@ class Supervisor:
         child.channel.attach(
             self._loop,
             lambda message: self._owner.heard(child, message),
-            on_end=lambda _error: self._loop.call_later(DEAF_SECONDS, self._end, child),
+            on_end=lambda _error: self._deaf(child),
         )
         self._owner.born(child)
 
+    def _deaf(self, child: Child) -> None:
+        """End a child that hears us no more, unless it ends by itself."""
+        self._loop.call_later(DEAF_SECONDS, self._end, child)
+
     def _end(self, child: Child) -> None:
-        """End a child that hears us no more, if it has not ended by itself."""
         if self._children.get(child.slot) is child:
             signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
 

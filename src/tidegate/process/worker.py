@@ -6,13 +6,15 @@ What it does to connections is in `tidegate.stream.runtime`; here are its beginn
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from tidegate.config.model import Level, Stream
-from tidegate.observe.error_log import STDERR, ErrorLog, LogHandler
+from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.observe.logs import Logs
 from tidegate.process import handover, rights
 from tidegate.process.errors import StartError
@@ -78,7 +80,8 @@ class Worker:
                 Level.CRIT, f"accept4() failed ({number}: {os.strerror(number)}), {what}"
             )
         else:
-            self._log.write(Level.ALERT, f"worker_connections are not enough, {what}")
+            limit = self._handover.model.worker_connections if self._handover else 0
+            self._log.write(Level.ALERT, f"{limit} worker_connections are not enough, {what}")
 
     def trouble(self, error: BaseException) -> None:
         """Log that a decision raised; its session is closed already."""
@@ -126,7 +129,7 @@ class Worker:
         from tidegate.stream.runtime import Runtime  # noqa: PLC0415
 
         self._log = ErrorLog(new.model.error_logs, self._files)
-        _route_logging(self._log)
+        route_logging(self._log)
         self._logs = Logs(self._files, asyncio.get_running_loop())
         runtime = Runtime(
             engine=self._engine, board=self._board, worker=self._slot, logs=self._logs
@@ -145,6 +148,15 @@ class Worker:
         self._runtime.commit(self._prepared, self._sockets, shared=shared)
         self._prepared = None
         self._channel.send("committed", generation=self._handover.generation)
+        asyncio.get_running_loop().call_soon(self._settle)
+
+    def _settle(self) -> None:
+        """Take what lives as long as the model out of the garbage collector's sight."""
+        began = time.monotonic()
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        self._log.write(Level.DEBUG, f"settled in {(time.monotonic() - began) * 1000:.1f} ms")
 
     def _take_logs(self, message: Message) -> None:
         if self._logs is not None:
@@ -227,9 +239,3 @@ class Worker:
 def _part(fds: dict[str, int], prefix: str) -> dict[str, int]:
     """Pick the descriptors whose key begins with `prefix`, by the rest of it."""
     return {key[len(prefix) :]: fd for key, fd in fds.items() if key.startswith(prefix)}
-
-
-def _route_logging(log: ErrorLog) -> None:
-    root = logging.getLogger()
-    root.handlers[:] = [LogHandler(log)]
-    root.setLevel(logging.WARNING)
