@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from lab import proc
-from lab.balancer import SOURCE
+from lab.balancer import MODULES
 from lab.process import Program
 from lab.waiting import wait_until
 
@@ -30,7 +30,7 @@ class Demo(Program):
             name="demo",
             env={
                 "TMPDIR": f"{folder}/tmp",
-                "PYTHONPATH": os.path.abspath(SOURCE),
+                "PYTHONPATH": MODULES,
                 **({"PATH": f"{path}:{os.environ['PATH']}"} if path else {}),
             },
         )

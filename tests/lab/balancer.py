@@ -11,7 +11,9 @@ from lab import proc
 from lab.process import Program, read
 from lab.waiting import PATIENCE, wait_until
 
-SOURCE = os.path.join(os.path.dirname(__file__), "..", "..", "src")
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "src"))
+# This tree's modules first, then what the tests themselves were started with.
+MODULES = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 FIELDS = (
     "remote_addr",
@@ -49,7 +51,7 @@ class Balancer(Program):
             ],
             folder=folder,
             name=name or program,
-            env={"PYTHONPATH": os.path.abspath(SOURCE)},
+            env={"PYTHONPATH": MODULES},
             prefix=prefix,
         )
         self.error_log = os.path.join(folder, "error.log")

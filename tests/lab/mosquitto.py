@@ -50,9 +50,8 @@ def _conf(node, bridges) -> str:
         "sys_interval 1",
         "max_queued_messages 100000",
         "set_tcp_nodelay true",
+        "user root",  # if it is root, else it could not write its log
     ]
-    if os.getuid() == 0:
-        lines.append("user root")  # else it could not write into the test's folder
     for number, (host, port) in enumerate(bridges):
         lines += [
             f"connection {node.name}.bridge{number}",

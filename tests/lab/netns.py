@@ -67,4 +67,5 @@ def possible() -> bool:
 
 
 def _user():
-    return [] if os.getuid() == 0 else ["--user", "--map-root-user"]
+    # Not as root inside: programs would try to change to a user that the namespace does not know.
+    return [] if os.getuid() == 0 else ["--user", "--map-current-user", "--keep-caps"]

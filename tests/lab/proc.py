@@ -8,14 +8,11 @@ LISTEN = "0A"  # the state's number in /proc/net/tcp
 
 def listening_inodes(port, *, pid="self") -> set[str]:
     """Inodes of the TCP sockets that listen on `port`, in the network namespace of `pid`."""
-    found = set()
-    for name in ("tcp", "tcp6"):
-        with open(f"/proc/{pid}/net/{name}", encoding="ascii") as table:
-            for line in list(table)[1:]:
-                fields = line.split()
-                if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                    found.add(fields[9])
-    return found
+    return {
+        fields[9]
+        for fields in _sockets(pid)
+        if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port
+    }
 
 
 def unix_listening_inodes(path) -> set[str]:
@@ -42,13 +39,10 @@ def accepts(pid, inodes) -> bool:
 def served_by(pids, port) -> dict[int, int]:
     """Which of the processes holds the session of each client port, for clients of `port`."""
     clients = {}
-    for name in ("tcp", "tcp6"):
-        with open(f"/proc/self/net/{name}", encoding="ascii") as table:
-            for line in list(table)[1:]:
-                fields = line.split()
-                local, remote = (int(end.rpartition(":")[2], 16) for end in fields[1:3])
-                if local == port and fields[3] != LISTEN:
-                    clients[f"socket:[{fields[9]}]"] = remote
+    for fields in _sockets("self"):
+        local, remote = (int(end.rpartition(":")[2], 16) for end in fields[1:3])
+        if local == port and fields[3] != LISTEN:
+            clients[f"socket:[{fields[9]}]"] = remote
     held = {pid: descriptors(pid).values() for pid in pids}
     return {clients[link]: pid for pid, links in held.items() for link in links if link in clients}
 
@@ -104,6 +98,17 @@ def alive(pid) -> bool:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def _sockets(pid):
+    """The rows of the kernel's tables of TCP sockets; none for a process that is gone."""
+    for name in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/{pid}/net/{name}", encoding="ascii") as table:
+                rows = list(table)[1:]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        yield from map(str.split, rows)
 
 
 def _watched(pid, epoll) -> set[int]:
