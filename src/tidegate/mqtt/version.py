@@ -1,0 +1,9 @@
+"""The protocol levels, by which the versions of MQTT are told apart on the wire."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MQTT_31: Final = 3
+MQTT_311: Final = 4
+MQTT_5: Final = 5
