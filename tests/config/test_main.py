@@ -145,6 +145,11 @@ class TestCommandLine:
         assert loaded.first_error.words == words
         assert loaded.line(loaded.first_error.span) == text
 
+    def test_each_text_stands_for_itself(self, folder):
+        loaded = folder.load("events {}", globals_=("daemon off", "worker_processes 2;"))
+        words = 'unexpected end of parameter, expecting ";" in command line'
+        assert [problem.words for problem in loaded.problems] == [words]
+
 
 def test_names_are_looked_up_once(folder):
     asked = []

@@ -45,9 +45,9 @@ class Loaded:
         return next((problem for problem in self.problems if problem.fatal), None)
 
     def line(self, span: Span) -> str | None:
-        """The source line at a place."""
+        """The source line at a place; None for one of several texts of the command line."""
         if span.file == COMMAND_LINE:
-            lines = "\n".join(self.globals_).split("\n")
+            lines = self.globals_[0].split("\n") if len(self.globals_) == 1 else []
         else:
             text = next((file.text for file in self.files if file.path == span.file), "")
             lines = text.split("\n")
@@ -75,9 +75,9 @@ def load(
     report = Report()
     draft = Draft(prefix=prefix, resolve=_remembering(resolve))
     walk = Walk(draft, report, HANDLERS)
-    text = "\n".join(globals_)
     parser = Parser(files)
-    items = [*(parser.globals(text) if text else ()), *parser.file(path)]
+    items = [item for text in globals_ for item in parser.globals(text)]
+    items += parser.file(path)
     draft.last_stream = _last(items, "stream")
     try:
         walk.items(items, draft.main)
@@ -98,7 +98,7 @@ def load(
         problems=tuple(report.problems),
         files=files.sources,
         ignored=tuple(walk.ignored),
-        globals_=(text,) if text else (),
+        globals_=globals_,
     )
 
 

@@ -17,8 +17,9 @@ from tidegate.config.span import COMMAND_LINE, Span
 # Blocks inside blocks, includes counted. nginx's own deepest is server/location/if: 5 or 6.
 MAX_NESTING = 64
 
-# Words of all files together: about 200 bytes each while the tree lives.
-MAX_WORDS = 300_000
+# Words of all files together, about 200 bytes each while the tree lives: 40,000 brokers with
+# two parameters each.
+MAX_WORDS = 200_000
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,0 +1,65 @@
+"""Whether the files that a configuration writes to can be opened: what `-t` checks at the end."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tidegate.config.diagnostics import Problem
+from tidegate.config.model import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tidegate.config.load import Loaded
+    from tidegate.config.model import Model
+
+
+def with_places_tried(loaded: Loaded) -> Loaded:
+    """`loaded` with nginx's error for the first file that could not be opened.
+
+    nginx opens, and so makes, its log and pid files in a test. Here nothing is made.
+    """
+    if loaded.model is None:
+        return loaded
+    for path in _written(loaded.model):
+        error = _obstacle(path)
+        if error:
+            message = f'open() "{path}" failed ({error}: {os.strerror(error)})'
+            problem = Problem(
+                severity=Level.EMERG, message=message, span=None, hint=_mend(error), late=True
+            )
+            return replace(loaded, model=None, problems=(*loaded.problems, problem))
+    return loaded
+
+
+def _written(model: Model) -> Iterator[str]:
+    yield model.pid
+    logs = list(model.error_logs)
+    servers = model.stream.servers if model.stream else ()
+    for server in servers:
+        logs += server.error_logs
+    yield from dict.fromkeys(log.path for log in logs if log.path is not None)
+    yield from dict.fromkeys(log.path for server in servers for log in server.access_logs)
+
+
+def _obstacle(path: str) -> int:
+    """The errno with which opening `path` for writing would fail; 0 if it would not."""
+    if os.path.isdir(path):
+        return errno.EISDIR
+    if os.path.exists(path):
+        return 0 if os.access(path, os.W_OK, effective_ids=True) else errno.EACCES
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        return errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
+    return 0 if os.access(folder, os.W_OK | os.X_OK, effective_ids=True) else errno.EACCES
+
+
+def _mend(error: int) -> str | None:
+    if error == errno.ENOENT:
+        return "the folder is not there; make it first"
+    if error == errno.EACCES:
+        return "this user may not write there"
+    return None
