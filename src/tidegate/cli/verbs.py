@@ -20,7 +20,10 @@ USAGE = 2
 INTERRUPTED = 130
 
 # Verbs that bring much with them live elsewhere and are imported when they are asked for.
-ELSEWHERE = {"demo": ("tidegate.demo.main", "Ten MQTT clients on three brokers, balanced here.")}
+ELSEWHERE = {
+    "bench": ("tidegate.bench.main", "Load a broker or a balancer with MQTT clients."),
+    "demo": ("tidegate.demo.main", "Ten MQTT clients on three brokers, balanced here."),
+}
 
 
 class Verbs(click.Group):
@@ -108,9 +111,11 @@ def run_verb(words: Sequence[str]) -> int:
     try:
         status = verbs.main(list(words), prog_name="tidegate", standalone_mode=False)
     except click.UsageError as error:
-        context = error.ctx.command_path if error.ctx is not None else "tidegate"
+        where, helps = "tidegate", "-h"
+        if error.ctx is not None:
+            where, helps = error.ctx.command_path, error.ctx.help_option_names[0]
         say(f"tidegate: {error.format_message()}")
-        say(f"try `{context} -h`")
+        say(f"try `{where} {helps}`")
         return USAGE
     except click.ClickException as error:
         say(f"tidegate: {error.format_message()}")

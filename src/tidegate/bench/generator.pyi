@@ -1,0 +1,72 @@
+"""The load generator's loop."""
+
+from collections.abc import Sequence
+
+from tidegate.bench.histogram import Histogram
+
+JOBS: tuple[str, ...]
+FAULT_NAMES: tuple[str, ...]
+
+class Generator:
+    """Connections to one target, driven without Python while `run` runs.
+
+    Times are nanoseconds. `address` and `sources` are packed as by `engine.address`. `connects`,
+    `subscribes` and `heads` hold one packet per connection: CONNECT, SUBSCRIBE, and PUBLISH up to
+    its payload; without `connects` no MQTT is spoken: the payload itself is sent, and as many bytes
+    awaited. `id_tail` says how many bytes before the payload the packet identifier begins, 0 is
+    none.
+
+    A new connection is begun each `connect_period`, while fewer than `at_once` are on their way;
+    a message is sent each `message_period`, by one connection after the other, or with 0 by each
+    as soon as its last one was answered. With `reconnect` a connection ends after its CONNACK and
+    is made anew. Raises ValueError where the numbers of packets do not fit.
+    """
+
+    connect_times: Histogram
+    connack_times: Histogram
+    round_trips: Histogram
+    acknowledgements: Histogram
+
+    def __init__(
+        self,
+        *,
+        job: str,
+        count: int,
+        address: bytes,
+        sources: Sequence[bytes] = ...,
+        connects: Sequence[bytes] = ...,
+        subscribes: Sequence[bytes] = ...,
+        heads: Sequence[bytes] = ...,
+        id_tail: int = 0,
+        payload: bytes = b"",
+        qos: int = 0,
+        reconnect: bool = False,
+        connect_period: int = 0,
+        message_period: int = 0,
+        timeout: int = ...,
+        keepalive: int = 0,
+        limit: int = 0,
+        at_once: int = 500,
+    ) -> None: ...
+    def run(self, seconds: float) -> None:
+        """Generate load for so long, or until it is done or a signal comes."""
+
+    def close(self) -> None:
+        """End all connections as clients do that have finished."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether no connection waits for its turn or for its CONNACK."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all messages of the limit were sent and answered."""
+
+    def counts(self) -> dict[str, int]:
+        """What has happened so far: tried, established, open, ready, sent, received and others."""
+
+    def faults(self) -> dict[str, int]:
+        """How often each thing went wrong, by its name; what never did is left out."""
+
+    def codes(self) -> dict[int, int]:
+        """How often each CONNACK code refused a connection."""

@@ -1,0 +1,136 @@
+"""What a run shall do, from checked options; and the generator that does it."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidegate.bench import packets
+from tidegate.bench.generator import Generator
+from tidegate.engine.address import pack_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NANO = 1_000_000_000
+# Connections on their way at the same time: what nginx and most brokers take into their queue.
+AT_ONCE = 500
+# A client speaks when three quarters of its keep-alive have passed in silence.
+KEEPALIVE_SHARE = 0.75
+
+
+class PlanError(Exception):
+    """Options that cannot be carried out; the text says which and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run. Patterns may contain %i (the connection's number, from 1) and %c (client ID)."""
+
+    job: str  # one of generator.JOBS
+    host: str = "localhost"
+    port: int = 1883
+    version: str = "5"
+    count: int
+    client_id: str
+    username: str | None = None
+    password: str | None = None
+    keepalive: int = 60  # seconds, 0 is none
+    topic: str = ""
+    qos: int = 0
+    payload: bytes = b""
+    echo: bool = False  # no MQTT: bytes, and as many back
+    reconnect: bool = False
+    connects_per_second: float = 0  # 0 is as fast as AT_ONCE allows
+    messages_per_second: float = 0  # of all together; 0 is each when the last one was answered
+    limit: int = 0  # messages; 0 is none
+    seconds: float | None = None  # None is until a signal comes
+    timeout: float = 10.0
+    sources: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """The target as a person writes it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def names(self) -> Iterator[tuple[int, str]]:
+        """Number and client ID of each connection."""
+        for number in range(1, self.count + 1):
+            yield number, fill(self.client_id, number)
+
+
+def fill(pattern: str, number: int, client_id: str = "") -> str:
+    """A pattern with its number and client ID put in."""
+    return pattern.replace("%i", str(number)).replace("%c", client_id)
+
+
+def make_generator(plan: Plan) -> Generator:
+    """The generator of a plan.
+
+    Raises PlanError where names do not resolve, or client IDs, topics or payload are too long.
+    """
+    address = resolve(plan.host, plan.port)
+    family = int.from_bytes(address[:2], "little")
+    try:
+        sources = [pack_address(family, source, 0) for source in plan.sources]
+    except ValueError as error:
+        raise PlanError(f"--source: {error}") from None
+    try:
+        texts = {} if plan.echo else _packets(plan)
+    except ValueError as error:
+        raise PlanError(str(error)) from None
+    return Generator(
+        job=plan.job,
+        count=plan.count,
+        address=address,
+        sources=sources,
+        id_tail=packets.id_tail(version=plan.version, qos=plan.qos),
+        payload=plan.payload,
+        qos=plan.qos,
+        reconnect=plan.reconnect,
+        connect_period=_period(plan.connects_per_second),
+        message_period=_period(plan.messages_per_second),
+        timeout=int(plan.timeout * NANO),
+        keepalive=int(plan.keepalive * NANO * KEEPALIVE_SHARE),
+        limit=plan.limit,
+        at_once=AT_ONCE,
+        **texts,
+    )
+
+
+def resolve(host: str, port: int) -> bytes:
+    """The first address of a host, packed; PlanError when there is none."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise PlanError(f'cannot resolve "{host}": {error}') from None
+    family, _, _, _, address = found[0]
+    return pack_address(family, str(address[0]), port)
+
+
+def _packets(plan: Plan) -> dict[str, list[bytes]]:
+    made: dict[str, list[bytes]] = {"connects": [], "subscribes": [], "heads": []}
+    size = len(plan.payload)
+    for number, client_id in plan.names():
+        made["connects"].append(
+            packets.connect(
+                client_id,
+                version=plan.version,
+                keepalive=plan.keepalive,
+                username=None if plan.username is None else fill(plan.username, number, client_id),
+                password=plan.password,
+            )
+        )
+        topic = fill(plan.topic, number, client_id)
+        if plan.job in {"sub", "pingpong"}:
+            made["subscribes"].append(packets.subscribe(topic, version=plan.version, qos=plan.qos))
+        if plan.job in {"pub", "pingpong"}:
+            made["heads"].append(
+                packets.publish_head(topic, version=plan.version, qos=plan.qos, size=size)
+            )
+    return made
+
+
+def _period(per_second: float) -> int:
+    return max(int(NANO / per_second), 1) if per_second else 0

@@ -1,0 +1,145 @@
+# What the generator is made of. Times are nanoseconds of CLOCK_MONOTONIC; 0 is "not now".
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from tidegate.bench.histogram cimport Buckets
+
+cdef enum:
+    EVENTS = 512
+    # One read; a 64 KiB message and what stands around it arrive in one.
+    READ_SIZE = 262144
+    # How often time-outs and keep-alives are looked at.
+    SWEEP_NS = 200000000
+    # Scheduled messages per turn, so that a generator which fell behind still reads answers.
+    SENDS = 512
+    # A schedule further behind than this is not made up for: the target would get a burst.
+    BEHIND_NS = 1000000000
+    # With `reconnect`, how long a connection that failed waits before it tries again.
+    RETRY_NS = 100000000
+
+cdef enum Job:
+    HOLD = 0  # connect and stay
+    PUBLISH
+    SUBSCRIBE
+    PINGPONG
+
+cdef enum Phase:
+    IDLE = 0  # not yet, or waits for its turn to connect
+    RETRYING
+    CONNECTING
+    INTRODUCING  # CONNECT is sent
+    SUBSCRIBING
+    READY
+    ENDED
+
+cdef enum Fault:
+    REFUSED = 0
+    CONNECT_TIMED_OUT
+    UNREACHABLE
+    NO_PORT
+    NO_DESCRIPTOR
+    RESET
+    CLOSED_EARLY  # before the CONNACK
+    CLOSED
+    REJECTED  # by CONNACK; the codes are counted apart
+    NO_CONNACK
+    SUBSCRIBE_REFUSED
+    NO_ANSWER
+    MESSAGE_REFUSED
+    MALFORMED
+    OTHER
+    FAULTS
+
+cdef struct Input:
+    # An MQTT packet that arrives in pieces; of its body only what is needed is kept.
+    uint8_t stage
+    uint8_t first  # type and flags
+    uint8_t digits
+    uint8_t last  # byte of the body
+    uint8_t head[4]  # first bytes of the body
+    uint32_t size
+    uint32_t left
+    uint16_t packet_id  # of a PUBLISH with QoS 1 or 2
+
+cdef struct Client:
+    int fd
+    uint32_t index
+    uint8_t phase
+    uint8_t writing  # epoll tells when it can be written
+    uint8_t pinged
+    uint16_t packet_id
+    int64_t since  # when the phase began
+    int64_t asked  # when the message was sent whose answer is awaited
+    int64_t due  # when a message should have been sent, but for that answer
+    int64_t spoken  # last time anything was sent
+    uint32_t awaited  # bytes of the echo that are still to come
+    uint32_t out_start
+    uint32_t out_end
+    char *out  # what the socket did not take
+    Input input
+
+cdef struct Texts:
+    # One piece of text per connection.
+    const char *data
+    const uint64_t *starts  # one more than there are texts
+
+cdef struct Counts:
+    uint64_t tried
+    uint64_t established  # CONNACK was good, or connected where there is none
+    uint64_t open
+    uint64_t ready
+    uint64_t sent
+    uint64_t received
+    uint64_t answered
+    uint64_t late  # messages that were left out as the schedule was too far behind
+    uint64_t bytes_sent
+    uint64_t bytes_received
+
+cdef struct Load:
+    int epoll
+    int timer
+    int64_t timer_at
+    int64_t now
+    Client *clients
+    uint32_t count
+    # what to do
+    Job job
+    bint raw  # no MQTT: bytes and their echo
+    uint8_t qos
+    bint reconnect
+    uint32_t id_tail  # the packet identifier ends so many bytes before the payload
+    Texts connects
+    Texts subscribes
+    Texts heads
+    const char *payload
+    uint32_t payload_size
+    const char *address
+    uint32_t address_size
+    const char *sources
+    uint32_t sources_count
+    uint32_t source_size
+    int64_t connect_period
+    int64_t message_period  # 0 is: as soon as the answer is there
+    int64_t timeout
+    int64_t keepalive
+    uint64_t limit  # messages; 0 is none
+    uint32_t at_once  # connections that may be on their way
+    # where it is
+    uint32_t *queue  # a ring of those that wait for their turn to connect
+    uint32_t queue_start
+    uint32_t queue_size
+    uint32_t opening
+    uint32_t cursor
+    uint32_t waiting  # answers
+    int64_t next_connect
+    int64_t next_message
+    int64_t next_sweep
+    char *buffer
+    char *head
+    Counts counts
+    uint64_t faults[FAULTS]
+    uint64_t codes[256]
+    Buckets *connect_times
+    Buckets *connack_times
+    Buckets *round_trips
+    Buckets *acknowledgements
