@@ -1,7 +1,7 @@
 """A problem says what, where, and what may help; and does no harm to a terminal."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.config.diagnostics import Problem, caret, nearest, printable
@@ -36,6 +36,7 @@ def test_nothing_in_a_message_moves_the_terminal(text, shown):
     assert problem(message=text, span=Span(text, 1, 1)).words == f"{shown} in {shown}:1"
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(1, 200))
 def test_the_caret_stands_under_its_column(source, column):
     line, mark = caret(source.replace("\n", ""), column).split("\n")

@@ -1,7 +1,7 @@
 """Words and marks are found where nginx finds them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.config.diagnostics import Problem
@@ -131,12 +131,14 @@ def rendered(word, quote):
 anything = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=60)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(anything, st.sampled_from("\"'")), min_size=1, max_size=5))
 def test_quoted_words_come_back_as_they_were(pairs):
     text = " ".join(rendered(word, quote) for word, quote in pairs) + ";"
     assert words(text) == [word for word, _quote in pairs]
 
 
+@settings(deadline=None)
 @given(st.lists(st.from_regex(r"[a-z0-9_./:=}~^*@+-]{1,20}", fullmatch=True), min_size=1))
 def test_plain_words_need_no_quotes(plain):
     plain[0] = "x" + plain[0]
@@ -144,6 +146,7 @@ def test_plain_words_need_no_quotes(plain):
     assert words("\n ".join(tidy) + " ;") == tidy
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("ab \n\t;{}\"'\\$#()\xe9"), max_size=80))
 def test_every_text_is_read_to_its_end(text):
     found = read(text)

@@ -87,19 +87,21 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz") / "t.conf"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes(file, content):
     file.write_bytes(content)
     consume(file)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(soup)
 def test_any_words(file, content):
     file.write_text(content)
     consume(file)
 
 
+@settings(deadline=None)
 @given(soup, soup)
 def test_any_words_inside_a_stream(file, one, two):
     file.write_text(
@@ -108,6 +110,7 @@ def test_any_words_inside_a_stream(file, one, two):
     consume(file)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=3))
 def test_any_directives_of_the_command_line(file, texts):
     file.write_text("events {}")

@@ -1,7 +1,7 @@
 """Numbers, sizes and times mean what they mean to nginx."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.config.values import LONGEST_MS, milliseconds, number, offset, seconds, size
@@ -85,6 +85,7 @@ def test_times_in_seconds_take_years_and_no_milliseconds(text, value):
     assert seconds(text) == value
 
 
+@settings(deadline=None)
 @given(st.text("0123456789yMwdhms kKgG-.x", max_size=30))
 def test_any_text_is_a_value_or_none(text):
     for read in (number, size, offset, milliseconds, seconds):

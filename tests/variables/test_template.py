@@ -1,7 +1,7 @@
 """Texts with variables are split once, and put together for each session."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.variables.names import LATER, STREAM, comes_later
@@ -64,6 +64,7 @@ def test_an_unknown_name_is_a_key_error():
         compile_template(parse("$b"), GETTERS)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_template_or_an_error_and_nothing_is_lost(text):
     try:
