@@ -63,7 +63,7 @@ class Instance:
         return self
 
     @contextlib.contextmanager
-    def in_front(self, *words):
+    def in_front(self, *words, **options):
         """A process that stays in front, its output in a pipe; killed at the end."""
         with subprocess.Popen(
             [*COMMAND, *words, "-c", self.conf, "-p", self.folder],
@@ -73,6 +73,7 @@ class Instance:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            **options,
         ) as process:
             try:
                 yield process

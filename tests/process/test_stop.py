@@ -159,6 +159,26 @@ def test_nobodys_session_dies_with_the_master(instance):
     instance.connect().close()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
+def test_a_signal_to_the_whole_process_group_replaces_nobody(instance, number):
+    instance.start()
+    master, workers = instance.master, instance.workers()
+    os.killpg(master, number)
+    instance.wait_gone(master, *workers)
+    assert instance.log.count("start worker process ") == 2
+    assert "Traceback" not in instance.log
+    assert instance.messages()[-1] == "exit"
+
+
+def test_ctrl_c_in_the_middle_of_a_start_is_silent(instance):
+    instance.configure(daemon="off", workers=4)
+    with instance.in_front(process_group=0) as process:
+        wait_until(lambda: "start worker process" in instance.log, "workers are born")
+        os.killpg(process.pid, signal.SIGINT)
+        said, _nothing = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2, signal.SIGWINCH])
 def test_signals_of_later_versions_do_no_harm(instance, number):
     instance.start()

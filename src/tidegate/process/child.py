@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 
@@ -28,8 +27,6 @@ WELCOME_SECONDS = 60.0
 def main(arguments: list[str]) -> int:
     """Run a worker; returns its exit status."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    # A Ctrl-C before the loop has its handlers is the master's affair.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_title(WORKER)
     sock = socket.socket(fileno=int(options["--channel"]))
     sock.set_inheritable(False)

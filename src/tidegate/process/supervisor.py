@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tidegate.config.model import Level
 from tidegate.process.channel import Channel
+from tidegate.process.errors import failed
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,6 +33,9 @@ LONGEST_PAUSE_SECONDS = 8.0
 # A process that ends closes its channel a moment before; one that closes it and lives on is of no
 # use to anybody.
 DEAF_SECONDS = 1.0
+
+
+FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 
 
 class Stage(IntEnum):
@@ -126,20 +130,11 @@ class Supervisor:
         self._pending.pop(slot, None)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            number = theirs.fileno()
             try:
-                process = subprocess.Popen(
-                    [*self._command, "--channel", str(number), "--slot", str(slot)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=[number],
-                    env=self._environment,
-                    # Ctrl-C on the terminal is for the master, which tells the workers.
-                    process_group=0,
-                )
+                process = self._spawn(theirs.fileno(), slot)
             except OSError as error:
                 ours.close()
-                self._log.write(Level.ALERT, f"fork() failed while spawning worker: {error}")
+                self._log.write(Level.ALERT, failed("fork() while spawning a worker", error))
                 self._again(slot)
                 return
         child = Child(slot, process, Channel(ours, takes_descriptors=False))
@@ -153,6 +148,21 @@ class Supervisor:
             on_end=lambda _error: self._deaf(child),
         )
         self._owner.born(child)
+
+    def _spawn(self, channel: int, slot: int) -> subprocess.Popen[bytes]:
+        # The child inherits the mask and opens it when it can act on signals: a Ctrl-C, which
+        # reaches the whole process group, must not hit an interpreter that is just starting.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, FROM_TERMINAL)
+        try:
+            return subprocess.Popen(
+                [*self._command, "--channel", str(channel), "--slot", str(slot)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[channel],
+                env=self._environment,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _deaf(self, child: Child) -> None:
         """End a child that hears us no more, unless it ends by itself."""

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 # How often a worker that is shutting down looks whether its last session has ended.
 LOOK_SECONDS = 0.1
 
+# A signal of the terminal, or of a supervisor, often goes to the whole process group. The master is
+# to act on it first, or it would replace a worker that has obeyed.
+MASTERS_SECONDS = 0.2
+
 SOCKET = "socket:"
 LOG = "log:"
 
@@ -59,11 +63,13 @@ class Worker:
         self._exit: asyncio.Future[int] = loop.create_future()
         loop.add_reader(self._engine.wake_fd, self._engine.serve)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._terminate)
-        loop.add_signal_handler(signal.SIGQUIT, self._quit)
+            loop.add_signal_handler(number, loop.call_later, MASTERS_SECONDS, self._terminate)
+        loop.add_signal_handler(signal.SIGQUIT, loop.call_later, MASTERS_SECONDS, self._quit)
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH):
             # The master's business: it opens logs and reads configurations.
             loop.add_signal_handler(number, lambda: None)
+        # Blocked by the master until we could act on them.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGQUIT))
         self._channel.attach(loop, self._heard, on_end=self._orphaned)
         status = await self._exit
         if self._logs is not None:
