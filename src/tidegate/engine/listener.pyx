@@ -118,14 +118,22 @@ cdef void begin_session(
 
 
 cdef void accept_from(Core *core, Listener *listener) noexcept nogil:
-    """Take what waits, up to ACCEPTS, then go to the end of the line of workers."""
+    """Take some of what waits, ACCEPTS at most, then go to the end of the line of workers."""
     cdef sockaddr_in6 address
     cdef socklen_t size
     cdef Session *s
-    cdef int fd, _turn
+    cdef int fd
+    cdef uint32_t _accept
     if listener.removed or not core.accepting:
         return
-    for _turn in range(ACCEPTS):
+    # Most often one is all, and asking on would cost a call that says so. Where more come turn after
+    # turn, more are taken.
+    if core.turn - listener.turn != 1:
+        listener.quota = 1
+    elif listener.quota < ACCEPTS:
+        listener.quota *= 2
+    listener.turn = core.turn
+    for _accept in range(listener.quota):
         if core.used + 2 > core.limit:
             pause_accepting(core, 0)
             return

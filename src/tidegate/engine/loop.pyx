@@ -133,6 +133,7 @@ cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
         sleep = 0 if core.queue_head is not NULL else wait_ms(core, deadline)
         count = epoll_wait(core.epoll, events, EVENTS, sleep)
         read_clock(core)
+        core.turn += 1
         if count < 0:
             # EINTR: Python has a signal to look at.
             return 0

@@ -245,14 +245,15 @@ cdef void fail_try(Core *core, Session *s, int error) noexcept nogil:
     call(core, s, CALL_ANSWER)
 
 
-cdef void established(Core *core, Session *s) noexcept nogil:
-    """The upstream's connect has ended, well or not."""
+cdef void established(Core *core, Session *s, uint32_t events) noexcept nogil:
+    """The upstream's connect has ended; only ERR and HUP tell that it may not have done so well."""
     cdef int error = 0
     cdef socklen_t size = sizeof(error)
-    getsockopt(s.ends[UPSTREAM].fd, SOL_SOCKET, SO_ERROR, &error, &size)
-    if error:
-        fail_try(core, s, error)
-        return
+    if events != EPOLLOUT:
+        getsockopt(s.ends[UPSTREAM].fd, SOL_SOCKET, SO_ERROR, &error, &size)
+        if error:
+            fail_try(core, s, error)
+            return
     s.connect_ms = <int>(core.now - s.try_started)
     s.active = core.now
     s.state = RELAY
@@ -555,7 +556,7 @@ cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept n
         if s.state == RELAY and s.ends[side].pending is not NULL and events & ~<uint32_t>EPOLLIN:
             write_to(core, s, side)
     elif s.state == CONNECTING and side == UPSTREAM:
-        established(core, s)
+        established(core, s, events)
     elif s.state == PREREAD:
         read_first(core, s)
     elif s.state == LINGER:

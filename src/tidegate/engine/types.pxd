@@ -105,6 +105,8 @@ cdef struct Listener:
     uint32_t id
     int32_t waiting  # sessions that have not yet got their Python half
     bint registered
+    uint32_t quota  # accepts at its last turn
+    uint64_t turn  # and when that was
     bint shared  # with other workers: exclusive wake-ups
     bint removed
     uint32_t preread_size
@@ -167,6 +169,7 @@ cdef struct Core:
     int wake_fd
     char *buffer
     int64_t now
+    uint64_t turn  # of epoll_wait
     Counters *counters
     uint64_t *serial
     uint32_t limit  # worker_connections: clients, upstreams and listeners together
