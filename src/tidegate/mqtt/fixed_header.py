@@ -97,7 +97,7 @@ def encode_length(value: int) -> bytes:
         raise MqttError(Fault.VALUE, f"{value} is no length: at most {MAX_REMAINING_LENGTH} fit")
     encoded = bytearray()
     while value >= CONTINUES:
-        encoded.append(value & ~CONTINUES | CONTINUES)
+        encoded.append(value % CONTINUES | CONTINUES)
         value >>= 7
     encoded.append(value)
     return bytes(encoded)

@@ -102,7 +102,8 @@ RETURN_CODES = {
     Reason.CONNECTION_RATE_EXCEEDED: ReturnCode.SERVER_UNAVAILABLE,
 }
 
-_KNOWN = {code.value: code for code in (*ReturnCode, *Reason)}
+# 4 in a DISCONNECT is a client's alone, so it is no answer of a node.
+_KNOWN = {code.value: code for code in (*Reason, *ReturnCode)}
 
 # What a CONNACK may refuse with (section 3.2.2.2); the other reasons belong to a DISCONNECT.
 REFUSALS = frozenset(
@@ -129,7 +130,7 @@ def code_for(version: int, reason: Reason) -> int | None:
 
 
 def name_of(code: int) -> str:
-    """A code for people: `server busy (0x89)`, `server unavailable (3)`, `unknown (0xC0)`."""
+    """What a node answered, for people: `server busy (0x89)`, `bad user name or password (4)`."""
     known = _KNOWN.get(code)
     words = "unknown" if known is None else known.name.replace("_", " ").lower()
     return f"{words} ({spelled(code)})"
