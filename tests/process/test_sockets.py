@@ -105,8 +105,31 @@ def test_a_port_that_another_instance_has_is_found_taken(opened, port, host, reu
         opened(on(host, port, reuseport=reuseport), workers=2)
 
 
-def test_the_best_fitting_address_takes_the_connection(opened, port):
-    sockets = opened(on("127.0.0.2", port), on("0.0.0.0", port), on("127.0.0.3", port))
+def test_nobody_else_can_join_a_port_that_is_ours_alone(opened, port):
+    opened(on(LOOPBACK, port), workers=3)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        with pytest.raises(OSError, match="Address already in use"):
+            other.bind((LOOPBACK, port))
+
+
+def test_a_path_may_have_any_character(opened, tmp_path):
+    path = str(tmp_path / "in#1")
+    assert list(opened(on(path)).for_worker(0)) == [f"unix:{path}"]
+
+
+def test_an_address_that_two_servers_name_is_opened_once(opened, port):
+    assert len(opened(on(LOOPBACK, port), on(LOOPBACK, port)).for_worker(0)) == 1
+
+
+@pytest.mark.parametrize("reuseport", [False, True])
+def test_the_best_fitting_address_takes_the_connection(opened, port, reuseport):
+    sockets = opened(
+        on("127.0.0.2", port, reuseport=reuseport),
+        on("0.0.0.0", port, reuseport=reuseport),
+        on("127.0.0.3", port),
+    )
     fds = sockets.for_worker(0)
     for host, key in (
         ("127.0.0.1", f"0.0.0.0:{port}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -45,7 +46,9 @@ def _stay(run: Callable[[Callable[[], None]], int], telling: int) -> None:
 
         def ready() -> None:
             _let_go()
-            os.write(telling, READY)
+            # Whoever started us may have gone; what is started goes on.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(telling, READY)
             os.close(telling)
 
         status = run(ready)

@@ -35,18 +35,22 @@ ANY_USER = 0o666  # nginx's mode for Unix sockets: whoever reaches the path may 
 
 
 class Row(NamedTuple):
-    """One socket to be: its name, and whether it joins one that is bound before it."""
+    """One socket to be: for all workers, or with `reuseport` for that in `slot`.
 
-    key: str
+    `joins` says that its port has a socket of ours already, `leads` that others come after it.
+    """
+
     listen: Listen
+    slot: int | None
     joins: bool
+    leads: bool
 
 
 class ListeningSockets:
     """All listening sockets of this instance."""
 
     def __init__(self) -> None:
-        self._sockets: dict[str, socket.socket] = {}
+        self._sockets: dict[tuple[str, int | None], socket.socket] = {}
         self._paths: list[tuple[str, os.stat_result]] = []
 
     def for_worker(self, slot: int) -> dict[str, int]:
@@ -54,11 +58,10 @@ class ListeningSockets:
 
         All the shared ones, and its own of each `reuseport`.
         """
-        mine = f"#{slot}"
         return {
-            key.removesuffix(mine): sock.fileno()
-            for key, sock in self._sockets.items()
-            if "#" not in key or key.endswith(mine)
+            text: sock.fileno()
+            for (text, owner), sock in self._sockets.items()
+            if owner in {None, slot}
         }
 
     def open(
@@ -71,8 +74,8 @@ class ListeningSockets:
         rows = _wanted(listens, workers)
         try:
             self._bind_all(rows, note)
-            for key, listen, _joins in rows:
-                _listen(self._sockets[key], listen)
+            for row in rows:
+                _listen(self._sockets[row.listen.address.text, row.slot], row.listen)
         except BaseException:
             self.close()
             raise
@@ -123,40 +126,39 @@ class ListeningSockets:
         if address.family == socket.AF_UNIX:
             os.chmod(address.host, ANY_USER)
             self._paths.append((address.host, os.stat(address.host)))
-        else:
-            # Set on the first of a port only now: bound without it, it has shown that nobody else
-            # is there; with it, the others of this instance may join.
+        elif row.leads:
+            # Only now: bound without it, the socket has shown that nobody else is there; with it,
+            # the others of this instance may join.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self._sockets[row.key] = sock
+        self._sockets[address.text, row.slot] = sock
         return True
-
-
-def key_of(listen: Listen, worker: int) -> str:
-    """Name the socket on which `worker` hears this address."""
-    text = listen.address.text
-    return f"{text}#{worker}" if listen.reuseport else text
 
 
 def _wanted(listens: Sequence[Listen], workers: int) -> list[Row]:
     """The sockets to open, in the order in which they are to be bound."""
-    seen: set[str] = set()
-    ports: set[tuple[int, int]] = set()
-    rows: list[Row] = []
     # Wildcards first: what holds any address of the port is found by them.
+    by_text: dict[str, Listen] = {}
     for listen in sorted(listens, key=lambda one: one.address.host not in WILDCARDS):
-        address = listen.address
-        if address.text in seen:
+        by_text.setdefault(listen.address.text, listen)
+    ordered = list(by_text.values())
+    wildcards = {_port(one) for one in ordered if one.address.host in WILDCARDS}
+    rows = []
+    for listen in ordered:
+        wild = listen.address.host in WILDCARDS
+        joins = not wild and _port(listen) in wildcards
+        others = wild and sum(_port(one) == _port(listen) for one in ordered) > 1
+        if not listen.reuseport:
+            rows.append(Row(listen, None, joins=joins, leads=others))
             continue
-        seen.add(address.text)
-        port = (address.family, address.port)
-        joins = port in ports
-        if address.host in WILDCARDS:
-            ports.add(port)
         rows += [
-            Row(key_of(listen, worker), listen, joins or worker > 0)
-            for worker in range(workers if listen.reuseport else 1)
+            Row(listen, slot, joins=joins or slot > 0, leads=others or workers > 1)
+            for slot in range(workers)
         ]
     return rows
+
+
+def _port(listen: Listen) -> tuple[int, int]:
+    return listen.address.family, listen.address.port
 
 
 def _prepare(sock: socket.socket, listen: Listen, *, joins: bool) -> None:
