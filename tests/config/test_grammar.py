@@ -7,7 +7,7 @@ import pytest
 
 from tidegate.config.build_main import HANDLERS
 from tidegate.config.grammar import TABLE, find, names_in, rows_of
-from tidegate.config.row import CONTEXTS, FREE, Kind, Status
+from tidegate.config.row import ANYWHERE, CONTEXTS, FREE, Kind, Status
 from tidegate.config.scope import convert
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_no_directive_has_two_rows_for_one_context():
 def test_every_context_is_known_and_can_be_entered():
     opened = {row.opens for row in TABLE if row.opens}
     for row in TABLE:
-        assert row.contexts == ("any",) or set(row.contexts) <= set(CONTEXTS)
+        assert row.contexts == ANYWHERE or set(row.contexts) <= set(CONTEXTS)
         assert row.opens in ("", FREE) or row.opens in CONTEXTS
     assert set(CONTEXTS) - opened == {"main"}
 

@@ -72,6 +72,7 @@ SAME = {
     "load_module too late": "events {}\nload_module x.so;\n",
     "missing include": "events {}\ninclude nothing.conf;\n",
     "include of two": "events {}\ninclude a b;\n",
+    "include with a block": "events {}\ninclude x {\n}\n",
     "server without listen": in_server("return x;"),
     "server without handler": in_server("listen 1883;"),
     "listen without a value": in_server("listen; return x;"),

@@ -20,7 +20,7 @@ MAX_PROBLEMS = 200
 
 # A source line is shown up to this many characters on each side of the caret.
 SHOWN_BEFORE = 60
-SHOWN_AFTER = 40
+SHOWN_AFTER = 80
 
 # How surrogateescape keeps the bytes 0x80 to 0xFF where they were no UTF-8.
 SURROGATE = 0xDC00

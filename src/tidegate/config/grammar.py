@@ -7,7 +7,7 @@ To make a directive work, change its row from `Status.LATER` to `Status.HERE`.
 from __future__ import annotations
 
 from tidegate.config import grammar_http, grammar_main, grammar_stream
-from tidegate.config.row import CONTEXTS, Row, Status
+from tidegate.config.row import ANYWHERE, CONTEXTS, Row, Status
 
 TABLE: tuple[Row, ...] = (*grammar_main.ROWS, *grammar_stream.ROWS, *grammar_http.ROWS)
 
@@ -29,13 +29,17 @@ def rows_of(name: str) -> tuple[Row, ...]:
 
 def find(name: str, context: str) -> Row | None:
     """The row of a directive in a context; None where it may not stand."""
-    return next((row for row in rows_of(name) if context in row.contexts), None)
+    return next((row for row in rows_of(name) if _fits(row, context)), None)
+
+
+def _fits(row: Row, context: str) -> bool:
+    return context in row.contexts or row.contexts == ANYWHERE
 
 
 def names_in(context: str) -> list[str]:
     """The directives that work, or are accepted, in a context; for hints."""
     usable = (Status.HERE, Status.IGNORED, Status.CHECKED, Status.LATER)
-    return [row.name for row in TABLE if context in row.contexts and row.status in usable]
+    return [row.name for row in TABLE if _fits(row, context) and row.status in usable]
 
 
 def where(name: str) -> str:

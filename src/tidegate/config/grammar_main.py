@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidegate.config.row import FREE, Kind, Row, Status
+from tidegate.config.row import ANYWHERE, FREE, Kind, Row, Status
 
 MAIN = ("main",)
 EVENTS = ("events",)
@@ -98,7 +98,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="include",
-        contexts=("any",),
+        contexts=ANYWHERE,
         args="1",
         doc="Reads a file, or all files that a mask matches, in this place.",
         proof="tests/config/test_include.py::test_a_mask_reads_all_its_files_in_order",

@@ -76,5 +76,8 @@ CONTEXTS: dict[str, str] = {
     "http.limit_except": 'in "limit_except {}"',
 }
 
+# The contexts of a directive that may stand in all of these.
+ANYWHERE = ("any",)
+
 # Blocks whose contents are no directives: types, map and their like.
 FREE = "free"
