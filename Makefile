@@ -10,12 +10,13 @@ BIN := .venv/bin
 TOOLS := .venv/tools.stamp
 INSTALLED := .venv/installed.stamp
 BUILT := .venv/built.stamp
+PLOTTER := .venv/plotter.stamp
 ENGINE := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: help demo test lint build peers install uninstall clean distclean
+.PHONY: help demo test lint build bench bench-quick peers install uninstall clean distclean
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(BUILT) ## ten MQTT clients spread over three brokers, live (ARGS=--once: one table)
 	@scripts/peers --where-possible mosquitto
@@ -50,6 +51,17 @@ $(INSTALLED): $(TOOLS) setup.py
 $(BUILT): $(INSTALLED) $(ENGINE)
 	$(BIN)/python setup.py --quiet build_ext --inplace --parallel 2
 	@touch $@
+
+bench: $(BUILT) $(PLOTTER) ## beside nginx, HAProxy and a C relay, on loopback (ARGS="--only rt-100")
+	@scripts/peers --where-possible nginx haproxy
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-quick: $(BUILT) $(PLOTTER) ## the same in under two minutes
+	@scripts/peers --where-possible nginx haproxy
+	$(BIN)/python benchmarks/run.py --quick $(ARGS)
+
+$(PLOTTER): $(TOOLS)
+	@$(BIN)/pip install --quiet --group bench && touch $@ || echo "without matplotlib there is no plot"
 
 peers: ## the programs that tests run against (scripts/peers.txt), by apt
 	@scripts/peers

@@ -1,0 +1,254 @@
+"""The proxies that are compared, each with the same settings, as processes of our own.
+
+Newer ones are named by the environment: BENCH_NGINX and BENCH_HAPROXY are paths of programs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Equal for all: a read of at most this size.
+BUFFER = 16384
+BACKLOG = 4096
+# What one process may open here; HAProxy counts connections, each two descriptors.
+DESCRIPTORS = 20_000
+PATIENCE = 15.0
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+
+
+class BenchError(Exception):
+    """Something that is measured did not start, or did not work; the text is for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A proxy that can be started."""
+
+    name: str
+    version: str
+    program: str
+    # Which others it is compared with: "peer" for nginx and HAProxy, "limit" for the C relay.
+    role: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """A proxy that runs in front of the responder."""
+
+    peer: Peer
+    port: int
+    process: subprocess.Popen[bytes]
+    log: str
+    ready_after: float = 0.0  # seconds from its start to the first connection through it
+    pids: list[int] = field(default_factory=list)
+
+
+def find() -> list[Peer]:
+    """The proxies that are there; tidegate and the relay always are."""
+    found = []
+    nginx = os.environ.get("BENCH_NGINX") or _which("nginx")
+    haproxy = os.environ.get("BENCH_HAPROXY") or _which("haproxy")
+    if nginx:
+        version = _said([nginx, "-v"], r"nginx/(\S+)")
+        found.append(Peer(name="nginx", version=version, program=nginx, role="peer"))
+    if haproxy:
+        version = _said([haproxy, "-v"], r"version (\d\S*?)-?\d* ")
+        found.append(Peer(name="haproxy", version=version, program=haproxy, role="peer"))
+    version = _said([*TIDEGATE, "-v"], r"tidegate/(\S+)")
+    found.append(Peer(name="tidegate", version=version, program=TIDEGATE[0], role="ours"))
+    return found
+
+
+TIDEGATE = [sys.executable, "-m", "tidegate.cli.main"]
+
+
+def _which(name: str) -> str | None:
+    return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+
+
+def _said(command: list[str], pattern: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found[1] if found else "?"
+
+
+@contextlib.contextmanager
+def started(
+    peer: Peer,
+    *,
+    folder: str,
+    target: tuple[str, int],
+    cores: set[int],
+    workers: int = 1,
+) -> Iterator[Running]:
+    """Run a proxy in front of `target`, on `cores` only, until the block ends."""
+    port = free_port()
+    log = os.path.join(folder, f"{peer.name}-{port}.log")
+    command = _command(peer, folder=folder, port=port, target=target, workers=workers)
+    before = time.monotonic()
+    process = popen(command, cores=cores, log=log, cwd=folder)
+    running = Running(peer=peer, port=port, process=process, log=log)
+    try:
+        wait_for_echo(running, before)
+        running.pids = machine.tree(process.pid)
+        yield running
+    finally:
+        stop(process)
+
+
+def popen(command: list[str], *, cores: set[int], log: str, cwd: str) -> subprocess.Popen[bytes]:
+    """Start a program on `cores`; it dies with us."""
+    ours = os.sched_getaffinity(0)
+    # Inherited by what is started, and by all that it starts.
+    os.sched_setaffinity(0, cores)
+    try:
+        with open(log, "ab") as out:
+            return subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", "--", *command],
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+    finally:
+        os.sched_setaffinity(0, ours)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a program and what it started."""
+    pids = machine.tree(process.pid) if process.poll() is None else []
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    for pid in pids:
+        # A number that was taken anew belongs to a process of another parent.
+        if os.path.exists(f"/proc/{pid}") and pid != process.pid and _is_orphan(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _is_orphan(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(name in words for name in (b"nginx", b"haproxy", b"tidegate"))
+
+
+def wait_for_echo(running: Running, before: float) -> None:
+    """Wait until a connection through the proxy gives its bytes back."""
+    while time.monotonic() - before < PATIENCE:
+        if running.process.poll() is not None:
+            break
+        try:
+            with socket.create_connection(("127.0.0.1", running.port), timeout=1) as sock:
+                sock.sendall(b"e")
+                if sock.recv(1) == b"e":
+                    running.ready_after = time.monotonic() - before
+                    return
+        except OSError:
+            time.sleep(0.002)
+    with open(running.log, encoding="utf-8", errors="replace") as file:
+        raise BenchError(f"{running.peer.name} relays nothing\n{file.read()[-2000:]}")
+
+
+def free_port() -> int:
+    """A port that nobody listens on; below those that outgoing connections take."""
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+            return port
+
+
+# --- configurations ---
+
+
+def _command(
+    peer: Peer, *, folder: str, port: int, target: tuple[str, int], workers: int
+) -> list[str]:
+    conf = os.path.join(folder, f"{peer.name}-{port}.conf")
+    if peer.name == "relay":
+        return [peer.program, str(port), target[0], str(target[1])]
+    with open(conf, "w", encoding="utf-8") as file:
+        if peer.name == "haproxy":
+            file.write(_haproxy(port, target, workers))
+        else:
+            file.write(_nginx(peer, folder, port, target, workers))
+    if peer.name == "haproxy":
+        return [peer.program, "-db", "-f", conf]
+    return [*(TIDEGATE if peer.name == "tidegate" else [peer.program]), "-c", conf, "-p", folder]
+
+
+def _nginx(peer: Peer, folder: str, port: int, target: tuple[str, int], workers: int) -> str:
+    """nginx's file, which is tidegate's too."""
+    module = ""
+    if peer.name == "nginx" and _needs_module(peer.program):
+        module = f"load_module {STREAM_MODULE};"
+    user = "user root;" if os.geteuid() == 0 else ""
+    return f"""\
+{module}
+{user}
+daemon off;
+worker_processes {workers};
+worker_rlimit_nofile {DESCRIPTORS};
+pid {folder}/{peer.name}-{port}.pid;
+error_log {folder}/{peer.name}-{port}-error.log error;
+events {{ worker_connections {DESCRIPTORS}; }}
+stream {{
+    access_log off;
+    tcp_nodelay on;
+    upstream nodes {{ server {target[0]}:{target[1]}; }}
+    server {{
+        listen 127.0.0.1:{port} backlog={BACKLOG};
+        proxy_pass nodes;
+        proxy_buffer_size {BUFFER};
+        proxy_connect_timeout 10s;
+        proxy_timeout 10m;
+    }}
+}}
+"""
+
+
+def _needs_module(program: str) -> bool:
+    return _said([program, "-V"], r"(--with-stream=dynamic)") != "?"
+
+
+def _haproxy(port: int, target: tuple[str, int], workers: int) -> str:
+    return f"""\
+global
+    nbthread {workers}
+    maxconn {DESCRIPTORS // 2 - 100}
+    tune.bufsize {BUFFER}
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 10m
+    timeout server 10m
+frontend entrance
+    bind 127.0.0.1:{port} backlog {BACKLOG}
+    default_backend nodes
+backend nodes
+    server node {target[0]}:{target[1]}
+"""

@@ -1,0 +1,239 @@
+"""tidegate beside nginx, HAProxy and a featureless C relay: `make bench`, `make bench-quick`.
+
+All run on this machine's loopback, the proxy on one core, the load generator and the responder on
+the other. The peers take turns, round by round, so that what else the machine does meets all of
+them; what counts are the ratios within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import machine
+import report
+from peers import PATIENCE, BenchError, Peer, Running, find, free_port, popen, started, stop
+from scenarios import SCENARIOS, Sample, Timing, idle_memory, new_connections, round_trips
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scenarios import Scenario
+
+T = TypeVar("T")
+
+HERE = Path(__file__).parent
+FULL, QUICK = Timing(warm=0.5, measured=2.0), Timing(warm=0.2, measured=0.8)
+ROUNDS, QUICK_ROUNDS = 5, 3
+# Workers of the instance whose memory beyond that of one is shared out.
+MORE_WORKERS = 3
+
+
+def main() -> int:
+    """Measure, and write what was found."""
+    options = parse()
+    scenarios = [
+        scenario
+        for scenario in SCENARIOS
+        if (scenario.key in options.only if options.only else scenario.quick or not options.quick)
+    ]
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.makedirs(options.out, exist_ok=True)
+    results = report.Results(machine=machine.describe())
+    try:
+        with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
+            bench = Bench(folder, options, results)
+            for scenario in scenarios:
+                bench.run(scenario)
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was measured till then:", file=sys.stderr)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    print(report.text(results))
+    for written in report.write(results, options.out):
+        print(f"written: {written}")
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer scenarios, under two minutes")
+    parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}, quick {QUICK_ROUNDS}")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="KEY",
+        choices=[scenario.key for scenario in SCENARIOS],
+        help="these scenarios: %(choices)s",
+    )
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help="these proxies")
+    parser.add_argument("--out", default="build/bench", help="folder of the results")
+    return parser.parse_args()
+
+
+class Bench:
+    """The peers, the responder behind them, and what has been measured."""
+
+    def __init__(self, folder: str, options: argparse.Namespace, results: report.Results) -> None:
+        cores = sorted(os.sched_getaffinity(0))
+        self.folder = folder
+        self.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+        self.timing = QUICK if options.quick else FULL
+        # On a machine with one core only they share it.
+        self.proxy_cores, self.load_cores = {cores[-1]}, {cores[0]}
+        self.results = results
+        relay = build("relay", folder)
+        self.responder = build("responder", folder)
+        peers = [*find(), Peer(name="relay", version="C", program=relay, role="limit")]
+        self.peers = [peer for peer in peers if not options.peers or peer.name in options.peers]
+        results.peers = {peer.name: peer.version for peer in self.peers}
+        results.roles = {peer.name: peer.role for peer in self.peers}
+        results.rounds = self.rounds
+        self._targets = 0
+
+    def run(self, scenario: Scenario) -> None:
+        """All rounds of one scenario."""
+        samples: dict[str, list[Sample]] = {}
+        begin = time.monotonic()
+        measure = {
+            "trips": self._trips,
+            "connects": self._connects,
+            "memory": self._memory,
+            "start": self._start,
+        }[scenario.kind]
+        os.sched_setaffinity(0, self.load_cores)
+        try:
+            with self._responding() as port:
+                measure(scenario, port, samples)
+        finally:
+            os.sched_setaffinity(0, self.load_cores | self.proxy_cores)
+            if samples:
+                self.results.add(scenario, samples)
+        say(f"{scenario.title}: {time.monotonic() - begin:.0f} s")
+
+    def _trips(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
+        """The proxies run through all rounds: an idle one takes no time."""
+        with contextlib.ExitStack() as stack:
+            running: list[tuple[str, Running | None, tuple[str, int]]] = []
+            for peer in self.peers:
+                target = self._target(port)
+                running.append(
+                    (
+                        peer.name,
+                        stack.enter_context(self._started(peer, target, scenario.workers)),
+                        target,
+                    )
+                )
+            running.append(("direct", None, ("127.0.0.1", port)))
+            for number in range(self.rounds):
+                for name, one, target in turned(running, number):
+                    sample = round_trips(scenario, one, target, self.timing)
+                    samples.setdefault(name, []).append(sample)
+
+    def _connects(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
+        """Each in a new instance with a new target: ports in TIME_WAIT are searched through."""
+        for number in range(self.rounds):
+            for peer in turned(self.peers, number):
+                target = self._target(port)
+                with self._started(peer, target, 1) as running:
+                    sample = new_connections(scenario, running, target, self.timing)
+                samples.setdefault(peer.name, []).append(sample)
+
+    def _memory(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
+        for number in range(self.rounds):
+            for peer in turned(self.peers, number):
+                target = self._target(port)
+                with self._started(peer, target, 1) as running:
+                    memory = idle_memory(scenario, running, target)
+                samples.setdefault(peer.name, []).append(Sample(memory=memory))
+
+    def _start(self, _scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
+        for number in range(self.rounds):
+            for peer in turned(self.peers, number):
+                if peer.role == "limit":
+                    continue
+                sample = Sample()
+                for workers in (1, MORE_WORKERS):
+                    with self._started(peer, self._target(port), workers) as running:
+                        machine.wait_quiet(running.pids)
+                        memory = machine.private_bytes(running.pids)
+                        if workers == 1:
+                            sample = replace(sample, memory=memory, start=running.ready_after)
+                        else:
+                            more = (memory - (sample.memory or 0)) / (workers - 1)
+                            sample = replace(sample, per_worker=more)
+                samples.setdefault(peer.name, []).append(sample)
+
+    def _started(
+        self, peer: Peer, target: tuple[str, int], workers: int
+    ) -> contextlib.AbstractContextManager[Running]:
+        cores = self.proxy_cores if workers == 1 else self.proxy_cores | self.load_cores
+        return started(peer, folder=self.folder, target=target, cores=cores, workers=workers)
+
+    def _target(self, port: int) -> tuple[str, int]:
+        """An address of the responder that nobody connected to before."""
+        self._targets += 1
+        return f"127.1.{self._targets // 250}.{self._targets % 250 + 1}", port
+
+    @contextlib.contextmanager
+    def _responding(self) -> Iterator[int]:
+        port = free_port()
+        log = os.path.join(self.folder, "responder.log")
+        process = popen(
+            [self.responder, str(port)], cores=self.load_cores, log=log, cwd=self.folder
+        )
+        try:
+            wait_for_ready(process, log)
+            yield port
+        finally:
+            stop(process)
+
+
+def wait_for_ready(process: subprocess.Popen[bytes], log: str) -> None:
+    """Wait until the responder says so."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        text = Path(log).read_text(encoding="utf-8")
+        if text.endswith("ready\n"):
+            return
+        if process.poll() is not None:
+            raise BenchError(text)
+        time.sleep(0.01)
+    raise BenchError("the responder does not start")
+
+
+def turned(items: list[T], by: int) -> list[T]:
+    """The same, another one first."""
+    by %= len(items)
+    return items[by:] + items[:by]
+
+
+def build(name: str, folder: str) -> str:
+    """Compile one of our C programs; its path."""
+    program = os.path.join(folder, name)
+    command = [os.environ.get("CC", "cc"), "-O2", "-o", program, str(HERE / f"{name}.c")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"cannot compile {name}.c\n{done.stderr}")
+    return program
+
+
+def say(text: str) -> None:
+    """Tell how it goes, beside the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

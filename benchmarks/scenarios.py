@@ -1,0 +1,234 @@
+"""What is measured, and how one sample of it is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import machine
+from peers import BenchError
+
+from tidegate.bench import packets
+from tidegate.bench.generator import Generator
+from tidegate.bench.result import Meter
+from tidegate.engine.address import pack_address
+
+if TYPE_CHECKING:
+    from peers import Running
+
+VERSION = "3.1.1"
+# Idle connections do nothing while they are looked at.
+NO_KEEPALIVE = 0
+CONNECT_PATIENCE = 30.0
+NANO = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One row of the results."""
+
+    key: str
+    title: str
+    kind: str  # "trips", "connects", "memory" or "start"
+    connections: int = 1
+    size: int = 64  # of a PUBLISH, whole
+    rate: int = 0  # messages per second of all; 0 is as fast as answers come
+    workers: int = 1
+    quick: bool = False  # in bench-quick too
+
+    @property
+    def unit(self) -> str:
+        """What CPU time and rate are counted by."""
+        return "connection" if self.kind == "connects" else "round trip"
+
+
+SCENARIOS = (
+    Scenario(key="rt-1", title="64 B, 1 connection", kind="trips", quick=True),
+    Scenario(
+        key="rt-100", title="64 B, 100 connections", kind="trips", connections=100, quick=True
+    ),
+    Scenario(
+        key="rt-1000", title="64 B, 1,000 connections", kind="trips", connections=1000, quick=True
+    ),
+    Scenario(key="rt-9000", title="64 B, 9,000 connections", kind="trips", connections=9000),
+    Scenario(key="64k", title="64 KiB, 100 connections", kind="trips", connections=100, size=65536),
+    Scenario(
+        key="rate",
+        title="64 B, 10,000/s over 1,000 connections",
+        kind="trips",
+        connections=1000,
+        rate=10_000,
+    ),
+    Scenario(
+        key="two-workers",
+        title="64 B, 1,000 connections, 2 workers",
+        kind="trips",
+        connections=1000,
+        workers=2,
+    ),
+    Scenario(
+        key="connects",
+        title="new connections, CONNECT and CONNACK",
+        kind="connects",
+        connections=50,
+        quick=True,
+    ),
+    Scenario(
+        key="memory", title="4,000 idle connections", kind="memory", connections=4000, quick=True
+    ),
+    Scenario(key="start", title="idle instance", kind="start", quick=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One peer in one round; what a scenario does not measure is None.
+
+    CPU, p50 and p99 in µs, start in seconds, memory in bytes.
+    """
+
+    cpu: float | None = None
+    rate: float | None = None
+    p50: float | None = None
+    p99: float | None = None
+    generator: float | None = None  # share of a core, waiting for one included
+    memory: float | None = None  # per connection, or of all processes
+    per_worker: float | None = None  # memory of a further one
+    start: float | None = None  # from the command to the first connection through it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds before a measurement, and of it."""
+
+    warm: float
+    measured: float
+
+
+def address_of(running: Running | None, target: tuple[str, int]) -> bytes:
+    """The proxy, or the responder itself where there is none."""
+    host, port = ("127.0.0.1", running.port) if running is not None else target
+    return pack_address(socket.AF_INET, host, port)
+
+
+def round_trips(
+    scenario: Scenario, running: Running | None, target: tuple[str, int], timing: Timing
+) -> Sample:
+    """PUBLISH there and back on each connection, as soon as the last one came or at a rate."""
+    heads, payload = publish_packets(scenario)
+    generator = Generator(
+        job="pingpong",
+        count=scenario.connections,
+        address=address_of(running, target),
+        connects=connect_packets(scenario.connections),
+        heads=heads,
+        payload=payload,
+        message_period=NANO // scenario.rate if scenario.rate else 0,
+    )
+    with contextlib.closing(generator):
+        connect_all(generator, scenario.connections)
+        generator.run(timing.warm)
+        generator.round_trips.clear()
+        sample = measured(generator, running, timing, count="answered")
+        faults = generator.faults()
+    if faults:
+        raise BenchError(f"{name(running)}: {faults}")
+    if running is not None:
+        machine.wait_quiet(running.pids)
+    return sample
+
+
+def new_connections(
+    scenario: Scenario, running: Running | None, target: tuple[str, int], timing: Timing
+) -> Sample:
+    """Connect, CONNECT, CONNACK, DISCONNECT, close, and again."""
+    generator = Generator(
+        job="conn",
+        count=scenario.connections,
+        address=address_of(running, target),
+        connects=connect_packets(scenario.connections),
+        reconnect=True,
+    )
+    with contextlib.closing(generator):
+        generator.run(timing.warm)
+        generator.connack_times.clear()
+        sample = measured(generator, running, timing, count="established")
+        faults = generator.faults()
+    if faults:
+        raise BenchError(f"{name(running)}: {faults}")
+    return sample
+
+
+def measured(
+    generator: Generator, running: Running | None, timing: Timing, *, count: str
+) -> Sample:
+    """Run for the measured time; CPU of the proxy per thing counted."""
+    pids = running.pids if running is not None else []
+    done, cpu, start = generator.counts()[count], machine.cpu_ns(pids), time.monotonic()
+    meter = Meter()
+    generator.run(timing.measured)
+    busy = meter.read()
+    cpu, span = machine.cpu_ns(pids) - cpu, time.monotonic() - start
+    done = generator.counts()[count] - done
+    if done == 0:
+        raise BenchError(f"{name(running)}: nothing came back in {span:.1f} s")
+    times = generator.round_trips if count == "answered" else generator.connack_times
+    return Sample(
+        cpu=cpu / done / 1000 if pids else None,
+        rate=done / span,
+        p50=times.percentile(50) / 1000,
+        p99=times.percentile(99) / 1000,
+        generator=busy.total,
+    )
+
+
+def idle_memory(scenario: Scenario, running: Running, target: tuple[str, int]) -> float:
+    """Private bytes of the proxy per connection that is open and silent."""
+    machine.wait_quiet(running.pids)
+    before = machine.private_bytes(running.pids)
+    generator = Generator(
+        job="conn",
+        count=scenario.connections,
+        address=address_of(running, target),
+        connects=connect_packets(scenario.connections),
+    )
+    with contextlib.closing(generator):
+        connect_all(generator, scenario.connections)
+        machine.wait_quiet(running.pids)
+        return (machine.private_bytes(running.pids) - before) / scenario.connections
+
+
+def connect_packets(count: int) -> list[bytes]:
+    """CONNECTs with client IDs of 16 characters."""
+    return [
+        packets.connect(f"device-{number:09}", version=VERSION, keepalive=NO_KEEPALIVE)
+        for number in range(count)
+    ]
+
+
+def publish_packets(scenario: Scenario) -> tuple[list[bytes], bytes]:
+    """A PUBLISH per connection, `scenario.size` bytes with its payload: its head, the payload."""
+
+    def head(number: int, size: int) -> bytes:
+        return packets.publish_head(f"b/{number:05}", version=VERSION, qos=0, size=size)
+
+    left = scenario.size - len(head(0, scenario.size))
+    return [head(number, left) for number in range(scenario.connections)], b"x" * left
+
+
+def connect_all(generator: Generator, count: int) -> None:
+    """Wait until every connection has its CONNACK."""
+    end = time.monotonic() + CONNECT_PATIENCE
+    while not generator.settled and time.monotonic() < end:
+        generator.run(0.02)
+    open_now = generator.counts()["open"]
+    if open_now != count:
+        raise BenchError(f"{open_now} of {count} connections are open: {generator.faults()}")
+
+
+def name(running: Running | None) -> str:
+    """Who is measured."""
+    return running.peer.name if running is not None else "direct"
