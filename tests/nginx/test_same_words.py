@@ -171,6 +171,12 @@ DIFFERENT = {
         "",
         "nginx starts, and serves no one",
     ),
+    "buffer of nothing": (
+        in_server("listen 1883; return x; proxy_buffer_size 0;"),
+        '"proxy_buffer_size" directive invalid value in FILE:4',
+        "",
+        "nginx starts, and relays nothing",
+    ),
     "long comment": (
         "# " + "x" * 5000 + "\nevents {}\n",
         "",

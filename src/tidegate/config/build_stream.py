@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tidegate.config import grammar
 from tidegate.config.build_listen import listen
 from tidegate.config.build_logs import access_log, log_format, stream_error_log, template
 from tidegate.config.build_upstream import finish_group, passed_to, upstream, zone
@@ -11,7 +12,7 @@ from tidegate.config.build_upstream import server as upstream_server
 from tidegate.config.diagnostics import ConfigError, did_you_mean
 from tidegate.config.draft import LogsDraft, ServerDraft, in_server, in_stream, refused
 from tidegate.config.model import Return
-from tidegate.config.scope import Scope
+from tidegate.config.scope import Scope, slot
 from tidegate.config.urls import QUAD, UrlError, parse_url
 from tidegate.variables import names
 
@@ -84,6 +85,19 @@ def _check_local(word: Token) -> None:
         raise ConfigError(f'invalid address "{word.text}"', word.span, hint=hint)
 
 
+def proxy_buffer_size(_reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `proxy_buffer_size SIZE`."""
+    name, word = directive.name.text, directive.args[0]
+    row = grammar.find(name, scope.context)
+    assert row is not None
+    scope.claim(name)
+    size = slot(row, word)
+    if size == 0:
+        hint = "nothing could be read through a buffer of 0 bytes"
+        raise ConfigError(f'"{name}" directive invalid value', word.span, hint=hint)
+    scope.put(name, size)
+
+
 def finish_stream(reading: Reading) -> None:
     """What nginx checks when it has read all of `stream {}`, in its order."""
     stream = in_stream(reading)
@@ -120,6 +134,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream", "server"): server,
     ("stream", "upstream"): upstream,
     ("stream", "proxy_bind"): proxy_bind,
+    ("stream", "proxy_buffer_size"): proxy_buffer_size,
     ("stream", "error_log"): stream_error_log,
     ("stream", "access_log"): access_log,
     ("stream", "log_format"): log_format,
@@ -132,6 +147,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream.server", "listen"): listen,
     ("stream.server", "proxy_pass"): proxy_pass,
     ("stream.server", "proxy_bind"): proxy_bind,
+    ("stream.server", "proxy_buffer_size"): proxy_buffer_size,
     ("stream.server", "return"): return_,
     ("stream.server", "error_log"): stream_error_log,
     ("stream.server", "access_log"): access_log,
