@@ -48,6 +48,11 @@ async def echo_server():
     return server, server.sockets[0].getsockname()[1]
 
 
+def called(rig):
+    """How often Python was called, by the kinds that were."""
+    return {kind: count for kind, count in rig.engine.calls.items() if count}
+
+
 def to(port):
     return Connect(pack_address(socket.AF_INET, "127.0.0.1", port), relay=RELAY, timeout_ms=5000)
 
@@ -67,7 +72,7 @@ def test_a_plain_session_calls_python_twice(rig):
         server.close()
 
     rig.run(main)
-    assert rig.engine.calls == {"preread": 0, "pick": 10, "connected": 0, "answer": 0, "end": 10}
+    assert called(rig) == {"pick": 10, "end": 10}
 
 
 def test_each_further_node_costs_one_call(rig):
@@ -85,7 +90,7 @@ def test_each_further_node_costs_one_call(rig):
         server.close()
 
     rig.run(main)
-    assert rig.engine.calls == {"preread": 0, "pick": 1, "connected": 1, "answer": 2, "end": 1}
+    assert called(rig) == {"pick": 1, "connected": 1, "answer": 2, "end": 1}
 
 
 def test_prereading_waits_for_what_was_asked_and_replays_it(rig):

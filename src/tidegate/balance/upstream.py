@@ -62,6 +62,10 @@ class Upstream:
         """
         return self.group.release(index, failed=failed)
 
+    def cancel(self, index: int) -> None:
+        """Give a peer back unasked, for a fault of ours: that tells nothing about it."""
+        self.group.cancel(index)
+
     def connected(self, index: int) -> None:
         """Forget a peer's failures, as a connect succeeded; only needed while it is `failing`."""
         self.group.connected(index)

@@ -105,7 +105,8 @@ cdef void begin_session(
     s.address_size = size if size < sizeof(sockaddr_in6) else <uint32_t>sizeof(sockaddr_in6)
     memcpy(&s.address, address, s.address_size)
     listener.waiting += 1
-    core.used += 1
+    # The upstream's place is kept from the start: a client is not let in to be sent away.
+    core.used += 2
     core.counters.active += 1
     core.counters.connections = core.used
     core.counters.accepted += 1
@@ -126,8 +127,8 @@ cdef void accept_from(Core *core, Listener *listener) noexcept nogil:
     cdef uint32_t _accept
     if listener.removed or not core.accepting:
         return
-    # Most often one is all, and asking on would cost a call that says so. Where more come turn after
-    # turn, more are taken.
+    # Most often one is all, and asking on would cost a call that says so. Where more come turn
+    # after turn, more are taken.
     if core.turn - listener.turn != 1:
         listener.quota = 1
     elif listener.quota < ACCEPTS:

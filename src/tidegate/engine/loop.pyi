@@ -22,9 +22,11 @@ class Session(Protocol):
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
         """A try failed.
 
-        `error` is an errno, ETIMEDOUT for our own time-out; it is negative where not the upstream
-        but our `bind` to `local` failed.
+        `error` is an errno: ETIMEDOUT for our own time-out of the connect, ETIME for an answer that
+        did not come. It is negative where not the upstream but our `bind` to `local` failed.
         """
+    def inspect(self, data: bytes, ended: bool, /) -> Outcome:
+        """The upstream's first bytes, where the plan asked; Connect leaves it for another."""
     def end(self, report: Report, /) -> None:
         """The session is over, and the handle with it."""
 
@@ -49,6 +51,7 @@ class Engine:
     @property
     def wake_fd(self) -> int:
         """The descriptor that `select` reports when decisions wait; its reader is `serve`."""
+    connections: int  # the limit; accepting goes by it from the next connection on
     @property
     def active(self) -> int:
         """Sessions that exist, those that only linger for their last words included."""
@@ -68,6 +71,7 @@ class Engine:
         session: Callable[[int], Session],
         *,
         shared: bool = True,
+        nodelay: bool = True,
         preread_size: int = 0,
         preread_timeout_ms: int = 0,
     ) -> int:
@@ -78,6 +82,8 @@ class Engine:
         """Bring the outcome that LATER promised; False when the session is gone meanwhile."""
     def close_session(self, handle: int) -> bool:
         """End a session now; False when it is gone already."""
+    def close_sessions(self) -> None:
+        """End every session now, each with its `end`."""
     def client_address(self, handle: int) -> bytes:
         """The packed address that the client connected from."""
     def server_address(self, handle: int) -> bytes:

@@ -17,6 +17,8 @@ from tidegate.engine.linux cimport (
     EPOLL_CTL_DEL,
     EPOLL_CTL_MOD,
     EPOLLIN,
+    IPPROTO_TCP,
+    TCP_NODELAY,
     clock_gettime,
     close,
     epoll_create1,
@@ -25,6 +27,7 @@ from tidegate.engine.linux cimport (
     epoll_wait,
     eventfd,
     getsockname,
+    setsockopt,
     sockaddr,
     sockaddr_storage,
     socklen_t,
@@ -36,26 +39,31 @@ from tidegate.engine.listener cimport (
     unwatch_listener,
     watch_listener,
 )
-from tidegate.engine.outcome cimport Connect, Later, Need, Refuse, Report, drop_terms
+from tidegate.engine.outcome cimport Accept, Connect, Later, Need, Refuse, Report, drop_terms
 from tidegate.engine.session cimport (
+    accept_answer,
     bury,
     connect_upstream,
     due,
     fail_try,
     finish,
+    inspect,
+    leave_upstream,
+    linger_over,
     on_deadline,
     on_event,
     pending_of,
     preread,
     refuse,
 )
-from tidegate.engine.slab cimport handle_of, slab_find, slab_free, slab_give
+from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free, slab_give
 from tidegate.engine.timers cimport timers_drop, timers_free, timers_set
 from tidegate.engine.types cimport (
     BATCHES,
     CALL_ANSWER,
     CALL_CONNECTED,
     CALL_END,
+    CALL_INSPECT,
     CALL_PICK,
     CALL_PREREAD,
     CLIENT,
@@ -63,6 +71,7 @@ from tidegate.engine.types cimport (
     DECISIONS,
     ENDED,
     EVENTS,
+    FREE,
     KILLED,
     LINGER,
     RELAY_BUFFER,
@@ -80,7 +89,7 @@ from tidegate.engine.types cimport (
 
 COUNTERS = ("active", "connections", "", "", "", "", "", "", "accepted", "handled")
 SERVED_AT_ONCE = DECISIONS
-CALLS = ("preread", "pick", "connected", "answer", "end")
+CALLS = ("preread", "pick", "connected", "answer", "inspect", "end")
 
 
 cdef inline void read_clock(Core *core) noexcept nogil:
@@ -167,7 +176,7 @@ cdef class Engine:
     cdef uint64_t[:] serial
     cdef object notice
     cdef object trouble
-    cdef uint64_t served[5]
+    cdef uint64_t served[6]
     cdef uint32_t listener_ids
 
     def __cinit__(self, *, uint32_t connections, counters, serial, notice, trouble):
@@ -200,18 +209,21 @@ cdef class Engine:
 
     def close(self):
         """Close every session and descriptor of the engine, without another word to anybody."""
-        cdef uint32_t i, j
+        cdef uint32_t i
         cdef Session *s
         cdef Listener *listener
-        for i in range(self.core.slab.chunks_count):
-            for j in range(128):
-                s = &self.core.slab.chunks[i][j]
-                if s.state == 0:
-                    continue
-                if s.state != ENDED:
-                    finish(&self.core, s, KILLED, False)
-                self.let_go(s)
-                drop_terms(s.terms)
+        for i in range(self.core.slab.chunks_count * CHUNK):
+            s = slab_at(&self.core.slab, i)
+            if s.state == FREE:
+                continue
+            if s.state == LINGER:
+                linger_over(&self.core, s)
+            elif s.state != ENDED:
+                finish(&self.core, s, KILLED, False)
+            if s.owner is not NULL:
+                Py_DECREF(<object>s.owner)
+                s.owner = NULL
+            drop_terms(s.terms)
         while self.core.listeners is not NULL:
             listener = self.core.listeners
             self.core.listeners = listener.next
@@ -272,12 +284,20 @@ cdef class Engine:
         return self.core.wake_fd
 
     @property
+    def connections(self):
+        return self.core.limit
+
+    @connections.setter
+    def connections(self, uint32_t limit):
+        self.core.limit = limit
+
+    @property
     def active(self):
         return self.core.slab.used
 
     @property
     def calls(self):
-        return dict(zip(CALLS, [self.served[i] for i in range(5)]))
+        return dict(zip(CALLS, [self.served[i] for i in range(6)]))
 
     def serve(self):
         """Serve the sessions that wait for Python, at most SERVED_AT_ONCE of them."""
@@ -344,6 +364,12 @@ cdef class Engine:
         elif calls & CALL_ANSWER:
             self.served[3] += 1
             outcome = owner.answer(s.error, s.connect_ms)
+        elif calls & CALL_INSPECT:
+            self.served[4] += 1
+            first = s.answer
+            outcome = owner.inspect(
+                first.data[: first.end] if first is not NULL else b"", bool(s.ends[UPSTREAM].ended)
+            )
         else:
             return
         self.apply(s, outcome)
@@ -357,7 +383,7 @@ cdef class Engine:
             owner = <object>s.owner
             s.owner = NULL
             Py_DECREF(owner)
-            self.served[4] += 1
+            self.served[5] += 1
             report = Report.__new__(Report)
             report.fill(s)
             try:
@@ -376,6 +402,8 @@ cdef class Engine:
         if isinstance(outcome, Connect):
             plan = <Connect>outcome
             self.go(s, plan)
+        elif isinstance(outcome, Accept):
+            self.accept(s, <Accept>outcome)
         elif isinstance(outcome, Refuse):
             s.status = (<Refuse>outcome).status
             data = (<Refuse>outcome).data
@@ -389,19 +417,16 @@ cdef class Engine:
 
     cdef go(self, Session *s, Connect plan):
         cdef int error
-        cdef uint32_t header = <uint32_t>PyBytes_GET_SIZE(plan.first)
-        cdef uint32_t kept = s.preread.end if s.preread is not NULL and not plan.replace else 0
+        leave_upstream(&self.core, s)
+        self.set_first(s, plan)
         drop_terms(s.terms)
         s.terms = plan.relay.terms
         s.terms.refs += 1
         s.notify = plan.notify
         s.until = self.core.now + plan.timeout_ms
-        if header + kept:
-            s.first = pending_of(PyBytes_AS_STRING(plan.first), header, kept)
-            if s.first is NULL:
-                raise MemoryError
-            if kept:
-                memcpy(s.first.data + header, s.preread.data, kept)
+        s.answer_size = plan.answer_size
+        s.answer_ms = plan.answer_ms
+        s.idle_ms = plan.idle_ms
         error = connect_upstream(
             &self.core,
             s,
@@ -414,7 +439,57 @@ cdef class Engine:
         if error:
             fail_try(&self.core, s, error)
 
+    cdef set_first(self, Session *s, Connect plan):
+        """Lay out what the upstream gets first, and what may have to wait for its answer."""
+        cdef uint32_t header = <uint32_t>PyBytes_GET_SIZE(plan.first)
+        cdef uint32_t kept = s.preread.end if s.preread is not NULL else 0
+        if plan.take > kept:
+            raise ValueError(f"cannot replace {plan.take} of {kept} bytes")
+        kept -= plan.take
+        if plan.answer_size and kept:
+            s.rest = pending_of(s.preread.data + plan.take, kept)
+            if s.rest is NULL:
+                raise MemoryError
+            kept = 0
+        if header + kept == 0:
+            return
+        s.first = pending_of(PyBytes_AS_STRING(plan.first), header, kept)
+        if s.first is NULL:
+            raise MemoryError
+        if kept:
+            memcpy(s.first.data + header, s.preread.data + plan.take, kept)
+
+    cdef accept(self, Session *s, Accept outcome):
+        cdef uint32_t size = <uint32_t>PyBytes_GET_SIZE(outcome.data)
+        cdef uint32_t kept = s.answer.end if s.answer is not NULL else 0
+        cdef Pending *answer
+        if not s.answer_size or outcome.take > kept:
+            raise ValueError("there is no such answer to accept")
+        if size or outcome.take:
+            kept -= outcome.take
+            answer = pending_of(PyBytes_AS_STRING(outcome.data), size, kept)
+            if answer is NULL:
+                raise MemoryError
+            memcpy(answer.data + size, s.answer.data + outcome.take, kept)
+            free(s.answer)
+            s.answer = answer
+        if outcome.idle_ms >= 0:
+            s.idle_ms = outcome.idle_ms
+        accept_answer(&self.core, s)
+
     cdef read_more(self, Session *s, uint32_t need):
+        if s.answer_size:
+            self.read_more_answer(s, need)
+        else:
+            self.read_more_first(s, need)
+
+    cdef read_more_answer(self, Session *s, uint32_t need):
+        cdef uint32_t have = s.answer.end if s.answer is not NULL else 0
+        if need <= have or need > s.answer_size or s.ends[UPSTREAM].ended:
+            raise ValueError(f"cannot read {need} bytes: {have} are there, {s.answer_size} may be")
+        inspect(&self.core, s, need)
+
+    cdef read_more_first(self, Session *s, uint32_t need):
         cdef uint32_t have = s.preread.end if s.preread is not NULL else 0
         if need <= have or need > s.preread_size or s.ends[CLIENT].ended:
             raise ValueError(f"cannot read {need} bytes: {have} are there, {s.preread_size} may be")
@@ -428,11 +503,6 @@ cdef class Engine:
         listener.waiting -= 1
         if listener.removed:
             self.free_listener(listener)
-
-    cdef let_go(self, Session *s):
-        if s.owner is not NULL:
-            Py_DECREF(<object>s.owner)
-            s.owner = NULL
 
     def resume(self, uint64_t handle, outcome):
         """Bring the outcome that `LATER` promised; False when the session is gone meanwhile."""
@@ -451,6 +521,18 @@ cdef class Engine:
         finish(&self.core, s, KILLED, True)
         return True
 
+    def close_sessions(self):
+        """End every session now, each with its `end`."""
+        cdef uint32_t i
+        cdef Session *s
+        read_clock(&self.core)
+        for i in range(self.core.slab.chunks_count * CHUNK):
+            s = slab_at(&self.core.slab, i)
+            if s.state != FREE and s.state != ENDED and s.state != LINGER:
+                finish(&self.core, s, KILLED, False)
+        while self.core.queue_head is not NULL:
+            self.serve()
+
     # --- listeners ---
 
     def listen(
@@ -459,13 +541,17 @@ cdef class Engine:
         session,
         *,
         bint shared=True,
+        bint nodelay=True,
         uint32_t preread_size=0,
         int64_t preread_timeout_ms=0,
     ):
         """Accept from a listening socket, which stays the caller's; gives the listener's number."""
+        cdef int flag = nodelay
         cdef Listener *listener = <Listener *>calloc(1, sizeof(Listener))
         if listener is NULL:
             raise MemoryError
+        # Sockets that are accepted inherit it; a Unix socket has none.
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &flag, sizeof(flag))
         self.listener_ids += 1
         listener.id = self.listener_ids
         listener.fd = fd

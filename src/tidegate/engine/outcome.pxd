@@ -19,7 +19,16 @@ cdef class Connect:
     cdef long timeout_ms
     cdef bint keepalive
     cdef bint notify
-    cdef bint replace
+    cdef unsigned int take
+    cdef unsigned int answer_size
+    cdef long answer_ms
+    cdef long idle_ms
+
+
+cdef class Accept:
+    cdef bytes data
+    cdef unsigned int take
+    cdef long idle_ms
 
 
 cdef class Refuse:

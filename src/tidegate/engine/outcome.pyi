@@ -28,9 +28,13 @@ class Need:
 class Connect:
     """Outcome: connect to `address`, send `first` and what was preread, then relay.
 
-    `address` and `local` (where to bind; empty is anywhere) are what `pack_address` made. With
-    `replace`, `first` stands for the preread bytes too. With `notify` the session's `connected`
-    is called once the upstream has taken the connection.
+    `address` and `local` (where to bind; empty is anywhere) are what `pack_address` made. `first`
+    stands for the first `take` of the preread bytes. With `notify` the session's `connected` is
+    called once the upstream has taken the connection.
+
+    With `answer_size` the upstream gets `first` alone, and its first bytes, that many at most, go
+    to the session's `inspect` before the client sees them; they have `answer_ms` to come.
+    `idle_ms` is how long the client may be silent, in place of the relay's limit for both sides.
     """
 
     def __init__(
@@ -43,8 +47,20 @@ class Connect:
         first: bytes = b"",
         keepalive: bool = False,
         notify: bool = False,
-        replace: bool = False,
+        take: int = 0,
+        answer_size: int = 0,
+        answer_ms: int = 0,
+        idle_ms: int = 0,
     ) -> None: ...
+
+class Accept:
+    """Outcome of `inspect`: the client gets the answer, and the relay begins.
+
+    `data` stands for the first `take` bytes of the answer. `idle_ms` replaces the plan's; -1
+    leaves it.
+    """
+
+    def __init__(self, *, data: bytes = b"", take: int = 0, idle_ms: int = -1) -> None: ...
 
 class Refuse:
     """Outcome: send `data` to the client, then close. `status` is what the log will say."""
@@ -55,7 +71,7 @@ class Later:
     """Outcome: `Engine.resume` will bring the real one."""
 
 LATER: Final[Later]
-Outcome: TypeAlias = Need | Connect | Refuse | Later
+Outcome: TypeAlias = Need | Connect | Accept | Refuse | Later
 
 # Why a session ended, in the engine's order.
 REASONS: Final[tuple[str, ...]]

@@ -78,7 +78,10 @@ cdef class Connect:
         bytes first not None=b"",
         bint keepalive=False,
         bint notify=False,
-        bint replace=False,
+        unsigned int take=0,
+        unsigned int answer_size=0,
+        long answer_ms=0,
+        long idle_ms=0,
     ):
         if len(address) < 2:
             raise ValueError("no packed address")
@@ -89,7 +92,17 @@ cdef class Connect:
         self.first = first
         self.keepalive = keepalive
         self.notify = notify
-        self.replace = replace
+        self.take = take
+        self.answer_size = answer_size
+        self.answer_ms = answer_ms
+        self.idle_ms = idle_ms
+
+
+cdef class Accept:
+    def __init__(self, *, bytes data not None=b"", unsigned int take=0, long idle_ms=-1):
+        self.data = data
+        self.take = take
+        self.idle_ms = idle_ms
 
 
 cdef class Refuse:
@@ -103,7 +116,7 @@ cdef class Later:
 
 
 LATER = Later()
-Outcome = Need | Connect | Refuse | Later
+Outcome = Need | Connect | Accept | Refuse | Later
 
 
 cdef class Report:

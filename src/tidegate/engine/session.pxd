@@ -15,9 +15,13 @@ cdef int connect_upstream(
     uint32_t local_size,
     bint keepalive,
 ) noexcept nogil
+cdef void leave_upstream(Core *core, Session *s) noexcept nogil
 cdef void fail_try(Core *core, Session *s, int error) noexcept nogil
+cdef void inspect(Core *core, Session *s, uint32_t need) noexcept nogil
+cdef void accept_answer(Core *core, Session *s) noexcept nogil
 cdef void refuse(Core *core, Session *s, const char *data, uint32_t size) noexcept nogil
 cdef void finish(Core *core, Session *s, Reason reason, bint linger) noexcept nogil
+cdef void linger_over(Core *core, Session *s) noexcept nogil
 cdef void bury(Core *core, Session *s) noexcept nogil
 cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept nogil
 cdef void on_deadline(Core *core, Session *s) noexcept nogil

@@ -6,7 +6,7 @@ function of its own. Nothing here holds the GIL or calls Python; what needs a de
 the queue with `call`.
 """
 
-from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, ETIMEDOUT, errno
+from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, ETIME, ETIMEDOUT, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
@@ -50,9 +50,11 @@ from tidegate.engine.linux cimport (
 )
 from tidegate.engine.timers cimport timers_drop, timers_set
 from tidegate.engine.types cimport (
+    ANSWERING,
     CALL_ANSWER,
     CALL_CONNECTED,
     CALL_END,
+    CALL_INSPECT,
     CALL_PREREAD,
     CLIENT,
     CLIENT_CLOSED,
@@ -137,6 +139,7 @@ cdef void want(Core *core, Session *s, int side, uint32_t events) noexcept nogil
 
 
 cdef void close_end(Core *core, End *end) noexcept nogil:
+    """Close a side for good; its place among the connections is free."""
     if end.fd < 0:
         return
     close(end.fd)
@@ -159,31 +162,37 @@ cdef void preread(Core *core, Session *s, uint32_t need, int64_t until) noexcept
         want(core, s, CLIENT, EPOLLIN)
 
 
-cdef void read_first(Core *core, Session *s) noexcept nogil:
-    """Bytes before the decision are kept in a buffer that grows only as they arrive."""
-    cdef uint32_t have = s.preread.end if s.preread is not NULL else 0
-    cdef uint32_t size = s.preread_size - have
+cdef bint collect(
+    Core *core, Session *s, int side, Pending **kept, uint32_t limit
+) noexcept nogil:
+    """Read into a buffer that grows only as bytes arrive; True when Python should see it."""
+    cdef uint32_t have = kept[0].end if kept[0] is not NULL else 0
+    cdef uint32_t size = limit - have
     cdef Pending *grown
     cdef ssize_t n
     if size > RELAY_BUFFER:
         size = RELAY_BUFFER
-    n = recv(s.ends[CLIENT].fd, core.buffer, size, 0)
+    n = recv(s.ends[side].fd, core.buffer, size, 0)
     if n < 0 and (errno == EAGAIN or errno == EINTR):
-        return
-    if n > 0:
-        grown = <Pending *>realloc(s.preread, sizeof(Pending) + have + <uint32_t>n)
-        if grown is NULL:
-            finish(core, s, FAILED, False)
-            return
-        memcpy(grown.data + have, core.buffer, <size_t>n)
-        grown.start = 0
-        grown.end = have = have + <uint32_t>n
-        s.preread = grown
-        s.ends[CLIENT].received += <uint64_t>n
-    else:
-        s.ends[CLIENT].ended = True
-        want(core, s, CLIENT, 0)
-    if have >= s.need or have == s.preread_size or n <= 0:
+        return False
+    if n <= 0:
+        s.ends[side].ended = True
+        want(core, s, side, 0)
+        return True
+    grown = <Pending *>realloc(kept[0], sizeof(Pending) + have + <uint32_t>n)
+    if grown is NULL:
+        finish(core, s, FAILED, False)
+        return False
+    memcpy(grown.data + have, core.buffer, <size_t>n)
+    grown.start = 0
+    grown.end = have + <uint32_t>n
+    kept[0] = grown
+    s.ends[side].received += <uint64_t>n
+    return grown.end >= s.need or grown.end == limit
+
+
+cdef void read_first(Core *core, Session *s) noexcept nogil:
+    if collect(core, s, CLIENT, &s.preread, s.preread_size):
         s.state = DECIDING
         call(core, s, CALL_PREREAD)
 
@@ -210,8 +219,6 @@ cdef int connect_upstream(
     s.first_byte_ms = -1
     if end.fd < 0:
         return errno
-    core.used += 1
-    core.counters.connections = core.used
     if keepalive:
         setsockopt(end.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
     if address.sa_family != AF_UNIX:
@@ -225,7 +232,6 @@ cdef int connect_upstream(
     if error == 0 and connect(end.fd, address, address_size) != 0 and errno != EINPROGRESS:
         error = errno
     if error:
-        close_end(core, end)
         return error
     s.state = CONNECTING
     arm(core, s, s.until)
@@ -236,13 +242,27 @@ cdef int connect_upstream(
 
 cdef void fail_try(Core *core, Session *s, int error) noexcept nogil:
     """This node did not answer; Python says who is next."""
-    close_end(core, &s.ends[UPSTREAM])
-    free(s.first)
-    s.first = NULL
+    leave_upstream(core, s)
     s.error = error
     s.connect_ms = <int>(core.now - s.try_started)
     s.state = DECIDING
     call(core, s, CALL_ANSWER)
+
+
+cdef void leave_upstream(Core *core, Session *s) noexcept nogil:
+    """Forget this node as if it had never been asked."""
+    cdef End *end = &s.ends[UPSTREAM]
+    if end.fd >= 0:
+        close(end.fd)
+        end.fd = -1
+        end.events = 0
+    free(end.pending)
+    free(s.first)
+    free(s.rest)
+    free(s.answer)
+    s.first = s.rest = s.answer = end.pending = NULL
+    end.ended = end.broken = end.shut = False
+    end.received = end.sent = 0
 
 
 cdef void established(Core *core, Session *s, uint32_t events) noexcept nogil:
@@ -255,41 +275,86 @@ cdef void established(Core *core, Session *s, uint32_t events) noexcept nogil:
             fail_try(core, s, error)
             return
     s.connect_ms = <int>(core.now - s.try_started)
-    s.active = core.now
-    s.state = RELAY
     if s.notify:
         call(core, s, CALL_CONNECTED)
-    free(s.preread)
-    s.preread = NULL
-    if s.first is not NULL:
-        s.ends[UPSTREAM].pending = s.first
-        s.first = NULL
+    s.ends[UPSTREAM].pending = s.first
+    s.first = NULL
+    if s.answer_size:
+        inspect(core, s, 1)
+    else:
+        begin_relay(core, s)
+
+
+# --- answer ---
+
+
+cdef void inspect(Core *core, Session *s, uint32_t need) noexcept nogil:
+    """Read the upstream's first bytes until `need` of them are there, or it ends, or it is late."""
+    if s.answer is NULL:
+        s.until = core.now + s.answer_ms
+    s.state = ANSWERING
+    s.need = need
+    arm(core, s, s.until)
+    if s.state != ANSWERING:
+        return
+    if s.ends[UPSTREAM].pending is not NULL:
         write_to(core, s, UPSTREAM)
     else:
         refresh(core, s, UPSTREAM)
-    if s.state == RELAY:
-        refresh(core, s, CLIENT)
-    if s.state == RELAY:
-        arm(core, s, due(s))
-    if s.state == RELAY and s.ends[CLIENT].ended and s.ends[UPSTREAM].pending is NULL:
-        pass_end(core, s, CLIENT)
+
+
+cdef void read_answer(Core *core, Session *s) noexcept nogil:
+    if s.first_byte_ms < 0:
+        s.first_byte_ms = <int>(core.now - s.try_started)
+    if collect(core, s, UPSTREAM, &s.answer, s.answer_size):
+        s.state = DECIDING
+        call(core, s, CALL_INSPECT)
+
+
+cdef void accept_answer(Core *core, Session *s) noexcept nogil:
+    """The client gets the answer, the upstream what the client sent meanwhile; they are joined."""
+    s.ends[CLIENT].pending = s.answer
+    s.ends[UPSTREAM].pending = s.rest
+    s.answer = s.rest = NULL
+    begin_relay(core, s)
 
 
 # --- relay ---
 
 
+cdef void begin_relay(Core *core, Session *s) noexcept nogil:
+    """From here on bytes pass; those that wait already go first."""
+    cdef int side
+    s.active = core.now
+    s.state = RELAY
+    free(s.preread)
+    s.preread = NULL
+    for side in range(1, -1, -1):
+        if s.state == RELAY and s.ends[side].pending is not NULL:
+            write_to(core, s, side)
+        elif s.state == RELAY:
+            refresh(core, s, side)
+    if s.state == RELAY:
+        arm(core, s, due(s))
+    for side in range(2):
+        if s.state == RELAY and s.ends[side].ended and s.ends[1 - side].pending is NULL:
+            pass_end(core, s, side)
+
+
 cdef void refresh(Core *core, Session *s, int side) noexcept nogil:
-    """Ask epoll for what this side of a relaying session can do now."""
+    """Ask epoll for what this side can do now."""
     cdef End *end = &s.ends[side]
     cdef End *other = &s.ends[1 - side]
     cdef uint32_t events = 0
-    if (
-        s.state == RELAY
-        and not end.ended
-        and other.pending is NULL
-        and not other.broken
-        and end.resume_at == 0
-    ):
+    if s.state == RELAY:
+        if (
+            not end.ended
+            and other.pending is NULL
+            and not other.broken
+            and end.resume_at == 0
+        ):
+            events = EPOLLIN
+    elif s.state == ANSWERING and not end.ended:
         events = EPOLLIN
     if end.pending is not NULL:
         events |= EPOLLOUT
@@ -314,7 +379,8 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
             side_ended(core, s, side, CLIENT_ERROR if side == CLIENT else UPSTREAM_ERROR)
         return
     source.received += <uint64_t>n
-    s.active = core.now
+    if s.idle_ms == 0 or side == CLIENT:
+        s.active = core.now
     if s.first_byte_ms < 0 and side == UPSTREAM:
         s.first_byte_ms = <int>(core.now - s.try_started)
     sent = send(target.fd, core.buffer, <size_t>n, MSG_NOSIGNAL)
@@ -359,7 +425,8 @@ cdef void write_to(Core *core, Session *s, int side) noexcept nogil:
             write_failed(core, s, side)
         return
     end.sent += <uint64_t>n
-    s.active = core.now
+    if s.idle_ms == 0 or side == UPSTREAM:
+        s.active = core.now
     pending.start += <uint32_t>n
     if pending.start < pending.end:
         refresh(core, s, side)
@@ -370,8 +437,11 @@ cdef void write_to(Core *core, Session *s, int side) noexcept nogil:
         finish(core, s, REFUSED, True)
         return
     refresh(core, s, side)
-    if s.state == RELAY:
-        refresh(core, s, 1 - side)
+    if s.state != RELAY:
+        return
+    refresh(core, s, 1 - side)
+    if s.state == RELAY and s.idle_ms:
+        arm(core, s, due(s))
     if s.state == RELAY and s.ends[1 - side].ended:
         pass_end(core, s, 1 - side)
 
@@ -382,6 +452,10 @@ cdef void write_failed(Core *core, Session *s, int side) noexcept nogil:
     end.broken = True
     free(end.pending)
     end.pending = NULL
+    if s.state == ANSWERING and not end.ended:
+        # What it said before it closed is an answer too.
+        refresh(core, s, side)
+        return
     if s.state != RELAY or end.ended:
         finish(core, s, CLIENT_ERROR if side == CLIENT else UPSTREAM_ERROR, True)
         return
@@ -497,6 +571,8 @@ cdef void finish(Core *core, Session *s, Reason reason, bint linger) noexcept no
         free(end.pending)
         end.pending = NULL
         if end.fd < 0:
+            # The place that was kept for an upstream.
+            core.used -= 1
             continue
         if linger and must_linger(end):
             if not end.shut:
@@ -506,8 +582,10 @@ cdef void finish(Core *core, Session *s, Reason reason, bint linger) noexcept no
         else:
             close_end(core, end)
     free(s.first)
+    free(s.rest)
+    free(s.answer)
     free(s.preread)
-    s.first = s.preread = NULL
+    s.first = s.rest = s.answer = s.preread = NULL
     timers_drop(&core.timers, s)
     if s.state == LINGER:
         s.until = core.now + LINGER_MS
@@ -559,14 +637,26 @@ cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept n
         established(core, s, events)
     elif s.state == PREREAD:
         read_first(core, s)
+    elif s.state == ANSWERING and side == UPSTREAM:
+        if s.ends[side].pending is not NULL and events & EPOLLOUT:
+            write_to(core, s, side)
+        if s.state == ANSWERING and events & ~<uint32_t>EPOLLOUT:
+            read_answer(core, s)
     elif s.state == LINGER:
         linger_read(core, s, side)
     elif s.state == REFUSING:
         if s.ends[side].pending is not NULL:
             write_to(core, s, side)
     else:
-        # The client speaks before it is its turn; its bytes wait in the kernel.
+        # It speaks while it is not its turn; its bytes wait in the kernel.
         want(core, s, side, 0)
+
+
+cdef inline int64_t limit_ms(Session *s) noexcept nogil:
+    """How long nothing may pass; while we hold the client back, its silence is our doing."""
+    if s.idle_ms and s.ends[UPSTREAM].pending is NULL and s.ends[CLIENT].resume_at == 0:
+        return s.idle_ms
+    return s.idle_ms if s.idle_ms > s.terms.timeout_ms else s.terms.timeout_ms
 
 
 cdef int64_t due(Session *s) noexcept nogil:
@@ -575,7 +665,7 @@ cdef int64_t due(Session *s) noexcept nogil:
     cdef int side
     if s.state != RELAY:
         return s.until if s.until else INT64_MAX
-    at = s.active + s.terms.timeout_ms
+    at = s.active + limit_ms(s)
     for side in range(2):
         if s.ends[side].resume_at and s.ends[side].resume_at < at:
             at = s.ends[side].resume_at
@@ -585,18 +675,22 @@ cdef int64_t due(Session *s) noexcept nogil:
 cdef void on_deadline(Core *core, Session *s) noexcept nogil:
     cdef int side
     if s.state == RELAY:
-        if s.active + s.terms.timeout_ms <= core.now:
+        if s.active + limit_ms(s) <= core.now:
             finish(core, s, TIMED_OUT, False)
             return
         for side in range(2):
             if s.ends[side].resume_at and s.ends[side].resume_at <= core.now:
                 s.ends[side].resume_at = 0
+                if side == CLIENT:
+                    s.active = core.now
                 refresh(core, s, side)
                 if s.state != RELAY:
                     return
         arm(core, s, due(s))
     elif s.state == CONNECTING:
         fail_try(core, s, ETIMEDOUT)
+    elif s.state == ANSWERING:
+        fail_try(core, s, ETIME)
     elif s.state == PREREAD:
         finish(core, s, PREREAD_TIMED_OUT, True)
     elif s.state == LINGER:

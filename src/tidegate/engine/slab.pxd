@@ -1,7 +1,11 @@
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from tidegate.engine.types cimport Session, Slab
 
+cdef enum:
+    CHUNK = 128  # sessions taken from the system at once
+
+cdef Session *slab_at(Slab *slab, uint32_t index) noexcept nogil
 cdef Session *slab_take(Slab *slab) noexcept nogil
 cdef void slab_give(Slab *slab, Session *session) noexcept nogil
 cdef Session *slab_find(Slab *slab, uint64_t handle) noexcept nogil

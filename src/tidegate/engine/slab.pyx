@@ -6,8 +6,9 @@ from libc.string cimport memset
 
 from tidegate.engine.types cimport FREE, Session, Slab
 
-cdef enum:
-    CHUNK = 128  # sessions
+cdef Session *slab_at(Slab *slab, uint32_t index) noexcept nogil:
+    """The session of an index below what was taken; it may be FREE."""
+    return &slab.chunks[index // CHUNK][index % CHUNK]
 
 
 cdef bint grow(Slab *slab) noexcept nogil:
@@ -61,7 +62,7 @@ cdef Session *slab_find(Slab *slab, uint64_t handle) noexcept nogil:
     cdef Session *session
     if index // CHUNK >= slab.chunks_count:
         return NULL
-    session = &slab.chunks[index // CHUNK][index % CHUNK]
+    session = slab_at(slab, index)
     if session.state == FREE or session.generation != <uint32_t>(handle >> 32):
         return NULL
     return session

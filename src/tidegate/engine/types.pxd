@@ -41,6 +41,7 @@ cdef enum State:
     PREREAD  # reading the client's first bytes
     DECIDING  # Python has the word
     CONNECTING
+    ANSWERING  # the upstream's first bytes are shown to Python before the client sees them
     RELAY
     REFUSING  # our last bytes go to the client
     LINGER  # said our end, waiting for the other's
@@ -52,7 +53,8 @@ cdef enum Call:
     CALL_PICK = 2
     CALL_CONNECTED = 4
     CALL_ANSWER = 8
-    CALL_END = 16
+    CALL_INSPECT = 16
+    CALL_END = 32
 
 cdef enum Reason:
     CLIENT_CLOSED = 0
@@ -131,18 +133,23 @@ cdef struct Session:
     int32_t connect_ms
     int32_t first_byte_ms
     int32_t timer  # place in the heap, -1 is none
-    uint32_t need  # bytes that preread waits for
+    uint32_t need  # bytes that preread, or the answer, waits for
     uint32_t preread_size  # and may take at most
     uint32_t address_size
+    uint32_t answer_size  # bytes of an answer that may be inspected; 0 is none
+    int64_t answer_ms  # how long it may take
+    int64_t idle_ms  # limit on the client's silence; 0 is the terms' limit on both
     int64_t started
     int64_t try_started
     int64_t ended
-    int64_t active  # last byte moved, either way
+    int64_t active  # last byte moved, either way; with idle_ms from the client alone
     int64_t until  # deadline of the phase, where it is not the idle limit
     uint64_t number
     Terms *terms
     Pending *preread  # the client's first bytes, kept until a node has taken the connection
     Pending *first  # what goes to the upstream before anything else
+    Pending *rest  # what the client sent behind that, for the upstream whose answer is accepted
+    Pending *answer  # what the upstream said so far
     PyObject *owner
     Listener *listener  # until the Python half is made
     Session *next
@@ -173,7 +180,6 @@ cdef struct Core:
     Counters *counters
     uint64_t *serial
     uint32_t limit  # worker_connections: clients, upstreams and listeners together
-    uint32_t fixed  # connections that are no session: listeners, the channel to the master
     uint32_t used
     Timers timers
     Slab slab

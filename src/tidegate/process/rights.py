@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from tidegate.config.model import Model
 
 
+# For what a worker opens now and then: the model and the logs of a new configuration, a source
+# file for a traceback.
+SPARE_DESCRIPTORS = 24
+
+
 def restrict(model: Model, *, report: Callable[[str], None]) -> None:
     """Take on the limits and the user of `model`.
 
@@ -63,3 +68,9 @@ def _become(user: str, group: str | None) -> None:
         os.setuid(entry.pw_uid)
     except OSError as error:
         raise StartError(failed(f"setuid({entry.pw_uid})", error)) from error
+
+
+def room_for_sockets() -> int:
+    """How many sockets this process may open beside what it has, with some descriptors to spare."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft - len(os.listdir("/proc/self/fd")) - SPARE_DESCRIPTORS, 2)

@@ -141,6 +141,7 @@ class Worker:
             engine=self._engine, board=self._board, worker=self._slot, logs=self._logs
         )
         rights.restrict(new.model, report=lambda problem: self._log.write(Level.ALERT, problem))
+        self._engine.connections = min(new.model.worker_connections, rights.room_for_sockets())
         return runtime
 
     def _commit(self, message: Message) -> None:
@@ -188,6 +189,7 @@ class Worker:
         self._log.write(Level.NOTICE, "exiting")
         if self._runtime is not None:
             self._runtime.stop_listening()
+            self._runtime.close_sessions()
         self._exit.set_result(0)
 
     def _quit(self) -> None:
@@ -238,6 +240,8 @@ class Worker:
     def _out_of_time(self) -> None:
         if not self._exit.done():
             self._log.write(Level.INFO, "shutdown timeout")
+            assert self._runtime is not None
+            self._runtime.close_sessions()
             self._log.write(Level.NOTICE, "exiting")
             self._exit.set_result(0)
 

@@ -6,6 +6,12 @@ from tidegate.scoreboard.board cimport Board
 from tidegate.scoreboard.round_robin cimport Candidate
 
 
+cdef enum Outcome:
+    SERVED = 0
+    FAILED
+    UNASKED  # given back before the peer was asked, for a fault of ours
+
+
 cdef class Slot:
     cdef readonly int row
     cdef readonly int weight
@@ -33,6 +39,7 @@ cdef class Group:
     cdef Candidate *candidate_at(self, int index) except NULL
     cdef int turn(self, unsigned char *tried, int32_t now) noexcept nogil
     cdef void reserve(self, int chosen, bint locked, int32_t now) noexcept nogil
+    cdef int end(self, int index, Outcome outcome) except -1
     cdef bint give_back(
-        self, Candidate *candidate, bint failed, bint locked, int32_t now
+        self, Candidate *candidate, Outcome outcome, bint locked, int32_t now
     ) noexcept nogil

@@ -42,6 +42,8 @@ class Group:
 
         ValueError when the worker holds no connection to the peer.
         """
+    def cancel(self, index: int) -> None:
+        """Give back a peer that was not asked, for a fault of ours; its failures stay."""
     def connected(self, index: int) -> None:
         """Forget failures, where nginx does, as a connect succeeded."""
     def failing(self, index: int) -> bool:

@@ -196,12 +196,18 @@ cdef class Group:
             )
 
     def release(self, int index, *, bint failed):
+        return bool(self.end(index, FAILED if failed else SERVED))
+
+    def cancel(self, int index):
+        self.end(index, UNASKED)
+
+    cdef int end(self, int index, Outcome outcome) except -1:
         cdef Candidate *candidate = self.candidate_at(index)
         if read_i32(candidate.gauge) <= 0:
             raise ValueError(f"peer {index} was released more often than picked")
         cdef int32_t now = self.now()
         cdef bint locked = enter(&self.board.map, self.upstream, PATIENCE_MS)
-        cdef bint out = self.give_back(candidate, failed, locked, now)
+        cdef bint out = self.give_back(candidate, outcome, locked, now)
         if locked:
             leave(&self.board.map, self.upstream)
         else:
@@ -209,18 +215,18 @@ cdef class Group:
         return out
 
     cdef bint give_back(
-        self, Candidate *candidate, bint failed, bint locked, int32_t now
+        self, Candidate *candidate, Outcome outcome, bint locked, int32_t now
     ) noexcept nogil:
         """One connection less; True when this failure takes the peer out of service."""
         cdef Map *board = &self.board.map
         cdef State state = candidate.row.state
         cdef bint out = False
         state.conns -= 1
-        if failed:
+        if outcome == FAILED:
             state.total_fails += 1
             if not self.single:
                 out = count_failure(candidate, &state, now)
-        elif not self.single and state.accessed < state.checked:
+        elif outcome == SERVED and not self.single and state.accessed < state.checked:
             state.fails = 0
         if locked:
             commit(

@@ -74,7 +74,12 @@ class Runtime:
         """Accept on `sockets` (by address) for the prepared servers, and no more for the former."""
         former = self._listeners
         self._listeners = [
-            self._engine.listen(sockets[address], partial(Session, port), shared=shared)
+            self._engine.listen(
+                sockets[address],
+                partial(Session, port),
+                shared=shared,
+                nodelay=port.server.nodelay,
+            )
             for address, port in prepared.ports
         ]
         for listener in former:
@@ -86,6 +91,10 @@ class Runtime:
             self._engine.unlisten(listener)
         self._listeners = []
 
+    def close_sessions(self) -> None:
+        """End every session now; each gets its line in the logs."""
+        self._engine.close_sessions()
+
     def active(self) -> int:
         """Sessions that have not ended."""
         return self._engine.active
@@ -94,6 +103,7 @@ class Runtime:
         error_log = self._logs.error_log(server.error_logs)
         return Server(
             engine=self._engine,
+            nodelay=server.tcp_nodelay,
             content=self._content(server, upstreams, error_log),
             error_log=error_log,
             access_logs=tuple(self._logs.access_log(log, GETTERS) for log in server.access_logs),

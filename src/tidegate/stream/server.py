@@ -26,18 +26,20 @@ class ErrorLog(Protocol):
 class Server:
     """Everything of a `server` that its sessions use, ready made."""
 
-    __slots__ = ("access_logs", "content", "engine", "error_log", "keeps_address")
+    __slots__ = ("access_logs", "content", "engine", "error_log", "keeps_address", "nodelay")
 
     def __init__(
         self,
         *,
         engine: Engine,
+        nodelay: bool,
         content: Proxy | Callable[[Session], str],
         error_log: ErrorLog,
         access_logs: tuple[Callable[[Session], None], ...],
         keeps_address: bool,
     ) -> None:
         self.engine = engine
+        self.nodelay = nodelay
         self.content = content
         self.error_log = error_log
         self.access_logs = access_logs

@@ -104,7 +104,7 @@ class Session:
         address = self.address
         self.blame(error, address)
         if error == errno.EADDRNOTAVAIL or ours:
-            proxy.upstream.release(self.peer, failed=False)
+            proxy.upstream.cancel(self.peer)
         elif proxy.upstream.release(self.peer, failed=True):
             self.complain(Level.WARN, "upstream server temporarily disabled", address)
         self.peer = -1
