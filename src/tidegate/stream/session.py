@@ -115,6 +115,10 @@ class Session:
             return Refuse(BAD_GATEWAY)
         return self.connect(proxy)
 
+    def inspect(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 as preread
+        """No server of `stream {}` looks into a node's answer yet."""
+        raise NotImplementedError
+
     def end(self, report: Report, /) -> None:
         """The relay is over, or it never began."""
         self.report = report
