@@ -15,25 +15,41 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import machine
 import report
-from peers import PATIENCE, BenchError, Peer, Running, find, free_port, popen, started, stop
-from scenarios import SCENARIOS, Sample, Timing, idle_memory, new_connections, round_trips
+from peers import (
+    DESCRIPTORS,
+    PATIENCE,
+    BenchError,
+    Peer,
+    Running,
+    find,
+    free_port,
+    popen,
+    started,
+    stop,
+)
+from scenarios import SCENARIOS, Sample, Timing, Trips, idle_memory, new_connections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from scenarios import Scenario
 
 T = TypeVar("T")
 
 HERE = Path(__file__).parent
-FULL, QUICK = Timing(warm=0.5, measured=2.0), Timing(warm=0.2, measured=0.8)
+FULL, QUICK = Timing(warm=0.5, measured=2.0), Timing(warm=0.2, measured=0.6)
 ROUNDS, QUICK_ROUNDS = 5, 3
+# Where the connections of all peers can stay open, turns are made as short as this, and more: the
+# closer in time two peers are measured, the more alike is what else the machine does.
+SHORTEST = 0.3
 # Workers of the instance whose memory beyond that of one is shared out.
 MORE_WORKERS = 3
 
@@ -126,21 +142,26 @@ class Bench:
     def _trips(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
         """The proxies run through all rounds: an idle one takes no time."""
         with contextlib.ExitStack() as stack:
-            running: list[tuple[str, Running | None, tuple[str, int]]] = []
+            opened: list[tuple[str, Callable[[], Trips]]] = []
             for peer in self.peers:
                 target = self._target(port)
-                running.append(
-                    (
-                        peer.name,
-                        stack.enter_context(self._started(peer, target, scenario.workers)),
-                        target,
-                    )
+                running = stack.enter_context(self._started(peer, target, scenario.workers))
+                opened.append((peer.name, partial(Trips, scenario, running, target)))
+            opened.append(("direct", partial(Trips, scenario, None, ("127.0.0.1", port))))
+            if scenario.connections * len(opened) < DESCRIPTORS // 2:
+                held = [(name, stack.enter_context(closing(make()))) for name, make in opened]
+                finer = max(int(self.timing.measured / SHORTEST), 1)
+                timing = Timing(
+                    warm=self.timing.warm / finer, measured=self.timing.measured / finer
                 )
-            running.append(("direct", None, ("127.0.0.1", port)))
+                for number in range(self.rounds * finer):
+                    for name, trips in turned(held, number):
+                        samples.setdefault(name, []).append(trips.sample(timing))
+                return
             for number in range(self.rounds):
-                for name, one, target in turned(running, number):
-                    sample = round_trips(scenario, one, target, self.timing)
-                    samples.setdefault(name, []).append(sample)
+                for name, make in turned(opened, number):
+                    with closing(make()) as trips:
+                        samples.setdefault(name, []).append(trips.sample(self.timing))
 
     def _connects(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
         """Each in a new instance with a new target: ports in TIME_WAIT are searched through."""

@@ -134,6 +134,7 @@ cdef struct Load:
     int64_t next_connect
     int64_t next_message
     int64_t next_sweep
+    int64_t paused  # when `run` returned last
     char *buffer
     char *head
     Counts counts
