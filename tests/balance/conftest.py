@@ -7,7 +7,7 @@ import pytest
 
 from tidegate.balance.placement import allot
 from tidegate.balance.upstream import place
-from tidegate.config.model import Model, Peer, Stream, Upstream
+from tidegate.config.model import Model, Peer, RoundRobin, Stream, Upstream
 from tidegate.config.span import Span
 from tidegate.scoreboard.board import Board
 from tidegate.wire.address import Address
@@ -50,7 +50,14 @@ def make_model(**upstreams: tuple[Peer, ...]) -> Model:
         env=(),
         stream=Stream(
             upstreams=tuple(
-                Upstream(name=name, peers=peers, zone=None, implicit=False, span=NOWHERE)
+                Upstream(
+                    name=name,
+                    peers=peers,
+                    method=RoundRobin(),
+                    zone=None,
+                    implicit=False,
+                    span=NOWHERE,
+                )
                 for name, peers in upstreams.items()
             ),
             servers=(),

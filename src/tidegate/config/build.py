@@ -16,6 +16,7 @@ from tidegate.config.model import (
     Model,
     Proxy,
     Return,
+    RoundRobin,
     Server,
     Stream,
     Upstream,
@@ -94,6 +95,7 @@ def _stream(draft: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Stream:
     upstreams = tuple(
         Upstream(
             name=group.name,
+            method=RoundRobin(),
             peers=tuple(group.peers),
             zone=group.zone,
             implicit=not group.created,
@@ -110,6 +112,9 @@ def _server(draft: ServerDraft, logs: LogsDraft, error_logs: tuple[ErrorLog, ...
     return Server(
         listens=tuple(draft.listens),
         content=_content(draft),
+        preread_buffer_size=16384,
+        preread_timeout_ms=30_000,
+        mqtt=None,
         tcp_nodelay=draft.scope.flag("tcp_nodelay"),
         access_logs=_access_logs(draft.logs, logs),
         error_logs=tuple(draft.logs.error) or error_logs,

@@ -99,6 +99,39 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRobin:
+    """Smooth weighted round robin, where no other method is written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hash:
+    """`hash KEY [consistent]`; an empty key falls back to round robin."""
+
+    key: Template
+    consistent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpHash:
+    """`ip_hash`: by the client's network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeastConn:
+    """`least_conn`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Random:
+    """`random [two [least_conn]]`."""
+
+    two: bool
+
+
+Method = RoundRobin | Hash | IpHash | LeastConn | Random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
     """A group of peers, in the order of the configuration.
 
@@ -107,6 +140,7 @@ class Upstream:
 
     name: str
     peers: tuple[Peer, ...]
+    method: Method
     zone: str | None
     implicit: bool
     span: Span
@@ -141,11 +175,60 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetConnect:
+    """One `mqtt_set_connect`; `field` is "clientid", "username" or "password"."""
+
+    field: str
+    value: Template
+    keep_if_empty: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttNextUpstream:
+    """`mqtt_next_upstream`: CONNACK codes, of MQTT 5 and 3, that send a client to the next node.
+
+    `error` is a node that closes before its CONNACK, `timeout` one that is silent.
+    """
+
+    codes_5: frozenset[int]
+    codes_3: frozenset[int]
+    error: bool
+    timeout: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mqtt:
+    """What a server does with the MQTT that it understands; it has one where it looks at all.
+
+    `preread` is `mqtt_preread`, `rewrite` is `mqtt`. `buffer_size` bounds the CONNECT.
+    `keepalive_factor` times the client's keep alive is how long it may be silent; None is off.
+    `next_upstream` is None where a refused CONNECT is not tried elsewhere. With `require` what is
+    no valid CONNECT is refused.
+    """
+
+    preread: bool
+    rewrite: bool
+    buffer_size: int
+    set_connect: tuple[SetConnect, ...]
+    keepalive_factor: float | None
+    next_upstream: MqttNextUpstream | None
+    connack_timeout_ms: int
+    require: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One `server` of `stream`."""
+    """One `server` of `stream`.
+
+    `preread_buffer_size` and `preread_timeout_ms` are for servers that look at a client's first
+    bytes, as those with `mqtt` do.
+    """
 
     listens: tuple[Listen, ...]
     content: Proxy | Return
+    preread_buffer_size: int
+    preread_timeout_ms: int
+    mqtt: Mqtt | None
     tcp_nodelay: bool
     access_logs: tuple[AccessLog, ...]
     error_logs: tuple[ErrorLog, ...]
