@@ -190,8 +190,7 @@ class MqttNextUpstream:
     `error` is a node that closes before its CONNACK, `timeout` one that is silent.
     """
 
-    codes_5: frozenset[int]
-    codes_3: frozenset[int]
+    codes: frozenset[int]
     error: bool
     timeout: bool
 
