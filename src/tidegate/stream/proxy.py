@@ -33,6 +33,7 @@ class Proxy:
         "_notify",
         "_relay",
         "_tries",
+        "key",
         "unlocked",
         "upstream",
     )
@@ -44,11 +45,13 @@ class Proxy:
         *,
         nodelay: bool,
         bind: Callable[[Session], str] | None,
+        key: Callable[[Session], bytes] | None,
         notify: bool,
     ) -> None:
         self._model = proxy
         self.upstream = upstream
         self.unlocked = 0
+        self.key = key  # what the method chooses by
         self._bind = bind
         self._notify = notify
         self._addresses = tuple(
@@ -69,14 +72,33 @@ class Proxy:
     def plan(self, session: Session, peer: int) -> Connect:
         """How to reach `peer` for this session; raises BindError."""
         proxy = self._model
+        local = self._local(session, peer) if self._bind is not None else b""
+        header = self._header(session) if proxy.protocol else b""
+        notify = self._notify or self.upstream.failing(peer)
+        opening = session.opening
+        if opening is None:
+            return Connect(
+                self._addresses[peer],
+                relay=self._relay,
+                timeout_ms=proxy.connect_timeout_ms,
+                local=local,
+                first=header,
+                keepalive=proxy.socket_keepalive,
+                notify=notify,
+            )
         return Connect(
             self._addresses[peer],
             relay=self._relay,
             timeout_ms=proxy.connect_timeout_ms,
-            local=self._local(session, peer) if self._bind is not None else b"",
-            first=self._header(session) if proxy.protocol else b"",
+            local=local,
+            first=header + opening.packet,
             keepalive=proxy.socket_keepalive,
-            notify=self._notify or self.upstream.failing(peer),
+            # Without an answer to inspect this is when a session learns that it may forget.
+            notify=notify or not opening.answer_size,
+            take=opening.take,
+            answer_size=opening.answer_size,
+            answer_ms=opening.answer_ms or proxy.timeout_ms,
+            idle_ms=opening.idle_ms,
         )
 
     def may_try_again(self, tried: int, age_ms: int) -> bool:

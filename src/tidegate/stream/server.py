@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
     from tidegate.config.model import Level
     from tidegate.engine.loop import Engine
+    from tidegate.stream.mqtt_rules import MqttRules
     from tidegate.stream.proxy import Proxy
+    from tidegate.stream.refusals import Refusals
     from tidegate.stream.session import Session
 
 
@@ -26,13 +28,28 @@ class ErrorLog(Protocol):
 class Server:
     """Everything of a `server` that its sessions use, ready made."""
 
-    __slots__ = ("access_logs", "content", "engine", "error_log", "keeps_address", "nodelay")
+    __slots__ = (
+        "access_logs",
+        "content",
+        "engine",
+        "error_log",
+        "keeps_address",
+        "mqtt",
+        "nodelay",
+        "preread_size",
+        "preread_timeout_ms",
+        "refusals",
+    )
 
     def __init__(
         self,
         *,
         engine: Engine,
         nodelay: bool,
+        mqtt: MqttRules | None,
+        refusals: Refusals,
+        preread_size: int,
+        preread_timeout_ms: int,
         content: Proxy | Callable[[Session], str],
         error_log: ErrorLog,
         access_logs: tuple[Callable[[Session], None], ...],
@@ -40,6 +57,10 @@ class Server:
     ) -> None:
         self.engine = engine
         self.nodelay = nodelay
+        self.mqtt = mqtt
+        self.refusals = refusals
+        self.preread_size = preread_size
+        self.preread_timeout_ms = preread_timeout_ms
         self.content = content
         self.error_log = error_log
         self.access_logs = access_logs

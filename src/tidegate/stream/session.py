@@ -25,8 +25,21 @@ if TYPE_CHECKING:
 # Errors of a connect that are our own want: no broker is to blame, and another would not help.
 OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
-BAD_GATEWAY = 502
+OK = 200
+BAD_REQUEST = 400
 INTERNAL_ERROR = 500
+BAD_GATEWAY = 502
+
+
+# Our own time-outs, and what we were doing.
+TIMEOUTS = {
+    errno.ETIMEDOUT: "while connecting to upstream",
+    errno.ETIME: "while waiting for its CONNACK",
+}
+
+
+# Characters of a client identifier in an error line; they may be 65,535, and real ones have tens.
+LOGGED_CLIENT_ID = 128
 
 
 class Try(NamedTuple):
@@ -36,13 +49,36 @@ class Try(NamedTuple):
     connect_ms: int
 
 
+class Opening(NamedTuple):
+    """How a session that was looked into begins with its node.
+
+    The node gets `packet` for the first `take` bytes of the client. Where its answer is inspected,
+    that has at most `answer_size` bytes and `answer_ms`. `idle_ms` as in `engine.outcome.Connect`.
+    """
+
+    packet: bytes
+    take: int
+    answer_size: int
+    answer_ms: int
+    idle_ms: int
+
+
 class Session:
     """One client's connection to a server of `stream {}`."""
 
-    __slots__ = ("attempt", "failed", "handle", "peer", "port", "report", "server_endpoint")
+    __slots__ = (
+        "attempt",
+        "failed",
+        "handle",
+        "opening",
+        "peer",
+        "port",
+        "report",
+        "server_endpoint",
+    )
 
     def __init__(self, port: Port, handle: int) -> None:
-        """Accept: nothing is known yet but where the client came in."""
+        """Nothing is known yet but where the client came in."""
         self.port = port
         self.handle = handle
         self.peer = -1  # index of the reserved peer in its upstream
@@ -50,42 +86,64 @@ class Session:
         self.failed: tuple[Try, ...] = ()
         self.report: Report | None = None
         self.server_endpoint: Endpoint | None = None
+        self.opening: Opening | None = None
 
     # --- the phases ---
 
-    def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
-        """No server of `stream {}` looks into the first bytes yet."""
-        raise NotImplementedError
-
-    def pick(self) -> Outcome:
-        """Choose what answers the client: a node of the upstream, or a text."""
+    def accept(self) -> None:
+        """Note what has to be known before anything else happens."""
         server = self.port.server
         if server.error_log.enabled(Level.INFO):
             _family, host, number = self.client_endpoint
             self.say(Level.INFO, f"client {host}:{number} connected to {self.port.address}")
         if server.keeps_address:
             self.server_endpoint = unpack_address(server.engine.server_address(self.handle))
-        content = server.content
+
+    def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
+        """The client's first bytes; only sessions that look into them are asked."""
+        raise NotImplementedError
+
+    def pick(self) -> Outcome:
+        """Choose what answers the client: a node of the upstream, or a text."""
+        self.accept()
+        return self.choose()
+
+    def choose(self) -> Outcome:
+        """As `pick`, for a client whose first bytes are known."""
+        content = self.port.server.content
         if not isinstance(content, Proxy):
-            return Refuse(200, content(self).encode("utf-8", "surrogateescape"))
-        self.attempt = Attempt()
+            return Refuse(OK, content(self).encode("utf-8", "surrogateescape"))
+        self.attempt = Attempt() if content.key is None else Attempt(content.key(self))
         return self.connect(content)
 
     def connect(self, proxy: Proxy) -> Outcome:
         """Reserve the next node and say how to get there."""
+        self.peer = self.reserve(proxy)
+        if self.peer < 0:
+            self.complain(Level.ERROR, "no live upstreams", proxy.upstream.name)
+            return self.refuse(BAD_GATEWAY)
+        return self.go(proxy)
+
+    def reserve(self, proxy: Proxy) -> int:
+        """Take the next node's turn; its index, or -1."""
         assert self.attempt is not None
-        self.peer = proxy.upstream.pick(self.attempt)
+        peer = proxy.upstream.pick(self.attempt)
         if proxy.upstream.unlocked != proxy.unlocked:
             proxy.unlocked = proxy.upstream.unlocked
             self.say(Level.ALERT, "the lock of the upstream was not to be had, chosen without it")
-        if self.peer < 0:
-            self.complain(Level.ERROR, "no live upstreams", proxy.upstream.name)
-            return Refuse(BAD_GATEWAY)
+        return peer
+
+    def go(self, proxy: Proxy) -> Outcome:
+        """The way to the node that was reserved."""
         try:
             return proxy.plan(self, self.peer)
         except BindError as error:
             self.complain(Level.CRIT, str(error), self.address)
-            return Refuse(INTERNAL_ERROR)
+            return self.refuse(INTERNAL_ERROR)
+
+    def refuse(self, status: int) -> Outcome:
+        """Close the client; in the words of its protocol where that is known."""
+        return Refuse(status)
 
     def connected(self) -> None:
         """The node took the connection; called only where somebody wants to know."""
@@ -110,13 +168,13 @@ class Session:
         self.peer = -1
         self.failed = (*self.failed, Try(address, connect_ms))
         if ours:
-            return Refuse(INTERNAL_ERROR)
+            return self.refuse(INTERNAL_ERROR)
         if not proxy.may_try_again(len(self.failed), self.age_ms):
-            return Refuse(BAD_GATEWAY)
+            return self.refuse(BAD_GATEWAY)
         return self.connect(proxy)
 
     def inspect(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 as preread
-        """No server of `stream {}` looks into a node's answer yet."""
+        """The node's first bytes; only sessions whose opening asks for them are shown them."""
         raise NotImplementedError
 
     def end(self, report: Report, /) -> None:
@@ -158,6 +216,16 @@ class Session:
         return unpack_address(self.port.server.engine.client_address(self.handle))
 
     @property
+    def client_id(self) -> str | None:
+        """The client identifier that MQTT gave it, where it was read."""
+        return None
+
+    def mqtt(self, name: str) -> str | None:
+        """The value of `$mqtt_…`; None where no MQTT was read."""
+        del name
+        return None
+
+    @property
     def number(self) -> int:
         """The number that the logs know the connection by."""
         return self.port.server.engine.number(self.handle)
@@ -180,8 +248,9 @@ class Session:
         if error < 0:
             local = self.proxy.local_text(self)
             self.complain(Level.CRIT, f"bind({local}) failed {reason}", address)
-        elif error == errno.ETIMEDOUT:
-            self.complain(Level.ERROR, f"upstream timed out {reason}", address)
+        elif error in TIMEOUTS:
+            timed_out = f"({errno.ETIMEDOUT}: {os.strerror(errno.ETIMEDOUT)})"
+            self.say(Level.ERROR, f"upstream timed out {timed_out} {TIMEOUTS[error]}", address)
         elif error in OUR_OWN:
             self.complain(Level.ALERT, f"socket() failed {reason}", address)
         elif error == errno.EADDRNOTAVAIL or address.startswith("unix:"):
@@ -202,11 +271,20 @@ class Session:
             now = self.progress
             message = (
                 f"{message}, client: {client_text(self.client_endpoint)}"
-                f', server: {self.port.address}, upstream: "{upstream}"'
+                f", server: {self.port.address}{self.about_client}"
+                f', upstream: "{upstream}"'
                 f", bytes from/to client:{now.bytes_received}/{now.bytes_sent}"
                 f", bytes from/to upstream:{now.upstream_bytes_received}/{now.upstream_bytes_sent}"
             )
         log.write(level, message, connection=self.number)
+
+    @property
+    def about_client(self) -> str:
+        """Who the client says it is, for a log line: cut, and without quotes of its own."""
+        if self.client_id is None:
+            return ""
+        name = self.client_id[:LOGGED_CLIENT_ID].replace("\\", "\\x5C").replace('"', "\\x22")
+        return f', clientid: "{name}"'
 
     def tell_end(self, report: Report) -> None:
         """The last line at level info: who ended it, after how much."""

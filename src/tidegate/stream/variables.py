@@ -12,10 +12,11 @@ import time
 from typing import TYPE_CHECKING
 
 from tidegate.engine.address import unpack_address
+from tidegate.stream import mqtt_variables
 from tidegate.stream.session import client_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from tidegate.stream.session import Session
     from tidegate.wire.proxy_protocol import Endpoint
@@ -96,32 +97,48 @@ def _upstream_addr(session: Session) -> str | None:
     return ", ".join(values) if values else None
 
 
-GETTERS: Mapping[str, Callable[[Session], str | None]] = {
-    "binary_remote_addr": _binary_remote_addr,
-    "bytes_received": lambda session: str(session.progress.bytes_received),
-    "bytes_sent": lambda session: str(session.progress.bytes_sent),
-    "connection": lambda session: str(session.number),
-    "hostname": lambda _session: socket.gethostname().lower(),
-    "msec": lambda _session: f"{time.time():.3f}",
-    "nginx_version": lambda _session: NGINX_VERSION,
-    "pid": lambda _session: str(os.getpid()),
-    "protocol": lambda _session: "TCP",
-    "remote_addr": lambda session: client_text(session.client_endpoint),
-    "remote_port": _remote_port,
-    "server_addr": _server_addr,
-    "server_port": _server_port,
-    "session_time": lambda session: seconds(session.progress.session_ms),
-    "status": lambda session: f"{session.progress.status:03d}",
-    "time_iso8601": _time_iso8601,
-    "time_local": lambda _session: time.strftime("%d/%b/%Y:%H:%M:%S %z"),
-    "upstream_addr": _upstream_addr,
-    "upstream_bytes_received": _per_try(
-        lambda _ms: "0", lambda session: str(session.progress.upstream_bytes_received)
-    ),
-    "upstream_bytes_sent": _per_try(
-        lambda _ms: "0", lambda session: str(session.progress.upstream_bytes_sent)
-    ),
-    "upstream_connect_time": _per_try(lambda _ms: "-", _duration("connect_ms")),
-    "upstream_first_byte_time": _per_try(lambda _ms: "-", _duration("first_byte_ms")),
-    "upstream_session_time": _per_try(seconds, _duration("upstream_ms")),
-}
+class Getters(dict[str, "Callable[[Session], str | None]"]):
+    """Getters by name; names with a known prefix are made when they are asked for."""
+
+    def __missing__(self, name: str) -> Callable[[Session], str | None]:
+        if not name.startswith(mqtt_variables.USER_PROPERTY):
+            raise KeyError(name)
+        return _of_mqtt(name)
+
+
+def _of_mqtt(name: str) -> Callable[[Session], str | None]:
+    return lambda session: session.mqtt(name)
+
+
+GETTERS = Getters(
+    {
+        "binary_remote_addr": _binary_remote_addr,
+        "bytes_received": lambda session: str(session.progress.bytes_received),
+        "bytes_sent": lambda session: str(session.progress.bytes_sent),
+        "connection": lambda session: str(session.number),
+        "hostname": lambda _session: socket.gethostname().lower(),
+        "msec": lambda _session: f"{time.time():.3f}",
+        "nginx_version": lambda _session: NGINX_VERSION,
+        "pid": lambda _session: str(os.getpid()),
+        "protocol": lambda _session: "TCP",
+        "remote_addr": lambda session: client_text(session.client_endpoint),
+        "remote_port": _remote_port,
+        "server_addr": _server_addr,
+        "server_port": _server_port,
+        "session_time": lambda session: seconds(session.progress.session_ms),
+        "status": lambda session: f"{session.progress.status:03d}",
+        "time_iso8601": _time_iso8601,
+        "time_local": lambda _session: time.strftime("%d/%b/%Y:%H:%M:%S %z"),
+        "upstream_addr": _upstream_addr,
+        "upstream_bytes_received": _per_try(
+            lambda _ms: "0", lambda session: str(session.progress.upstream_bytes_received)
+        ),
+        "upstream_bytes_sent": _per_try(
+            lambda _ms: "0", lambda session: str(session.progress.upstream_bytes_sent)
+        ),
+        "upstream_connect_time": _per_try(lambda _ms: "-", _duration("connect_ms")),
+        "upstream_first_byte_time": _per_try(lambda _ms: "-", _duration("first_byte_ms")),
+        "upstream_session_time": _per_try(seconds, _duration("upstream_ms")),
+        **{name: _of_mqtt(name) for name in mqtt_variables.NAMES},
+    }
+)

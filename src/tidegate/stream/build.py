@@ -1,0 +1,119 @@
+"""From a `server` of the model to one that sessions can use: everything compiled, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from tidegate.config import model
+from tidegate.config.model import Level
+from tidegate.stream.mqtt_rules import MqttRules, Setting
+from tidegate.stream.mqtt_variables import OF_CONNACK
+from tidegate.stream.proxy import Proxy
+from tidegate.stream.server import Server
+from tidegate.stream.variables import GETTERS, OF_THE_SOCKET
+from tidegate.variables.template import Template, Variable, compile_template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tidegate.balance.upstream import Upstream
+    from tidegate.engine.loop import Engine
+    from tidegate.stream.refusals import Refusals
+    from tidegate.stream.server import ErrorLog
+    from tidegate.stream.session import Session
+
+
+class Logs(Protocol):
+    """Who makes logs out of a model's; the process gives one that writes to open files."""
+
+    def error_log(self, logs: tuple[model.ErrorLog, ...]) -> ErrorLog:
+        """The error log of a context."""
+
+    def access_log(
+        self, log: model.AccessLog, getters: Mapping[str, Callable[[Session], str | None]]
+    ) -> Callable[[Session], None]:
+        """A function that writes a session's line."""
+
+
+class Builder:
+    """Builds the servers of one configuration; `upstreams` are those that they name."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        logs: Logs,
+        refusals: Refusals,
+        upstreams: Mapping[str, tuple[model.Upstream, Upstream]],
+    ) -> None:
+        self._engine = engine
+        self._logs = logs
+        self._refusals = refusals
+        self._upstreams = upstreams
+
+    def server(self, server: model.Server) -> Server:
+        """The server, ready for sessions."""
+        error_log = self._logs.error_log(server.error_logs)
+        logged: set[str] = set()
+        for log in server.access_logs:
+            logged |= names(log.format.template)
+        return Server(
+            engine=self._engine,
+            nodelay=server.tcp_nodelay,
+            mqtt=None if server.mqtt is None else _rules(server.mqtt, logged),
+            refusals=self._refusals,
+            preread_size=_preread_size(server),
+            preread_timeout_ms=server.preread_timeout_ms,
+            content=self._content(server, error_log),
+            error_log=error_log,
+            access_logs=tuple(self._logs.access_log(log, GETTERS) for log in server.access_logs),
+            keeps_address=bool(logged & OF_THE_SOCKET),
+        )
+
+    def _content(
+        self, server: model.Server, error_log: ErrorLog
+    ) -> Proxy | Callable[[Session], str]:
+        content = server.content
+        if isinstance(content, model.Return):
+            return compile_template(content.value, GETTERS)
+        described, upstream = self._upstreams[content.upstream]
+        return Proxy(
+            content,
+            upstream,
+            nodelay=server.tcp_nodelay,
+            bind=None if content.bind is None else compile_template(content.bind, GETTERS),
+            key=_key(described.method),
+            notify=error_log.enabled(Level.INFO),
+        )
+
+
+def _preread_size(server: model.Server) -> int:
+    """Bytes that may be read before the choice; 0 where nobody looks at them."""
+    if server.mqtt is None:
+        return 0
+    return max(server.preread_buffer_size, server.mqtt.buffer_size)
+
+
+def _rules(mqtt: model.Mqtt, logged: set[str]) -> MqttRules:
+    return MqttRules(
+        mqtt,
+        settings=tuple(
+            Setting(one.field, compile_template(one.value, GETTERS), one.keep_if_empty)
+            for one in mqtt.set_connect
+        ),
+        kept=tuple(sorted(name for name in logged if name.startswith("mqtt_"))),
+        reads_connack=bool(logged & OF_CONNACK.keys()),
+    )
+
+
+def _key(method: model.Method) -> Callable[[Session], bytes] | None:
+    """What the method chooses by; None where it needs nothing of the session."""
+    if not isinstance(method, model.Hash):
+        return None
+    text = compile_template(method.key, GETTERS)
+    return lambda session: text(session).encode("utf-8", "surrogateescape")
+
+
+def names(template: Template) -> set[str]:
+    """The variables that a template reads."""
+    return {part.name for part in template.parts if isinstance(part, Variable)}

@@ -1,0 +1,238 @@
+"""A session whose MQTT is read: its CONNECT before the choice, its CONNACK before the relay.
+
+The phases are those of `session.py`. What is added: `preread` reads and may rewrite the CONNECT,
+`inspect` reads the CONNACK and may ask the next node instead, and whoever is refused is told so in
+MQTT. Once the relay begins, only what the logs will need is kept.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from tidegate.config.model import Level
+from tidegate.engine.outcome import Accept, Need, Refuse
+from tidegate.mqtt import fixed_header
+from tidegate.mqtt.connack import encode_connack, parse_connack
+from tidegate.mqtt.errors import Fault, MqttError
+from tidegate.mqtt.parse_connect import parse_connect
+from tidegate.mqtt.reason_codes import Reason, code_for, name_of
+from tidegate.stream.mqtt_rules import ANSWER_SIZE, NotSettableError
+from tidegate.stream.mqtt_variables import read
+from tidegate.stream.session import BAD_GATEWAY, BAD_REQUEST, OK, Opening, Session, Try
+
+if TYPE_CHECKING:
+    from tidegate.engine.outcome import Outcome
+    from tidegate.mqtt.connack import Connack
+    from tidegate.mqtt.connect import Connect
+    from tidegate.stream.mqtt_rules import MqttRules
+    from tidegate.stream.server import Port
+
+# What a client is told where the reason is not in its own CONNECT.
+REASONS = {
+    403: Reason.NOT_AUTHORIZED,
+    500: Reason.SERVER_UNAVAILABLE,
+    502: Reason.SERVER_UNAVAILABLE,
+    503: Reason.QUOTA_EXCEEDED,
+}
+WORDS = {
+    Reason.SERVER_UNAVAILABLE: "no node can be reached",
+    Reason.NOT_AUTHORIZED: "access denied",
+    Reason.QUOTA_EXCEEDED: "too many connections",
+}
+
+# Refusals that tell of a limit, not of a node that is ill.
+NO_FAILURE = frozenset({Reason.QUOTA_EXCEEDED, Reason.CONNECTION_RATE_EXCEEDED})
+
+
+class MqttSession(Session):
+    """One MQTT client's connection; `hello` is its CONNECT, None for a client of another kind."""
+
+    __slots__ = ("accepted", "connack", "hello", "kept", "name", "set_client_id")
+
+    def __init__(self, port: Port, handle: int) -> None:
+        super().__init__(port, handle)
+        self.accepted = False
+        self.hello: Connect | None = None
+        self.connack: Connack | None = None
+        self.name: str | None = None  # the client identifier, for the error log
+        self.set_client_id: str | None = None
+        self.kept: dict[str, str | None] | None = None
+
+    # --- the phases ---
+
+    def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
+        """Read the CONNECT; what is none passes unread, unless that is not allowed."""
+        if not self.accepted:
+            self.accepted = True
+            self.accept()
+        rules = self.rules
+        try:
+            hello = parse_connect(data, limit=rules.buffer_size, ended=ended)
+        except MqttError as error:
+            return self.no_connect(error)
+        if isinstance(hello, fixed_header.Need):
+            return Need(hello.size)
+        self.hello = hello
+        self.name = hello.client_id
+        try:
+            packet, self.set_client_id = rules.rewritten(self, hello)
+        except NotSettableError as error:
+            self.tell_refusal(Fault.VALUE, str(error))
+            return self.refuse(BAD_REQUEST, error.reason)
+        self.opening = Opening(
+            packet=packet,
+            take=len(hello.packet),
+            answer_size=ANSWER_SIZE if rules.inspects(hello.version) else 0,
+            answer_ms=rules.answer_ms,
+            idle_ms=rules.idle_ms(hello.keepalive),
+        )
+        return self.choose()
+
+    def no_connect(self, error: MqttError) -> Outcome:
+        """The client's first bytes are no CONNECT that we can read."""
+        if error.fault == Fault.TRUNCATED:
+            return Refuse(OK)
+        if error.fault == Fault.OVERSIZE:
+            # nginx's words, and nginx closes here whatever it was.
+            self.say(Level.ERROR, f"preread buffer full: {error.message}")
+            self.count(Fault.OVERSIZE)
+            return Refuse(BAD_REQUEST)
+        if not self.rules.strict:
+            return self.choose()
+        self.tell_refusal(error.fault, error.message)
+        reason = Reason.MALFORMED_PACKET
+        if error.fault == Fault.UNSUPPORTED_VERSION:
+            reason = Reason.UNSUPPORTED_PROTOCOL_VERSION
+        code = None if error.version is None else code_for(error.version, reason)
+        if error.version is None or code is None:
+            return Refuse(BAD_REQUEST)
+        return Refuse(BAD_REQUEST, encode_connack(error.version, code))
+
+    def connected(self) -> None:
+        """The node took the connection; without an answer to wait for, the relay begins."""
+        super().connected()
+        if self.opening is not None and not self.opening.answer_size:
+            self.settle()
+
+    def answer(self, error: int, connect_ms: int, /) -> Outcome:
+        """A node that could not be reached, or was silent where that is no reason to leave it."""
+        if error == errno.ETIME and not self.rules.tries_after_silence:
+            self.blame(error, self.address)
+            return self.refuse(BAD_GATEWAY)
+        return super().answer(error, connect_ms)
+
+    def inspect(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 as preread
+        """Read the CONNACK: accept it for the client, or ask the next node."""
+        assert self.hello is not None
+        try:
+            connack = parse_connack(data, version=self.hello.version, limit=ANSWER_SIZE)
+        except MqttError:
+            # AUTH, or nothing that we know: the client shall see it.
+            return self.pass_on(None)
+        if isinstance(connack, fixed_header.Need):
+            return self.no_connack(data) if ended else Need(connack.size)
+        if connack.code and self.rules.tries_after(connack.code):
+            told = f"upstream refused the CONNECT: {name_of(connack.code)}"
+            other = self.next_node(told, failed=connack.code not in NO_FAILURE)
+            if other is not None:
+                return other
+        return self.pass_on(connack)
+
+    def no_connack(self, data: bytes) -> Outcome:
+        """The node closed before its CONNACK was complete."""
+        if self.rules.tries_after_error:
+            told = f"upstream closed the connection after {len(data)} bytes, before its CONNACK"
+            other = self.next_node(told, failed=True)
+            if other is not None:
+                return other
+            if not data:
+                return self.refuse(BAD_GATEWAY)
+        return self.pass_on(None)
+
+    def next_node(self, told: str, *, failed: bool) -> Outcome | None:
+        """Leave this node for another; None where no other may be asked or is alive."""
+        proxy = self.proxy
+        if not proxy.may_try_again(len(self.failed) + 1, self.age_ms):
+            return None
+        other = self.reserve(proxy)
+        if other < 0:
+            return None
+        address = self.address
+        self.say(Level.ERROR if failed else Level.NOTICE, told, address)
+        if proxy.upstream.release(self.peer, failed=failed):
+            self.say(Level.WARN, "upstream server temporarily disabled", address)
+        self.failed = (*self.failed, Try(address, self.progress.connect_ms))
+        self.peer = other
+        return self.go(proxy)
+
+    def pass_on(self, connack: Connack | None) -> Outcome:
+        """The client gets the node's answer, and the relay begins."""
+        idle_ms = -1
+        if connack is not None:
+            self.connack = connack
+            if connack.server_keepalive is not None:
+                idle_ms = self.rules.idle_ms(connack.server_keepalive)
+        self.settle()
+        return Accept(idle_ms=idle_ms)
+
+    def settle(self) -> None:
+        """Keep what the logs will name and let the packets go; they hold passwords, too."""
+        kept = self.rules.kept
+        if kept:
+            self.kept = {name: self.mqtt(name) for name in kept}
+        self.hello = None
+        self.connack = None
+        self.opening = None
+
+    def refuse(self, status: int, reason: Reason | None = None) -> Outcome:
+        """Close the client with a CONNACK that says why."""
+        hello = self.hello
+        reason = reason or REASONS.get(status)
+        code = None if hello is None or reason is None else code_for(hello.version, reason)
+        if hello is None or reason is None or code is None:
+            return Refuse(status)
+        packet = encode_connack(
+            hello.version,
+            code,
+            reason_string=WORDS.get(reason),
+            max_packet=hello.maximum_packet_size,
+        )
+        return Refuse(status, packet)
+
+    # --- what is known ---
+
+    @property
+    def rules(self) -> MqttRules:
+        """The server's MQTT directives."""
+        rules = self.port.server.mqtt
+        assert rules is not None
+        return rules
+
+    @property
+    def client_id(self) -> str | None:
+        """The client identifier as the client sent it."""
+        return self.name
+
+    def mqtt(self, name: str) -> str | None:
+        """The value of `$mqtt_…`; None where no CONNECT was read."""
+        if self.kept is not None:
+            return self.kept.get(name)
+        return None if self.hello is None else read(name, self.hello, self)
+
+    # --- telling ---
+
+    def tell_refusal(self, fault: Fault, message: str) -> None:
+        """Log and count a client that is refused for what it sent."""
+        self.count(fault)
+        if self.port.server.error_log.enabled(Level.INFO):
+            _family, host, _port = self.client_endpoint
+            self.say(
+                Level.INFO,
+                f"client sent no CONNECT that is allowed here ({fault}: {message}), "
+                f"client: {host}, server: {self.port.address}{self.about_client}",
+            )
+
+    def count(self, fault: Fault) -> None:
+        """One more refusal of this kind."""
+        self.port.server.refusals.count(fault)
