@@ -239,10 +239,18 @@ class TestVariables:
         assert one.hint == 'did you mean "remote_addr"?'
         assert two.message == 'unknown "nonsense_name" variable'
 
-    @pytest.mark.parametrize("name", ["ssl_client_serial", "mqtt_preread_clientid"])
+    @pytest.mark.parametrize("name", ["ssl_client_serial", "limit_conn_status"])
     def test_one_that_comes_later_is_refused_by_name(self, folder, name):
         text = f"events {{}} stream {{ server {{ listen 1; return ${name}; }} }}"
         assert folder.errors(text) == [f'the "{name}" variable is not supported yet']
+
+    def test_capital_and_small_letters_are_the_same(self, folder):
+        content = folder.server("listen 1; return $Remote_ADDR;").content
+        assert str(content.value) == "${remote_addr}"
+        text = "map $remote_addr $X { default 1; } server { listen 1; return $x; }"
+        assert folder.errors(f"events {{}} stream {{ {text} }}") == [
+            '"map" directive is not supported yet'
+        ]
 
     def test_one_that_a_refused_directive_makes_is_not_told_twice(self, folder):
         text = "map $remote_addr $x { default 1; ~^x}y$ 1; } server { listen 1; return $x; }"

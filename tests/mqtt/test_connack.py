@@ -68,6 +68,7 @@ def test_all_that_a_connack_of_5_says():
 
 
 def test_all_that_a_connack_of_3_1_1_says():
+    assert not parse_connack(connack(0, 0), version=4, limit=LIMIT).session_present
     found = parse_connack(connack(1, 0), version=4, limit=LIMIT)
     assert (found.version, found.session_present, found.code) == (4, True, 0)
     assert found.assigned_client_id is None

@@ -74,6 +74,7 @@ def test_256_mib_are_refused_by_the_header_alone():
 
 
 def test_no_more_is_asked_for_than_the_limit():
+    assert parse_fixed_header(b"\x10\x80", limit=3) == Need(3)
     with pytest.raises(MqttError) as error:
         parse_fixed_header(b"\x10\x80", limit=2)
     assert error.value.fault is Fault.OVERSIZE

@@ -133,6 +133,12 @@ def test_all_that_a_connect_of_5_says():
     assert will.properties.user == (("w", "x"), ("w", "x"))
 
 
+@pytest.mark.parametrize("keepalive", [0, 1, 255, 256, 65_535])
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_the_keep_alive_is_in_seconds_of_two_bytes(version, keepalive):
+    assert parse(connect(version, keepalive=keepalive)).keepalive == keepalive
+
+
 def test_what_was_not_sent_is_none_and_what_was_sent_empty_is_empty():
     nothing = parse(connect(4))
     assert (nothing.username, nothing.password, nothing.will) == (None, None, None)

@@ -103,15 +103,26 @@ def test_no_part_of_a_property_is_enough(rules, allowed):
 
 
 @pytest.mark.parametrize("identifier", [0x21, 0x27])
-def test_maxima_of_nothing_are_refused(identifier):
-    data = one(identifier)[0]
-    assert "is 0, it must be 1 to" in refused(data[:1] + bytes(len(data) - 1))
+@pytest.mark.parametrize("rules", [OF_CONNECT, OF_CONNACK])
+def test_maxima_of_nothing_are_refused_and_those_of_one_are_not(identifier, rules):
+    zeros = bytes(len(one(identifier)[0]) - 2)
+    assert "is 0, it must be 1 to" in refused(bytes([identifier]) + zeros + b"\0", rules)
+    assert read(bytes([identifier]) + zeros + b"\1", rules).number(identifier) == 1
 
 
-@pytest.mark.parametrize("identifier", [0x17, 0x19])
-def test_yes_is_1_and_no_is_0(identifier):
-    assert read(bytes([identifier, 0])).number(identifier) == 0
-    assert "is 2, it must be 0 to 1" in refused(bytes([identifier, 2]))
+@packets
+def test_numbers_may_be_as_great_as_their_bytes(rules, allowed):
+    for identifier in allowed & (TWO_BYTES | FOUR_BYTES):
+        size = 2 if identifier in TWO_BYTES else 4
+        found = read(bytes([identifier]) + b"\xff" * size, rules)
+        assert found.number(identifier) == 256**size - 1
+
+
+@packets
+def test_yes_is_1_and_no_is_0(rules, allowed):
+    for identifier in allowed & ONE_BYTE:
+        assert read(bytes([identifier, 0]), rules).number(identifier) == 0
+        assert "is 2, it must be 0 to 1" in refused(bytes([identifier, 2]), rules)
 
 
 def test_names_in_messages_are_the_specifications():

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tidegate.balance.attempt import Attempt
+from tidegate.balance.consistent import Consistent
+from tidegate.balance.hash import Hash
+from tidegate.balance.ip_hash import IpHash
+from tidegate.balance.least_conn import LeastConn
 from tidegate.balance.placement import peer_keys
+from tidegate.balance.random import Random, RandomTwo
+from tidegate.balance.ring import server_numbers
+from tidegate.balance.round_robin import RoundRobin
+from tidegate.config import model
 from tidegate.scoreboard.group import Group, Slot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tidegate.balance.method import Method
     from tidegate.balance.placement import Placement
-    from tidegate.config import model
     from tidegate.scoreboard.board import Board
 
-
-class Attempt:
-    """What one session remembers of the peers it was given.
-
-    `tried` has one byte per peer and comes into being with the second pick: most sessions make one.
-    """
-
-    __slots__ = ("last", "tried")
-
-    def __init__(self) -> None:
-        self.last = -1
-        self.tried: bytearray | None = None
+__all__ = ["Attempt", "Upstream", "place"]
 
 
 class Upstream:
-    """The peers of one upstream in one worker; all indexes are into `peers`."""
+    """The peers of one upstream in one worker; all indexes are into `peers`.
 
-    __slots__ = ("group", "name", "peers", "tries")
+    `pick(attempt)` is its method's: it reserves a peer for a session, none twice for the same
+    one, and gives -1 when none is live. Each peer picked is to be given back by `release`.
+    """
+
+    __slots__ = ("group", "name", "peers", "pick", "tries")
 
     def __init__(self, upstream: model.Upstream, group: Group) -> None:
         self.name = upstream.name
@@ -37,23 +41,8 @@ class Upstream:
         self.group = group
         # As nginx counts what one session may try: addresses that are not `down`, with backups.
         self.tries = sum(not peer.down for peer in upstream.peers)
-
-    def pick(self, attempt: Attempt) -> int:
-        """Reserve the peer whose turn it is, none twice for one session; -1 when none is live.
-
-        Each peer picked is to be given back by `release`.
-        """
-        if attempt.last >= 0 and attempt.tried is None:
-            attempt.tried = self._tried_first(attempt.last)
-        attempt.last = self.group.pick_round_robin(attempt.tried)
-        return attempt.last
-
-    def _tried_first(self, index: int) -> bytearray:
-        """Bytes for a session whose only try was `index`; from a backup there is no way back."""
-        over = self.peers[index].backup
-        tried = bytearray(over and not peer.backup for peer in self.peers)
-        tried[index] = 1
-        return tried
+        # Bound once: the call goes straight into the method.
+        self.pick: Callable[[Attempt], int] = method_of(upstream, group).pick
 
     def release(self, index: int, *, failed: bool) -> bool:
         """Give a peer back; `failed` when the connect did.
@@ -88,8 +77,26 @@ class Upstream:
         return self.group.unlocked
 
 
+def method_of(upstream: model.Upstream, group: Group) -> Method:
+    """What chooses among the peers of an upstream, as its configuration says."""
+    match upstream.method:
+        case model.RoundRobin():
+            return RoundRobin(upstream.peers, group)
+        case model.Hash(consistent=True):
+            return Consistent(upstream.peers, group)
+        case model.Hash():
+            return Hash(upstream.peers, group)
+        case model.IpHash():
+            return IpHash(upstream.peers, group)
+        case model.LeastConn():
+            return LeastConn(upstream.peers, group)
+        case model.Random(two=two):
+            return (RandomTwo if two else Random)(upstream.peers, group)
+
+
 def place(upstream: model.Upstream, *, placement: Placement, board: Board, worker: int) -> Upstream:
     """Join an upstream of the model to its places on the board, for the worker of that slot."""
+    numbers = server_numbers(upstream.peers)
     slots = [
         Slot(
             placement.peers.taken[key],
@@ -99,6 +106,7 @@ def place(upstream: model.Upstream, *, placement: Placement, board: Board, worke
             fail_timeout=peer.fail_timeout,
             down=peer.down,
             backup=peer.backup,
+            server=numbers[peer.name],
         )
         for key, peer in zip(peer_keys(upstream), upstream.peers, strict=True)
     ]

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
+from tidegate.config.build_mqtt import bounded, make_mqtt
 from tidegate.config.model import (
-    AccessLog,
     ErrorLog,
     Level,
     Model,
     Proxy,
     Return,
-    RoundRobin,
     Server,
     Stream,
     Upstream,
@@ -95,7 +94,7 @@ def _stream(draft: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Stream:
     upstreams = tuple(
         Upstream(
             name=group.name,
-            method=RoundRobin(),
+            method=group.method,
             peers=tuple(group.peers),
             zone=group.zone,
             implicit=not group.created,
@@ -112,19 +111,14 @@ def _server(draft: ServerDraft, logs: LogsDraft, error_logs: tuple[ErrorLog, ...
     return Server(
         listens=tuple(draft.listens),
         content=_content(draft),
-        preread_buffer_size=16384,
-        preread_timeout_ms=30_000,
-        mqtt=None,
+        preread_buffer_size=bounded(draft.scope.integer("preread_buffer_size")),
+        preread_timeout_ms=draft.scope.integer("preread_timeout"),
+        mqtt=make_mqtt(draft),
         tcp_nodelay=draft.scope.flag("tcp_nodelay"),
-        access_logs=_access_logs(draft.logs, logs),
+        access_logs=tuple(draft.logs.access_in(logs)),
         error_logs=tuple(draft.logs.error) or error_logs,
         span=draft.directive.name.span,
     )
-
-
-def _access_logs(own: LogsDraft, around: LogsDraft) -> tuple[AccessLog, ...]:
-    nearest = own if own.access or own.access_off else around
-    return () if nearest.access_off else tuple(nearest.access)
 
 
 def _content(draft: ServerDraft) -> Proxy | Return:

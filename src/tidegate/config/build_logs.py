@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
+from tidegate.config.build_variables import note_variables
 from tidegate.config.diagnostics import ConfigError, did_you_mean
 from tidegate.config.draft import LogsDraft, in_stream, refused
 from tidegate.config.model import AccessLog, ErrorLog, Level, LogFormat
@@ -129,22 +130,3 @@ def _format_part(reading: Reading, word: Token, directive: Directive) -> Templat
         raise ConfigError(message, word.span) from None
     note_variables(reading, found, word, directive)
     return found
-
-
-def template(reading: Reading, word: Token, directive: Directive) -> Template:
-    """A text that may hold variables; raises ConfigError."""
-    try:
-        found = parse(word.text)
-    except TemplateError as error:
-        hint = 'a "$" begins a variable: $name or ${name}'
-        raise ConfigError(str(error), word.span, hint=hint) from None
-    note_variables(reading, found, word, directive)
-    return found
-
-
-def note_variables(reading: Reading, found: Template, word: Token, directive: Directive) -> None:
-    """Remember the variables of a text; whether there are such is known when all was read."""
-    used = in_stream(reading).variables
-    for part in found.parts:
-        if not isinstance(part, str):
-            used.append((part.name, word.span, directive.end.line))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.config import grammar
+from tidegate.config import build_mqtt
 from tidegate.config.build_listen import listen
-from tidegate.config.build_logs import access_log, log_format, stream_error_log, template
+from tidegate.config.build_logs import access_log, log_format, stream_error_log
+from tidegate.config.build_method import hash_, ip_hash, least_conn, random
 from tidegate.config.build_upstream import finish_group, passed_to, upstream, zone
 from tidegate.config.build_upstream import server as upstream_server
-from tidegate.config.diagnostics import ConfigError, did_you_mean
+from tidegate.config.build_variables import finish_variables, promise_variables, template
+from tidegate.config.diagnostics import ConfigError
 from tidegate.config.draft import LogsDraft, ServerDraft, in_server, in_stream, refused
 from tidegate.config.model import Return
-from tidegate.config.scope import Scope, slot
+from tidegate.config.scope import Scope, put_positive
 from tidegate.config.urls import QUAD, UrlError, parse_url
-from tidegate.variables import names
 
 if TYPE_CHECKING:
     from tidegate.config.draft import DraftHandler, Reading
@@ -87,15 +88,7 @@ def _check_local(word: Token) -> None:
 
 def proxy_buffer_size(_reading: Reading, directive: Directive, scope: Scope) -> None:
     """Read `proxy_buffer_size SIZE`."""
-    name, word = directive.name.text, directive.args[0]
-    row = grammar.find(name, scope.context)
-    assert row is not None
-    scope.claim(name)
-    size = slot(row, word)
-    if size == 0:
-        hint = "nothing could be read through a buffer of 0 bytes"
-        raise ConfigError(f'"{name}" directive invalid value', word.span, hint=hint)
-    scope.put(name, size)
+    put_positive(directive, scope, why="nothing could be read through a buffer of 0 bytes")
 
 
 def finish_stream(reading: Reading) -> None:
@@ -110,24 +103,9 @@ def finish_stream(reading: Reading) -> None:
             reading.report.error(message, span, line=line, hint=hint)
     for group in stream.upstreams:
         finish_group(reading, group)
-    known = list(names.STREAM)
-    told = set(stream.promised)
-    for name, span, line in stream.variables:
-        if name in names.STREAM or name in told:
-            continue
-        told.add(name)
-        if names.comes_later(name):
-            message = f'the "{name}" variable is not supported yet'
-            reading.report.error(message, span, line=line)
-        else:
-            message = f'unknown "{name}" variable'
-            reading.report.error(message, span, line=line, hint=did_you_mean(name, known))
-
-
-def promise_variables(reading: Reading, directive: Directive, _scope: Scope) -> None:
-    """Take the variables that a refused `map`, `set` … would make for known: it was said once."""
-    words = (word.text for word in directive.args)
-    in_stream(reading).promised.update(word[1:] for word in words if word[:1] == "$")
+    finish_variables(reading)
+    for draft in stream.servers:
+        build_mqtt.finish_server(reading, draft)
 
 
 HANDLERS: dict[tuple[str, str], DraftHandler] = {
@@ -144,6 +122,10 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream", "keyval"): promise_variables,
     ("stream.upstream", "server"): upstream_server,
     ("stream.upstream", "zone"): zone,
+    ("stream.upstream", "hash"): hash_,
+    ("stream.upstream", "ip_hash"): ip_hash,
+    ("stream.upstream", "least_conn"): least_conn,
+    ("stream.upstream", "random"): random,
     ("stream.server", "listen"): listen,
     ("stream.server", "proxy_pass"): proxy_pass,
     ("stream.server", "proxy_bind"): proxy_bind,
@@ -152,4 +134,5 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream.server", "error_log"): stream_error_log,
     ("stream.server", "access_log"): access_log,
     ("stream.server", "set"): promise_variables,
+    **build_mqtt.HANDLERS,
 }

@@ -6,6 +6,7 @@ import mmap
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
+from tidegate.config.build_method import check_backup
 from tidegate.config.diagnostics import ConfigError, did_you_mean, nearest
 from tidegate.config.draft import StreamDraft, UpstreamDraft, in_stream
 from tidegate.config.model import Peer
@@ -98,6 +99,8 @@ def server(reading: Reading, directive: Directive, _scope: Scope) -> None:
         if equals and name in numbers:
             numbers[name] = _number(name, text, parameter)
         elif not equals and name in FLAGS:
+            if name == "backup":
+                check_backup(group, parameter)
             flags[name] = True
         else:
             raise _invalid(parameter)

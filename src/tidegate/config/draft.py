@@ -7,10 +7,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tidegate.config.diagnostics import ConfigError
+from tidegate.config.model import RoundRobin
 from tidegate.config.scope import Scope
 
 if TYPE_CHECKING:
-    from tidegate.config.model import AccessLog, ErrorLog, Listen, LogFormat, Peer, Return
+    from tidegate.config.model import (
+        AccessLog,
+        ErrorLog,
+        Listen,
+        LogFormat,
+        Method,
+        Peer,
+        Return,
+        SetConnect,
+    )
     from tidegate.config.parser import Directive
     from tidegate.config.span import Span
     from tidegate.config.urls import Resolve, Url
@@ -23,7 +33,7 @@ class UpstreamDraft:
     """A group of peers: one that `upstream {}` makes, or `proxy_pass` alone (`created` False).
 
     `port` is that of an implicit one, None where `proxy_pass` named no port; `span` and `line`
-    are where nginx says it stands.
+    are where nginx says it stands. `method_name` is the directive of `method`, "" where none is.
     """
 
     name: str
@@ -32,6 +42,8 @@ class UpstreamDraft:
     created: bool
     url: Url | None = None
     peers: list[Peer] = field(default_factory=list)
+    method: Method = field(default_factory=RoundRobin)
+    method_name: str = ""
     zone: str | None = None
     sound: bool = True
 
@@ -49,6 +61,11 @@ class LogsDraft:
     access: list[AccessLog] = field(default_factory=list)
     access_off: bool = False
 
+    def access_in(self, around: LogsDraft) -> list[AccessLog]:
+        """The access logs of a block inside `around`."""
+        nearest = self if self.access or self.access_off else around
+        return [] if nearest.access_off else nearest.access
+
 
 @dataclass(slots=True, kw_only=True)
 class ServerDraft:
@@ -64,7 +81,25 @@ class ServerDraft:
     upstream: UpstreamDraft | None = None
     pass_span: Span | None = None
     answer: Return | None = None
+    set_connect: list[SetConnect] = field(default_factory=list)
     sound: bool = True
+
+    @property
+    def sees_mqtt(self) -> bool:
+        """Whether anything makes the server look at a CONNECT."""
+        looking = ("mqtt_preread", "mqtt", "mqtt_require", "mqtt_next_upstream")
+        return any(self.scope.get(name) for name in looking)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariableUse:
+    """A variable in a text of `directive`, and the server or upstream it stands in."""
+
+    name: str
+    span: Span
+    directive: Directive
+    server: ServerDraft | None
+    upstream: UpstreamDraft | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +115,7 @@ class StreamDraft:
     servers: list[ServerDraft] = field(default_factory=list)
     listens: dict[Address, Listen] = field(default_factory=dict)
     zones: dict[str, int] = field(default_factory=dict)
-    variables: list[tuple[str, Span, int]] = field(default_factory=list)
+    variables: list[VariableUse] = field(default_factory=list)
     promised: set[str] = field(default_factory=set)
 
     def groups(self, host: str) -> list[UpstreamDraft]:

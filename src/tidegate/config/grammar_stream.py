@@ -10,12 +10,11 @@ BOTH = ("stream", "stream.server")
 UPSTREAM = ("stream.upstream",)
 
 TLS = "TLS comes later"
-MQTT = "looking into MQTT comes later"
-METHODS = "only round robin is there yet"
+METHODS = "other methods are: hash, ip_hash, least_conn, random"
 RULES = "access rules and limits come later"
 NAMES = "computed variables come later"
 HASHES = "there are no hash tables to size"
-PREREAD = "no server looks at a client's first bytes yet"
+PROXIED = "clients' PROXY protocol headers are not read yet"
 UDP = "it concerns UDP, which is not proxied"
 RESOLVER = "names are resolved when the configuration is read"
 
@@ -89,6 +88,30 @@ HERE: tuple[Row, ...] = (
         contexts=UPSTREAM,
         args="1,2",
         doc="The shared memory of a group. Workers always choose together here; it is a name.",
+    ),
+    Row(
+        name="hash",
+        contexts=UPSTREAM,
+        args="1,2",
+        doc="Chooses a broker by a text; `consistent` moves few clients when brokers change.",
+    ),
+    Row(
+        name="ip_hash",
+        contexts=UPSTREAM,
+        args="0",
+        doc="Chooses a broker by the client's network, as nginx does in `http {}`.",
+    ),
+    Row(
+        name="least_conn",
+        contexts=UPSTREAM,
+        args="0",
+        doc="Chooses the broker with the fewest sessions for its weight.",
+    ),
+    Row(
+        name="random",
+        contexts=UPSTREAM,
+        args="0,1,2",
+        doc="Chooses a broker at random; `two` takes the one of two with fewer sessions.",
     ),
     Row(
         name="proxy_pass",
@@ -182,9 +205,7 @@ IGNORED: tuple[Row, ...] = (
     _ignored("server_names_hash_bucket_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
     _ignored("map_hash_max_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
     _ignored("map_hash_bucket_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
-    _ignored("preread_buffer_size", "1", PREREAD, kind=Kind.SIZE),
-    _ignored("preread_timeout", "1", PREREAD, kind=Kind.TIME),
-    _ignored("proxy_protocol_timeout", "1", PREREAD, kind=Kind.TIME),
+    _ignored("proxy_protocol_timeout", "1", PROXIED, kind=Kind.TIME),
     _ignored("proxy_requests", "1", UDP, kind=Kind.NUMBER),
     _ignored("proxy_responses", "1", UDP, kind=Kind.NUMBER),
     _ignored("resolver", "1+", RESOLVER, contexts=(*BOTH, *UPSTREAM)),
@@ -217,14 +238,7 @@ LATER: tuple[Row, ...] = (
         " ssl_session_tickets ssl_stapling ssl_stapling_verify proxy_ssl proxy_ssl_server_name"
         " proxy_ssl_session_reuse proxy_ssl_verify",
     ),
-    *_later(MQTT, "flag", "mqtt mqtt_preread"),
-    *_later(MQTT, "2", "mqtt_buffers"),
-    *_later(MQTT, "1", "mqtt_rewrite_buffer_size", contexts=SERVER),
-    *_later(MQTT, "2", "mqtt_set_connect", contexts=SERVER),
-    *_later(METHODS, "1,2", "hash", contexts=UPSTREAM),
-    *_later(METHODS, "0", "least_conn ip_hash", contexts=UPSTREAM),
     *_later(METHODS, "1,2", "least_time", contexts=UPSTREAM),
-    *_later(METHODS, "0,1,2", "random", contexts=UPSTREAM),
     *_later("upstreams come from the configuration alone", "1", "state", contexts=UPSTREAM),
     *_later("active checks come later", "0+", "health_check", contexts=SERVER),
     *_later("active checks come later", "1", "health_check_timeout"),

@@ -9,9 +9,13 @@ from tidegate.config.diagnostics import ConfigError
 from tidegate.config.row import Kind, Row
 
 if TYPE_CHECKING:
-    from tidegate.config.lexer import Token
+    from typing import TypeAlias
 
-Value = bool | int | str
+    from tidegate.config.lexer import Token
+    from tidegate.config.model import MqttNextUpstream
+    from tidegate.config.parser import Directive
+
+    Value: TypeAlias = bool | int | float | str | MqttNextUpstream
 
 
 class Scope:
@@ -28,6 +32,10 @@ class Scope:
         if name in self._claimed:
             raise ConfigError(f'"{name}" directive is duplicate')
         self._claimed.add(name)
+
+    def has(self, name: str) -> bool:
+        """Whether a directive was claimed here, not in a block around."""
+        return name in self._claimed
 
     def put(self, name: str, value: Value) -> None:
         """Keep the value of a directive."""
@@ -79,6 +87,18 @@ def slot(row: Row, word: Token) -> Value:
     else:
         message = f'"{row.name}" directive invalid value'
     raise ConfigError(message, word.span, hint=EXPECTED.get(row.kind))
+
+
+def put_positive(directive: Directive, scope: Scope, *, why: str) -> None:
+    """Keep the value of a directive that may not be 0, which `why` explains; raises ConfigError."""
+    name, word = directive.name.text, directive.args[0]
+    row = grammar.find(name, scope.context)
+    assert row is not None
+    scope.claim(name)
+    value = slot(row, word)
+    if not value:
+        raise ConfigError(f'"{name}" directive invalid value', word.span, hint=why)
+    scope.put(name, value)
 
 
 EXPECTED = {

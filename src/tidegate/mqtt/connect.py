@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tidegate.mqtt.properties import Property
-from tidegate.mqtt.version import MQTT_31
+from tidegate.mqtt.version import MQTT_5, MQTT_31, MQTT_311
 
 if TYPE_CHECKING:
     from tidegate.mqtt.properties import Properties
@@ -19,6 +19,9 @@ WILL_QOS = 0x18
 WILL_RETAIN = 0x20
 PASSWORD = 0x40
 USERNAME = 0x80
+
+# The connect flags stand so many bytes behind the fixed header: protocol name and level come first.
+FLAGS_BEHIND = {MQTT_31: 9, MQTT_311: 7, MQTT_5: 7}
 
 # mosquitto sets it in the protocol level of its bridges; nodes that know it treat them as such.
 BRIDGE = 0x80
@@ -69,7 +72,7 @@ class Connect:
     @property
     def body_at(self) -> int:
         """Where the fixed header ends."""
-        return self.flags_at - (9 if self.version == MQTT_31 else 7)
+        return self.flags_at - FLAGS_BEHIND[self.version]
 
     @property
     def clean_start(self) -> bool:

@@ -10,7 +10,7 @@ packet is complete is decided by those bytes alone.
 from __future__ import annotations
 
 from tidegate.mqtt import connect as flag
-from tidegate.mqtt.connect import BRIDGE, Connect, Will
+from tidegate.mqtt.connect import BRIDGE, FLAGS_BEHIND, Connect, Will
 from tidegate.mqtt.errors import Fault, MqttError, malformed
 from tidegate.mqtt.fields import read_binary, read_text
 from tidegate.mqtt.fixed_header import (
@@ -27,7 +27,7 @@ from tidegate.mqtt.version import MQTT_5, MQTT_31
 CONNECT = 0x10  # the type, and flags that must be 0
 
 # Protocol name, level, flags, keep alive and the length of the client identifier: 3.1.1 has the
-# shortest.
+# shortest. In 3.1 it reaches to the end of the keep alive.
 MIN_BODY = 6 + 1 + 1 + 2 + 2
 
 # Protocol names with their lengths, and which levels each may go with.
@@ -112,7 +112,7 @@ def _version(data: Data, header: FixedHeader) -> int:
 
 
 def _unsupported(name: bytes, level: int) -> MqttError:
-    """Name 3 or 4 as the version to answer in where level 5 did not exist yet for the client."""
+    """The error for a protocol that is none of ours, with the nearest version to answer in."""
     answer = None
     if name in LEVELS:
         answer = max(LEVELS[name][0], min(level, LEVELS[name][-1]))
@@ -121,12 +121,10 @@ def _unsupported(name: bytes, level: int) -> MqttError:
 
 
 def _parse(packet: bytes, header: FixedHeader, version: int) -> Connect:
-    flags_at = header.body + (9 if version == MQTT_31 else 7)
+    flags_at = header.body + FLAGS_BEHIND[version]
     end = len(packet)
     properties = NO_PROPERTIES
     will = username = None
-    if end - flags_at < BEHIND_LEVEL:
-        raise malformed("the packet ends before the keep alive")
     flags = packet[flags_at]
     _check_flags(flags, version)
     at = flags_at + BEHIND_LEVEL

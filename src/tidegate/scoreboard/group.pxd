@@ -3,7 +3,16 @@
 from libc.stdint cimport int32_t, uint64_t
 
 from tidegate.scoreboard.board cimport Board
-from tidegate.scoreboard.round_robin cimport Candidate
+from tidegate.scoreboard.candidate cimport Candidate
+
+
+cdef enum Way:
+    # How a peer is chosen; the first two go over to the backups where no primary is left.
+    ROUND_ROBIN = 0
+    LEAST_CONN
+    OF_SERVER
+    THIS_ONE
+    LIGHTER
 
 
 cdef enum Outcome:
@@ -14,6 +23,7 @@ cdef enum Outcome:
 
 cdef class Slot:
     cdef readonly int row
+    cdef readonly int server
     cdef readonly int weight
     cdef readonly int max_conns
     cdef readonly int max_fails
@@ -37,7 +47,18 @@ cdef class Group:
     cdef void begin(self, uint64_t shape) noexcept nogil
     cdef int32_t now(self) noexcept nogil
     cdef Candidate *candidate_at(self, int index) except NULL
-    cdef int turn(self, unsigned char *tried, int32_t now) noexcept nogil
+    cdef unsigned char *marks(self, bytearray tried) except? NULL
+    cdef int pick(self, Way way, int one, int other, bytearray tried) except -2
+    cdef int decide(
+        self, Way way, int one, int other, unsigned char *tried, int32_t now
+    ) noexcept nogil
+    cdef int turn(self, Way way, unsigned char *tried, int32_t now) noexcept nogil
+    cdef int turn_among(
+        self, Way way, bint backup, unsigned char *tried, int32_t now
+    ) noexcept nogil
+    cdef int lighter(
+        self, int first, int second, unsigned char *tried, int32_t now
+    ) noexcept nogil
     cdef void reserve(self, int chosen, bint locked, int32_t now) noexcept nogil
     cdef int end(self, int index, Outcome outcome) except -1
     cdef bint give_back(

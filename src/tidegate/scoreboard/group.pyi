@@ -17,6 +17,7 @@ class Slot:
         fail_timeout: int,
         down: bool,
         backup: bool,
+        server: int = 0,  # the same for all addresses of one `server`
     ) -> None: ...
 
 class Group:
@@ -37,6 +38,23 @@ class Group:
         that went over to the backups stays with them. Returns an index into `slots`, or -1 when
         no peer is live.
         """
+    def pick_least_conn(self, tried: bytearray | None = None) -> int:
+        """Choose and reserve the peer with the fewest connections for its weight (B4).
+
+        By round robin where several have equally few. `tried`, backups and the result are as with
+        `pick_round_robin`.
+        """
+    def pick_of_server(self, server: int, tried: bytearray | None = None) -> int:
+        """Choose and reserve one primary of `server` by round robin; -1 when none is live."""
+    def pick_this(self, index: int, tried: bytearray | None = None) -> bool:
+        """Reserve this very peer, if it is live; the round robin stays where it is."""
+    def pick_lighter(self, first: int, second: int, tried: bytearray | None = None) -> int:
+        """Reserve that of two peers which has fewer connections for its weight.
+
+        `second` when they have equally few; -1 unless both are live.
+        """
+    def live(self, index: int, tried: bytearray | None = None) -> bool:
+        """Tell whether a peer may be chosen now (B0); takes no lock."""
     def release(self, index: int, *, failed: bool) -> bool:
         """Give a reserved peer back; True when this failure has just taken it out of service.
 

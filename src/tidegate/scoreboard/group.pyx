@@ -11,10 +11,18 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int32_t, uint64_t
 
 from tidegate.scoreboard.board cimport Board, within
+from tidegate.scoreboard.candidate cimport (
+    Candidate,
+    compare_load,
+    eligible,
+    full,
+    keep_weights,
+)
 from tidegate.scoreboard.journal cimport PATIENCE_MS, commit, count_unlocked, enter, leave
 from tidegate.scoreboard.layout cimport READY, Map, Row, State, UpstreamSlot, gauge_at, upstream_at
+from tidegate.scoreboard.least_conn cimport choose_least
 from tidegate.scoreboard.mutex cimport add_i32, add_u64, raise_to, read_i32, seconds, write_i32
-from tidegate.scoreboard.round_robin cimport Candidate, choose, full
+from tidegate.scoreboard.round_robin cimport ANY_SERVER, choose
 
 
 @cython.final
@@ -31,10 +39,12 @@ cdef class Slot:
         int fail_timeout,
         bint down,
         bint backup,
+        int server=0,
     ):
         if weight < 1 or min(max_conns, max_fails, fail_timeout) < 0:
             raise ValueError(f"no peer with {weight=} {max_conns=} {max_fails=} {fail_timeout=}")
         self.row = row
+        self.server = server
         self.weight = weight
         self.max_conns = max_conns
         self.max_fails = max_fails
@@ -78,6 +88,7 @@ cdef class Group:
         candidate.index = within(slot.row, self.board.peers, "peer")
         candidate.row = &self.board.map.rows[slot.row]
         candidate.gauge = gauge_at(&self.board.map, self.worker, slot.row)
+        candidate.server = slot.server
         candidate.weight = slot.weight
         candidate.max_conns = slot.max_conns
         candidate.max_fails = slot.max_fails
@@ -120,43 +131,97 @@ cdef class Group:
     cdef Candidate *candidate_at(self, int index) except NULL:
         return &self.candidates[within(index, self.count, "peer")]
 
+    cdef unsigned char *marks(self, bytearray tried) except? NULL:
+        if tried is None:
+            return NULL
+        if PyByteArray_GET_SIZE(tried) != self.count:
+            raise ValueError(f"tried has {len(tried)} bytes, expected {self.count}")
+        return <unsigned char *> PyByteArray_AS_STRING(tried)
+
     def pick_round_robin(self, bytearray tried=None):
-        cdef unsigned char *marks = NULL
-        if tried is not None:
-            if PyByteArray_GET_SIZE(tried) != self.count:
-                raise ValueError(f"tried has {len(tried)} bytes, expected {self.count}")
-            marks = <unsigned char *> PyByteArray_AS_STRING(tried)
+        return self.pick(ROUND_ROBIN, -1, -1, tried)
+
+    def pick_least_conn(self, bytearray tried=None):
+        return self.pick(LEAST_CONN, -1, -1, tried)
+
+    def pick_of_server(self, int server, bytearray tried=None):
+        return self.pick(OF_SERVER, server, -1, tried)
+
+    def pick_this(self, int index, bytearray tried=None):
+        return self.pick(THIS_ONE, within(index, self.count, "peer"), -1, tried) >= 0
+
+    def pick_lighter(self, int first, int second, bytearray tried=None):
+        within(first, self.count, "peer")
+        return self.pick(LIGHTER, first, within(second, self.count, "peer"), tried)
+
+    def live(self, int index, bytearray tried=None):
+        within(index, self.count, "peer")
+        return bool(eligible(self.candidates, index, self.marks(tried), self.now()))
+
+    cdef int pick(self, Way way, int one, int other, bytearray tried) except -2:
+        """Choose by `way`, reserve and mark the choice; -1 for none. Two numbers are the way's."""
+        cdef unsigned char *marks = self.marks(tried)
         cdef int32_t now = self.now()
         cdef bint locked = enter(&self.board.map, self.upstream, PATIENCE_MS)
-        cdef int index = self.turn(marks, now)
+        cdef int index = self.decide(way, one, other, marks, now)
         if index >= 0:
             self.reserve(index, locked, now)
+            if marks is not NULL:
+                marks[index] = 1
         if locked:
             leave(&self.board.map, self.upstream)
         else:
             self.unlocked += 1
         return index
 
-    cdef int turn(self, unsigned char *tried, int32_t now) noexcept nogil:
-        """The primary or else the backup whose turn it is, marked in `tried`; -1 for none."""
+    cdef int decide(
+        self, Way way, int one, int other, unsigned char *tried, int32_t now
+    ) noexcept nogil:
+        if way == ROUND_ROBIN or way == LEAST_CONN:
+            return self.turn(way, tried, now)
+        if way == OF_SERVER:
+            return choose(self.candidates, self.count, tried, False, one, now)
+        keep_weights(self.candidates, self.count)
+        if way == LIGHTER:
+            return self.lighter(one, other, tried, now)
+        return one if eligible(self.candidates, one, tried, now) else -1
+
+    cdef int turn(self, Way way, unsigned char *tried, int32_t now) noexcept nogil:
+        """The primary or else the backup that `way` leads to; -1 for none."""
         cdef int index, best
         if self.single:
             # nginx: the only address is never out of service by failures, nor tried out.
             return -1 if self.candidates[0].down or full(&self.candidates[0]) else 0
-        best = choose(self.candidates, self.count, tried, False, now)
-        if best < 0 and self.has_backup:
-            if tried is not NULL:
-                # A session that went over to the backups stays with them.
-                for index in range(self.count):
-                    if not self.candidates[index].backup:
-                        tried[index] = 1
-            best = choose(self.candidates, self.count, tried, True, now)
-        if best >= 0 and tried is not NULL:
-            tried[best] = 1
-        return best
+        best = self.turn_among(way, False, tried, now)
+        if best >= 0 or not self.has_backup:
+            return best
+        if tried is not NULL:
+            # A session that went over to the backups stays with them.
+            for index in range(self.count):
+                if not self.candidates[index].backup:
+                    tried[index] = 1
+        return self.turn_among(way, True, tried, now)
+
+    cdef int turn_among(
+        self, Way way, bint backup, unsigned char *tried, int32_t now
+    ) noexcept nogil:
+        if way == LEAST_CONN:
+            return choose_least(self.candidates, self.count, tried, backup, now)
+        return choose(self.candidates, self.count, tried, backup, ANY_SERVER, now)
+
+    cdef int lighter(
+        self, int first, int second, unsigned char *tried, int32_t now
+    ) noexcept nogil:
+        """The less loaded of two peers, `second` when they are equal; -1 unless both are live."""
+        cdef Candidate *candidates = self.candidates
+        if not (
+            eligible(candidates, first, tried, now) and eligible(candidates, second, tried, now)
+        ):
+            return -1
+        return first if compare_load(&candidates[second], &candidates[first]) > 0 else second
 
     cdef void reserve(self, int chosen, bint locked, int32_t now) noexcept nogil:
-        """Write down a choice: the weights of all that took part, one more connection."""
+        """Write down a choice: the weights that it moves, one more connection."""
         cdef Map *board = &self.board.map
         cdef Candidate *candidate = &self.candidates[chosen]
         cdef Row *row = candidate.row
@@ -164,10 +229,10 @@ cdef class Group:
         cdef int index, chain = -1
         state.selected += 1
         state.conns += 1
-        if not self.single:
+        if candidate.moved:
             state.effective_weight = candidate.next_effective_weight
-            if now - state.checked > candidate.fail_timeout:
-                state.checked = now
+        if not self.single and now - state.checked > candidate.fail_timeout:
+            state.checked = now
         if not locked:
             add_u64(&row.state.selected, 1)
             row.state.checked = state.checked

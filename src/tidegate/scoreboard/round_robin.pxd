@@ -5,62 +5,45 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from tidegate.scoreboard.layout cimport Row, State
-from tidegate.scoreboard.mutex cimport read_i32
+from tidegate.scoreboard.candidate cimport Candidate, eligible, keep_weights
 
-cdef struct Candidate:
-    # One peer of a group: where its state is, what the configuration says, and a choice's notes.
-    Row *row
-    int32_t *gauge
-    int index
-    int weight
-    int max_conns
-    int max_fails
-    int fail_timeout
-    bint down
-    bint backup
-    bint moved
-    int next_effective_weight
-    int64_t next_current_weight
+cdef enum:
+    ANY_SERVER = -1
 
 
-cdef inline bint full(Candidate *candidate) noexcept nogil:
-    return candidate.max_conns > 0 and (
-        read_i32(&candidate.row.state.conns) >= candidate.max_conns
-    )
-
-
-cdef inline bint out_of_service(Candidate *candidate, int32_t now) noexcept nogil:
-    """Whether failures keep the peer out; one trial is let through per `fail_timeout`."""
-    cdef State *state = &candidate.row.state
-    return (
-        candidate.max_fails > 0
-        and state.fails >= candidate.max_fails
-        and now - state.checked <= candidate.fail_timeout
-    )
+cdef inline int64_t advance(Candidate *candidate) noexcept nogil:
+    """Note that a peer takes part in a round; returns what it adds to the round's total."""
+    cdef int weight = candidate.row.state.effective_weight
+    candidate.moved = True
+    candidate.next_current_weight = candidate.row.current_weight + weight
+    candidate.next_effective_weight = min(weight + 1, candidate.weight)
+    return weight
 
 
 cdef inline int choose(
-    Candidate *candidates, int count, const unsigned char *tried, bint backup, int32_t now
+    Candidate *candidates,
+    int count,
+    const unsigned char *tried,
+    bint backup,
+    int server,
+    int32_t now,
 ) noexcept nogil:
-    """Index of the peer whose turn it is among the primaries or the backups; -1 for none."""
-    cdef Candidate *candidate
-    cdef Row *row
+    """Index of the peer whose turn it is among the primaries or the backups; -1 for none.
+
+    Where `server` is not ANY_SERVER, only its addresses take part.
+    """
     cdef int64_t total = 0
     cdef int index, best = -1
+    keep_weights(candidates, count)
     for index in range(count):
-        candidate = &candidates[index]
-        candidate.moved = False
-        if candidate.backup != backup or (tried is not NULL and tried[index]):
+        if candidates[index].backup != backup or not eligible(candidates, index, tried, now):
             continue
-        if candidate.down or out_of_service(candidate, now) or full(candidate):
+        if server != ANY_SERVER and candidates[index].server != server:
             continue
-        row = candidate.row
-        candidate.moved = True
-        candidate.next_current_weight = row.current_weight + row.state.effective_weight
-        total += row.state.effective_weight
-        candidate.next_effective_weight = min(row.state.effective_weight + 1, candidate.weight)
-        if best < 0 or candidate.next_current_weight > candidates[best].next_current_weight:
+        total += advance(&candidates[index])
+        if best < 0 or (
+            candidates[index].next_current_weight > candidates[best].next_current_weight
+        ):
             best = index
     if best >= 0:
         candidates[best].next_current_weight -= total

@@ -1,13 +1,43 @@
-"""The variables of `stream {}`, by name."""
+"""The variables of `stream {}`, by name.
+
+`$mqtt_user_property_NAME` is the value of a user property of the CONNECT. A variable has no "-" and
+knows no capital letters, so NAME is the property's name in small letters with "_" for "-": the
+property `Device-Type` is `$mqtt_user_property_device_type`. Of several that fit the first counts.
+"""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 from typing import Final
 
+# What a CONNECT tells. nginx knows the first two; for a client of another protocol all are empty.
+CONNECT: Final = MappingProxyType(
+    {
+        "mqtt_preread_clientid": "the client identifier as the client sent it",
+        "mqtt_preread_username": "the user name as the client sent it",
+        "mqtt_set_clientid": "the client identifier that mqtt_set_connect put in its place",
+        "mqtt_protocol_version": "the version of MQTT that the client speaks: 3, 4 or 5",
+        "mqtt_keepalive": "the client's keep alive in seconds, 0 for none",
+        "mqtt_clean_start": "1 where the client asks for a new session, else 0",
+        "mqtt_session_expiry": "the client's session expiry interval in seconds",
+        "mqtt_will_topic": "the topic of the client's will",
+    }
+)
+
+# What a node's CONNACK tells: known when a node was chosen and has answered.
+CONNACK: Final = MappingProxyType(
+    {
+        "mqtt_connack_code": "the code that the node answered the CONNECT with: 0, 0x9C, 3",
+        "mqtt_session_present": "1 where the node had a session of the client, else 0",
+        "mqtt_assigned_clientid": "the client identifier that the node gave to the client",
+    }
+)
+
 # What a configuration may use, and what it stands for. nginx's names and meanings.
 STREAM: Final = MappingProxyType(
     {
+        **CONNECT,
+        **CONNACK,
         "binary_remote_addr": "the client's address as 4 or 16 bytes",
         "bytes_received": "bytes received from the client",
         "bytes_sent": "bytes sent to the client",
@@ -34,12 +64,15 @@ STREAM: Final = MappingProxyType(
     }
 )
 
+# Variables whose names go on with one that the configuration chooses.
+PREFIXES: Final = MappingProxyType(
+    {"mqtt_user_property_": "the value of a user property of the CONNECT"}
+)
+
 # What nginx knows and we do not yet.
 LATER: Final = frozenset(
     {
         "limit_conn_status",
-        "mqtt_preread_clientid",
-        "mqtt_preread_username",
         "proxy_protocol_addr",
         "proxy_protocol_port",
         "proxy_protocol_server_addr",
@@ -56,3 +89,13 @@ LATER_PREFIXES: Final = ("ssl_", "proxy_protocol_tlv_", "geoip_")
 def comes_later(name: str) -> bool:
     """Whether nginx has a variable of this name that tidegate has not yet."""
     return name in LATER or name.startswith(LATER_PREFIXES)
+
+
+def known(name: str) -> bool:
+    """Whether a configuration may use a variable of this name."""
+    return name in STREAM or any(name != one and name.startswith(one) for one in PREFIXES)
+
+
+def of_mqtt(name: str) -> bool:
+    """Whether a variable tells of MQTT, so that a server must look at it."""
+    return name in CONNECT or name in CONNACK or name.startswith(tuple(PREFIXES))

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A `$name` inside a template; the name stands without its dollar."""
+    """A `$name` inside a template; the name stands without its dollar, in small letters."""
 
     name: str
 
@@ -35,6 +35,10 @@ class Template:
             return None
         return "".join(part for part in self.parts if isinstance(part, str))
 
+    def __str__(self) -> str:
+        """The text as a configuration may write it."""
+        return "".join(one if isinstance(one, str) else f"${{{one.name}}}" for one in self.parts)
+
 
 class TemplateError(ValueError):
     """A text that is no template; `offset` is where, in characters."""
@@ -48,7 +52,10 @@ NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 
 
 def parse(text: str) -> Template:
-    """Split `text` at its `$name` and `${name}`; raises TemplateError on a lone or unclosed `$`."""
+    """Split `text` at its `$name` and `${name}`; raises TemplateError on a lone or unclosed `$`.
+
+    Names are the same in capital and in small letters, as nginx has it.
+    """
     parts: list[str | Variable] = []
     literal_from = position = 0
     while (dollar := text.find("$", position)) >= 0:
@@ -64,7 +71,7 @@ def parse(text: str) -> Template:
             raise TemplateError("invalid variable name", dollar)
         if dollar > literal_from:
             parts.append(text[literal_from:dollar])
-        parts.append(Variable(text[start:end]))
+        parts.append(Variable(text[start:end].lower()))
         literal_from = position = end + (1 if braced else 0)
     if literal_from < len(text) or not parts:
         parts.append(text[literal_from:])

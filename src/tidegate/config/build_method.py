@@ -1,0 +1,83 @@
+"""How an upstream chooses: `hash`, `ip_hash`, `least_conn`, `random`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate.config.build_variables import template
+from tidegate.config.diagnostics import ConfigError
+from tidegate.config.draft import refused
+from tidegate.config.model import Hash, IpHash, LeastConn, Random
+
+if TYPE_CHECKING:
+    from tidegate.config.draft import Reading, UpstreamDraft
+    from tidegate.config.lexer import Token
+    from tidegate.config.model import Method
+    from tidegate.config.parser import Directive
+    from tidegate.config.scope import Scope
+
+# A key or a draw has one place among the peers, and backups have none there.
+WITHOUT_BACKUP = frozenset({"hash", "ip_hash", "random"})
+
+BACKUP = 'balancing method does not support parameter "backup"'
+
+
+def hash_(reading: Reading, directive: Directive, _scope: Scope) -> None:
+    """Read `hash KEY [consistent]`."""
+    word, *rest = directive.args
+    key = template(reading, word, directive)
+    if rest and rest[0].text != "consistent":
+        hint = 'the only parameter is "consistent"; quote a key that holds spaces'
+        raise _invalid(rest[0], hint=hint)
+    _choose(reading, directive, Hash(key=key, consistent=bool(rest)))
+
+
+def ip_hash(reading: Reading, directive: Directive, _scope: Scope) -> None:
+    """Read `ip_hash`; nginx has it in `http {}` only."""
+    _choose(reading, directive, IpHash())
+
+
+def least_conn(reading: Reading, directive: Directive, _scope: Scope) -> None:
+    """Read `least_conn`."""
+    _choose(reading, directive, LeastConn())
+
+
+def random(reading: Reading, directive: Directive, _scope: Scope) -> None:
+    """Read `random [two [least_conn]]`."""
+    words = directive.args
+    if words and words[0].text != "two":
+        raise _invalid(words[0], hint="there are: random, random two, random two least_conn")
+    if words[1:] and words[1].text.startswith("least_time"):
+        error = refused('"least_time" of "random"', reason='the other method is "least_conn"')
+        error.span = words[1].span
+        raise error
+    if words[1:] and words[1].text != "least_conn":
+        raise _invalid(words[1], hint='the method for "two" is "least_conn"')
+    _choose(reading, directive, Random(two=bool(words)))
+
+
+def _invalid(word: Token, *, hint: str) -> ConfigError:
+    return ConfigError(f'invalid parameter "{word.text}"', word.span, hint=hint)
+
+
+def _choose(reading: Reading, directive: Directive, method: Method) -> None:
+    """Give the group its method; the last one counts, as in nginx."""
+    group = reading.draft.upstream
+    assert group is not None
+    name, line = directive.name, directive.end.line
+    if group.method_name:
+        hint = f'"{group.method_name}" above has no effect'
+        message = "load balancing method redefined"
+        reading.report.warn(message, name.span, line=line, hint=hint)
+    group.method, group.method_name = method, name.text
+    if name.text in WITHOUT_BACKUP and any(peer.backup for peer in group.peers):
+        # nginx takes what stands above the method, and refuses what stands below it.
+        hint = f'nginx refuses it below "{name.text}"; a backup is used when no other is live'
+        reading.report.warn(BACKUP, name.span, line=line, hint=hint)
+
+
+def check_backup(group: UpstreamDraft, word: Token) -> None:
+    """Whether a server of the group may be `backup`; raises ConfigError."""
+    if group.method_name in WITHOUT_BACKUP:
+        hint = f'with "{group.method_name}" each server has its own share; leave out "backup"'
+        raise ConfigError(BACKUP, word.span, hint=hint)

@@ -1,0 +1,113 @@
+"""Texts with variables, and what is wrong with their names when all of `stream {}` was read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate.config.diagnostics import ConfigError, did_you_mean
+from tidegate.config.draft import VariableUse, in_stream
+from tidegate.variables import names
+from tidegate.variables.template import Template, TemplateError, parse
+
+if TYPE_CHECKING:
+    from tidegate.config.draft import Reading, ServerDraft, StreamDraft
+    from tidegate.config.lexer import Token
+    from tidegate.config.parser import Directive
+    from tidegate.config.scope import Scope
+
+
+def template(reading: Reading, word: Token, directive: Directive) -> Template:
+    """A text that may hold variables; raises ConfigError."""
+    try:
+        found = parse(word.text)
+    except TemplateError as error:
+        hint = 'a "$" begins a variable: $name or ${name}'
+        raise ConfigError(str(error), word.span, hint=hint) from None
+    note_variables(reading, found, word, directive)
+    return found
+
+
+def note_variables(reading: Reading, found: Template, word: Token, directive: Directive) -> None:
+    """Remember the variables of a text; whether there are such is known when all was read."""
+    draft = reading.draft
+    in_stream(reading).variables.extend(
+        VariableUse(
+            name=part.name,
+            span=word.span,
+            directive=directive,
+            server=draft.server,
+            upstream=draft.upstream,
+        )
+        for part in found.parts
+        if not isinstance(part, str)
+    )
+
+
+def promise_variables(reading: Reading, directive: Directive, _scope: Scope) -> None:
+    """Take the variables that a refused `map`, `set` … would make for known: it was said once."""
+    words = (word.text.lower() for word in directive.args)
+    in_stream(reading).promised.update(word[1:] for word in words if word[:1] == "$")
+
+
+def finish_variables(reading: Reading) -> None:
+    """Complain of variables that there are not, and of those that are always empty: once each."""
+    stream = in_stream(reading)
+    told = set(stream.promised)
+    for use in stream.variables:
+        if use.name in told:
+            continue
+        if not names.known(use.name):
+            told.add(use.name)
+            _unknown(reading, use)
+            continue
+        empty = _always_empty(stream, use)
+        if empty:
+            told.add(use.name)
+            message = f'the "{use.name}" variable is always empty in "{use.directive.name.text}"'
+            reading.report.warn(message, use.span, line=use.directive.end.line, hint=empty)
+
+
+def _unknown(reading: Reading, use: VariableUse) -> None:
+    line = use.directive.end.line
+    if names.comes_later(use.name):
+        message = f'the "{use.name}" variable is not supported yet'
+        reading.report.error(message, use.span, line=line)
+        return
+    hint = did_you_mean(use.name, list(names.STREAM))
+    reading.report.error(f'unknown "{use.name}" variable', use.span, line=line, hint=hint)
+
+
+def _always_empty(stream: StreamDraft, use: VariableUse) -> str | None:
+    """Why a variable never has a value where it is used, and what to do; None where it may."""
+    if not names.of_mqtt(use.name):
+        return None
+    if use.name in names.CONNACK and use.directive.name.text not in AFTER_ANSWER:
+        return "it comes with a node's answer, and this is needed before a node has answered"
+    users = _users(stream, use)
+    if use.name == "mqtt_set_clientid":
+        served = any(server.scope.flag("mqtt") for server in users)
+        need = 'add "mqtt on;" and "mqtt_set_connect clientid" to the server'
+    else:
+        served = any(server.sees_mqtt for server in users)
+        need = 'add "mqtt_preread on;" to the server, or to "stream {}"'
+    return need if users and not served else None
+
+
+# Whose texts are put together when a session ends.
+AFTER_ANSWER = ("log_format",)
+
+
+def _users(stream: StreamDraft, use: VariableUse) -> list[ServerDraft]:
+    """The servers whose sessions the text is put together for."""
+    if use.server is not None:
+        return [use.server]
+    if use.upstream is not None:
+        return [server for server in stream.servers if server.upstream is use.upstream]
+    if use.directive.name.text == "log_format":
+        name = use.directive.args[0].text
+        return [
+            server
+            for server in stream.servers
+            if any(log.format.name == name for log in server.logs.access_in(stream.logs))
+        ]
+    return stream.servers

@@ -1,0 +1,61 @@
+"""One peer as a choice sees it, and what makes it one that may be chosen (nginx's rules B0)."""
+
+from libc.stdint cimport int32_t, int64_t
+
+from tidegate.scoreboard.layout cimport Row, State
+from tidegate.scoreboard.mutex cimport read_i32
+
+cdef struct Candidate:
+    # One peer of a group: where its state is, what the configuration says, and a choice's notes.
+    Row *row
+    int32_t *gauge
+    int index
+    int server
+    int weight
+    int max_conns
+    int max_fails
+    int fail_timeout
+    bint down
+    bint backup
+    bint moved
+    int next_effective_weight
+    int64_t next_current_weight
+
+
+cdef inline bint full(Candidate *candidate) noexcept nogil:
+    return candidate.max_conns > 0 and (
+        read_i32(&candidate.row.state.conns) >= candidate.max_conns
+    )
+
+
+cdef inline bint out_of_service(Candidate *candidate, int32_t now) noexcept nogil:
+    """Whether failures keep the peer out; one trial is let through per `fail_timeout`."""
+    cdef State *state = &candidate.row.state
+    return (
+        candidate.max_fails > 0
+        and state.fails >= candidate.max_fails
+        and now - state.checked <= candidate.fail_timeout
+    )
+
+
+cdef inline bint eligible(
+    Candidate *candidates, int index, const unsigned char *tried, int32_t now
+) noexcept nogil:
+    cdef Candidate *candidate = &candidates[index]
+    if candidate.down or (tried is not NULL and tried[index]):
+        return False
+    return not out_of_service(candidate, now) and not full(candidate)
+
+
+cdef inline int compare_load(Candidate *one, Candidate *other) noexcept nogil:
+    """Below 0 when `one` has fewer connections for its weight than `other`, 0 when as many."""
+    cdef int64_t first = <int64_t> read_i32(&one.row.state.conns) * other.weight
+    cdef int64_t second = <int64_t> read_i32(&other.row.state.conns) * one.weight
+    return (first > second) - (first < second)
+
+
+cdef inline void keep_weights(Candidate *candidates, int count) noexcept nogil:
+    """Begin a choice: so far it moves no weights."""
+    cdef int index
+    for index in range(count):
+        candidates[index].moved = False
