@@ -1,4 +1,4 @@
-"""Sessions whose MQTT is read: what nodes get, what clients are told, who may be silent how long."""
+"""Sessions whose MQTT is read: what nodes get, what clients are told, who may be silent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import socket
 import time
 
 import pytest
-from lab.engine import until
 
+from lab.engine import until
 from tidegate.config.model import Level
 from tidegate.mqtt.connack import encode_connack, parse_connack
 from tidegate.mqtt.parse_connect import parse_connect
@@ -19,6 +19,8 @@ from tidegate.stream.refusals import read_refusals
 LIMIT = 1 << 20
 PUBLISH = b"\x30\x07\x00\x01aabcd"
 PINGREQ = b"\xc0\x00"
+WELCOME = encode_connack(5, 0)
+REFUSED = encode_connack(5, 0x9C)
 
 
 def text(value):
@@ -87,7 +89,7 @@ class Broker:
 def broker():
     made = []
 
-    def make(answer=encode_connack(5, 0)):
+    def make(answer=WELCOME):
         made.append(Broker(answer))
         return made[-1]
 
@@ -115,8 +117,10 @@ async def visit(sock, packet, *, size=5, more=b""):
     writer.write(packet)
     answer = b""
     with contextlib.suppress(ConnectionError):
-        with contextlib.suppress(asyncio.IncompleteReadError):
+        try:
             answer = await reader.readexactly(size)
+        except asyncio.IncompleteReadError as short:
+            answer = short.partial
         writer.write(more)
         await writer.drain()
     writer.close()
@@ -151,7 +155,8 @@ def test_what_mqtt_says_is_in_the_log_also_long_after(stream, entrance, broker):
 def test_without_mqtt_the_variables_are_not_there_and_bytes_pass(stream, entrance, broker):
     one = broker()
     rig = stream(
-        f"{FORMAT} server {{ listen 1; mqtt_preread on; return 'no broker $mqtt_preread_clientid'; }}"
+        f"{FORMAT} server {{ listen 1; mqtt_preread on;"
+        " return 'no broker $mqtt_preread_clientid'; }"
     )
 
     async def main():
@@ -223,7 +228,8 @@ def test_an_empty_value_may_keep_the_client_id_and_removes_a_user_name(stream, e
 def test_where_a_client_id_is_set_nothing_unreadable_gets_past(stream, entrance, broker, packet):
     one = broker()
     rig = stream(
-        f"server {{ listen 1; mqtt on; mqtt_set_connect clientid x; proxy_pass 127.0.0.1:{one.port}; }}",
+        "server { listen 1; mqtt on; mqtt_set_connect clientid x;"
+        f" proxy_pass 127.0.0.1:{one.port}; }}",
         level=Level.INFO,
     )
 
@@ -241,7 +247,11 @@ def test_where_a_client_id_is_set_nothing_unreadable_gets_past(stream, entrance,
     ("packet", "answer", "reason"),
     [
         (b"GET / HTTP/1.1\r\n\r\n", b"", "not_connect"),
-        (b"\x10\x0c\x00\x04MQTT\x09\x02\x00\x3c\x00\x00", b"\x20\x03\x00\x84\x00", "unsupported_version"),
+        (
+            b"\x10\x0c\x00\x04MQTT\x09\x02\x00\x3c\x00\x00",
+            b"\x20\x03\x00\x84\x00",
+            "unsupported_version",
+        ),
         (b"\x10\x0c\x00\x06MQIsdp\x05\x02\x00\x3c", b"\x20\x02\x00\x01", "unsupported_version"),
         (b"\x10\x0d\x00\x04MQTT\x05\x03\x00\x3c\x00\x00\x00", b"\x20\x03\x00\x81\x00", "malformed"),
         (b"\x10\x0c\x00\x04MQTT\x04\x03\x00\x3c\x00\x00", b"", "malformed"),
@@ -301,10 +311,6 @@ def test_a_client_id_cannot_forge_a_line_of_the_error_log(stream, entrance):
     assert re.search(r'clientid: "a\\x22, upstream: \\x22evilx{109}", upstream: "127', line)
 
 
-REFUSED = encode_connack(5, 0x9C)
-WELCOME = encode_connack(5, 0)
-
-
 @pytest.mark.parametrize(
     ("answer", "directive"),
     [
@@ -335,9 +341,7 @@ def test_what_was_pipelined_behind_the_connect_arrives_once_at_the_node_that_acc
     assert rig.lines.access == [f"127.0.0.1:{bad.port}, 127.0.0.1:{good.port} 0"]
 
 
-@pytest.mark.parametrize(
-    ("code", "fails"), [(0x9C, 1), (0x88, 1), (0x97, 0), (0x9F, 0)], ids=hex
-)
+@pytest.mark.parametrize(("code", "fails"), [(0x9C, 1), (0x88, 1), (0x97, 0), (0x9F, 0)], ids=hex)
 def test_a_refusal_for_a_limit_is_no_failure_of_the_node(stream, entrance, broker, code, fails):
     bad, good = broker(encode_connack(5, code)), broker(WELCOME)
     rig = stream(
@@ -451,9 +455,7 @@ def test_a_client_that_pings_outlives_the_proxy_timeout(stream, entrance, broker
     run(rig, entrance, main, one)
 
 
-@pytest.mark.parametrize(
-    ("keepalive", "directive"), [(0, ""), (90, "mqtt_keepalive_timeout off;")]
-)
+@pytest.mark.parametrize(("keepalive", "directive"), [(0, ""), (90, "mqtt_keepalive_timeout off;")])
 def test_without_a_keep_alive_the_proxy_timeout_rules(
     stream, entrance, broker, keepalive, directive
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from tidegate.balance.ip_hash import key_of
 from tidegate.config import model
 from tidegate.config.model import Level
 from tidegate.stream.mqtt_rules import MqttRules, Setting
@@ -108,6 +109,8 @@ def _rules(mqtt: model.Mqtt, logged: set[str]) -> MqttRules:
 
 def _key(method: model.Method) -> Callable[[Session], bytes] | None:
     """What the method chooses by; None where it needs nothing of the session."""
+    if isinstance(method, model.IpHash):
+        return lambda session: key_of(*session.client_endpoint[:2])
     if not isinstance(method, model.Hash):
         return None
     text = compile_template(method.key, GETTERS)
