@@ -3,6 +3,7 @@
 import pytest
 
 from tidegate.cli.check import render_check, render_dump, render_test
+from tidegate.cli.start_block import start_block
 from tidegate.config.load import load
 from tidegate.wire.address import Address
 
@@ -111,3 +112,34 @@ def test_check_ends_with_what_the_configuration_makes(read, tmp_path):
         "upstream   brokers: a:1883 (10.0.0.1:1883) weight=2, 10.0.0.9:1 backup",
         "0 errors, 0 warnings",
     ]
+
+
+def test_check_names_methods_and_what_looks_into_mqtt(read, tmp_path):
+    text = """events {}
+stream {
+    mqtt_preread on;
+    upstream a { hash "$mqtt_preread_clientid-${server_port}x" consistent; server a:1883; }
+    upstream b { ip_hash; server a:1883; }
+    upstream c { least_conn; server a:1883; }
+    upstream d { random; server a:1883; }
+    upstream e { random two; server a:1883; }
+    server { listen 1; proxy_pass a; mqtt on; }
+    server { listen 2; proxy_pass b; mqtt_require on; mqtt_next_upstream 0x9C; }
+    server { listen 3; return x; mqtt_preread off; }
+}
+"""
+    address = "a:1883 (10.0.0.1:1883)"
+    assert said(render_check(read(text)), tmp_path)[1:] == [
+        "listen     0.0.0.0:1 -> a (mqtt_preread, mqtt)",
+        "listen     0.0.0.0:2 -> b (mqtt_preread, mqtt_next_upstream, mqtt_require)",
+        "listen     0.0.0.0:3 -> a fixed answer",
+        f"upstream   a (hash $mqtt_preread_clientid-${{server_port}}x consistent): {address}",
+        f"upstream   b (ip_hash): {address}",
+        f"upstream   c (least_conn): {address}",
+        f"upstream   d (random): {address}",
+        f"upstream   e (random two): {address}",
+        "0 errors, 0 warnings",
+    ]
+    lines = start_block(read(text).model).splitlines()
+    assert "  listen    0.0.0.0:1 → a (mqtt_preread, mqtt)" in lines
+    assert "            b (ip_hash): 10.0.0.1:1883" in lines

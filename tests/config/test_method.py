@@ -40,9 +40,9 @@ def test_a_method_is_taken_above_and_below_the_servers(folder, line, method, fir
 @pytest.mark.parametrize(
     ("words", "key", "consistent"),
     [
-        ("$remote_addr", "${remote_addr}", False),
-        ("$mqtt_preread_clientid consistent", "${mqtt_preread_clientid}", True),
-        ('"a b$remote_addr${server_port}"', "a b${remote_addr}${server_port}", False),
+        ("$remote_addr", "$remote_addr", False),
+        ("$mqtt_preread_clientid consistent", "$mqtt_preread_clientid", True),
+        ('"a b$remote_addr${server_port}"', "a b$remote_addr$server_port", False),
         ('""', "", False),
     ],
 )

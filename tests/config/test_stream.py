@@ -246,7 +246,7 @@ class TestVariables:
 
     def test_capital_and_small_letters_are_the_same(self, folder):
         content = folder.server("listen 1; return $Remote_ADDR;").content
-        assert str(content.value) == "${remote_addr}"
+        assert str(content.value) == "$remote_addr"
         text = "map $remote_addr $X { default 1; } server { listen 1; return $x; }"
         assert folder.errors(f"events {{}} stream {{ {text} }}") == [
             '"map" directive is not supported yet'

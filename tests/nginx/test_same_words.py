@@ -32,6 +32,12 @@ def in_stream(text):
     return f"events {{}}\nstream {{\n  {text}\n}}\n"
 
 
+def in_http(text):
+    return f"events {{}}\nhttp {{\n  upstream a {{\n    {text}\n  }}\n}}\n"
+
+
+TWO = "server 127.0.0.1:1; server 127.0.0.1:2"
+
 SAME = {
     "unknown directive": "worker_proceses 2;\nevents {}\n",
     "unknown directive in a server": in_server("listen 1883; proxy_passs x;"),
@@ -135,6 +141,40 @@ SAME = {
     "access log without a format": in_stream("access_log logs/a.log;"),
     "access log of an unknown format": in_stream("access_log logs/a.log combined;"),
     "access log off and more": in_stream("access_log off x;"),
+    "hash without a key": in_upstream(f"hash; {TWO};"),
+    "hash of three words": in_upstream(f"hash a consistent b; {TWO};"),
+    "hash with an unknown parameter": in_upstream(f"hash $remote_addr ketama; {TWO};"),
+    "hash of a lone dollar": in_upstream(f'hash "a $"; {TWO};'),
+    "hash of an unclosed variable": in_upstream('hash "${remote_addr";'),
+    "hash, then backup": in_upstream(f"hash $remote_addr; {TWO} backup;"),
+    "hash, then backup and a bad word": in_upstream(f"hash $remote_addr; {TWO} backup wait=3;"),
+    "consistent hash, then backup": in_upstream(f"hash $remote_addr consistent; {TWO} backup;"),
+    "hash above the upstream": in_stream(f"hash $remote_addr; upstream a {{ {TWO}; }}"),
+    "hash in a server": in_server("listen 1883; return x; hash $remote_addr;"),
+    "hash at the top": "hash $remote_addr;\nevents {}\n",
+    "hash and nothing else": in_upstream("hash $remote_addr;"),
+    "least_conn with a word": in_upstream(f"least_conn x; {TWO};"),
+    "least_conn, then hash, then backup": in_upstream(f"least_conn; hash a; {TWO} backup;"),
+    "least_conn at the top": "least_conn;\nevents {}\n",
+    "random of three": in_upstream(f"random three; {TWO};"),
+    "random two of an unknown method": in_upstream(f"random two round_robin; {TWO};"),
+    "random with a method but no two": in_upstream(f"random least_conn; {TWO};"),
+    "random of four words": in_upstream(f"random two least_conn x; {TWO};"),
+    "random, then backup": in_upstream(f"random; {TWO} backup;"),
+    "random two, then backup": in_upstream(f"random two least_conn; {TWO} backup;"),
+    "ip_hash with a word": in_http(f"ip_hash x; {TWO};"),
+    "preread_buffer_size of letters": in_server("listen 1; return x; preread_buffer_size x;"),
+    "preread_buffer_size in gigabytes": in_server("listen 1; return x; preread_buffer_size 1g;"),
+    "preread_timeout in years": in_server("listen 1; return x; preread_timeout 1y;"),
+    "preread_timeout twice": in_stream("preread_timeout 1s; preread_timeout 2s;"),
+    "preread_timeout at the top": "preread_timeout 1s;\nevents {}\n",
+    "valid hash below backup": in_upstream(f"{TWO} backup; hash $remote_addr;"),
+    "valid random below backup": in_upstream(f"{TWO} backup; random two;"),
+    "valid least_conn above backup": in_upstream(f"least_conn; {TWO} backup;"),
+    "valid hash, then least_conn, then backup": in_upstream(f"hash a; least_conn; {TWO} backup;"),
+    "valid hash of nothing": in_upstream(f'hash ""; {TWO};'),
+    "valid capital letters in a variable": in_upstream(f"hash $Remote_ADDR; {TWO};"),
+    "valid preread_timeout of 0": in_server("listen 1883; return x; preread_timeout 0;"),
     "valid file": in_server("listen 1883; return x;"),
     "valid odd words": in_stream('log_format a}b "${status}}" \'\\"\' \\;x;\n  # }\n'),
 }
@@ -177,6 +217,24 @@ DIFFERENT = {
         "",
         "nginx starts, and relays nothing",
     ),
+    "ip_hash in stream": (
+        in_upstream(f"ip_hash; {TWO};"),
+        "",
+        '"ip_hash" directive is not allowed here in FILE:4',
+        "the page has it in stream",
+    ),
+    "preread buffer of nothing": (
+        in_server("listen 1883; return x; preread_buffer_size 0;"),
+        '"preread_buffer_size" directive invalid value in FILE:4',
+        "",
+        "nginx starts, and refuses every client",
+    ),
+    "mqtt_preread": (
+        in_server("listen 1883; return x; mqtt_preread on;"),
+        "",
+        'unknown directive "mqtt_preread" in FILE:4',
+        "only NGINX Plus has it",
+    ),
     "long comment": (
         "# " + "x" * 5000 + "\nevents {}\n",
         "",
@@ -210,7 +268,8 @@ def prefix(tmp_path):
     return tmp_path
 
 
-def ask_nginx(prefix, text):
+def said_by_nginx(prefix, text):
+    """All lines, and whether the file passes."""
     file = prefix / "test.conf"
     file.write_text(text.replace("FOLDER", str(prefix / "logs")))
     globals_ = f"load_module {MODULE}; pid {prefix}/nginx.pid;"
@@ -220,9 +279,13 @@ def ask_nginx(prefix, text):
     done = subprocess.run(
         [*command, "-g", globals_, "-c", file], capture_output=True, text=True, check=False
     )
-    said = [line for line in done.stderr.splitlines() if line.startswith("nginx: [emerg] ")]
-    words = said[0].removeprefix("nginx: [emerg] ") if said else ""
-    return Verdict(plain(words, prefix), done.returncode == 0)
+    return plain(done.stderr, prefix).splitlines(), done.returncode == 0
+
+
+def ask_nginx(prefix, text):
+    lines, passes = said_by_nginx(prefix, text)
+    said = [line for line in lines if line.startswith("nginx: [emerg] ")]
+    return Verdict(said[0].removeprefix("nginx: [emerg] ") if said else "", passes)
 
 
 def ask_tidegate(prefix, text):
@@ -255,6 +318,26 @@ def test_a_known_difference_is_still_one(prefix, case):
 def test_an_unknown_user_gets_nginx_words(prefix):
     text = "user no-such-user;\nevents {}\n"
     assert ask_tidegate(prefix, text) == ask_nginx(prefix, text)
+
+
+@pytest.mark.parametrize("backup", ["", " backup"])
+def test_ip_hash_in_stream_has_the_words_that_nginx_has_in_http(prefix, backup):
+    servers = f"ip_hash; {TWO}{backup};"
+    ours, theirs = ask_tidegate(prefix, in_upstream(servers)), ask_nginx(prefix, in_http(servers))
+    assert ours == theirs
+    assert ours.passes == (not backup)
+
+
+@pytest.mark.parametrize(
+    "methods", ["hash a; hash b;", "hash a; least_conn;", "least_conn; random;", "random;\nrandom;"]
+)
+def test_a_second_method_gets_nginx_warning(prefix, methods):
+    text = in_upstream(f"{methods} {TWO};")
+    lines, passes = said_by_nginx(prefix, text)
+    (warning,) = load(str(prefix / "test.conf"), prefix=str(prefix)).problems
+    assert lines[0] == f"nginx: [warn] {plain(warning.words, prefix)}"
+    assert passes
+    assert not warning.fatal
 
 
 def test_enough_wrong_files_are_compared():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.variables.names import LATER, STREAM, comes_later
+from tidegate.variables.names import LATER, STREAM, comes_later, known
 from tidegate.variables.template import (
     Template,
     TemplateError,
@@ -26,6 +26,7 @@ GETTERS = {"a": lambda session: session["a"], "long_1": lambda _session: "L"}
         ("x$a-$long_1", ("x", Variable("a"), "-", Variable("long_1"))),
         ("$a$a", (Variable("a"), Variable("a"))),
         ("a}b{", ("a}b{",)),
+        ("A$Long_NAME${A}A", ("A", Variable("long_name"), Variable("a"), "A")),
     ],
 )
 def test_a_text_is_split_at_its_variables(text, parts):
@@ -65,20 +66,23 @@ def test_an_unknown_name_is_a_key_error():
 
 
 @settings(deadline=None)
-@given(st.text())
+@given(st.text() | st.text("$aB_{} ", max_size=12))
 def test_any_text_is_a_template_or_an_error_and_nothing_is_lost(text):
     try:
         template = parse(text)
     except TemplateError:
         return
-    again = "".join(
-        part if isinstance(part, str) else f"${{{part.name}}}" for part in template.parts
-    )
-    assert parse(again) == template
+    assert parse(str(template)) == template
+
+
+@pytest.mark.parametrize("text", ["x", "$a", "$a$b", "${a}b", "$a b", "$a-${b}_", "${a}1$b{"])
+def test_a_template_can_be_shown_as_it_was_written(text):
+    assert str(parse(text)) == text
 
 
 def test_names_are_either_here_or_later():
     assert not set(STREAM) & LATER
     assert not any(comes_later(name) for name in STREAM)
+    assert not any(known(name) for name in LATER)
     assert comes_later("ssl_client_serial")
     assert not comes_later("remote_adr")

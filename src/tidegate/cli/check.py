@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tidegate.cli.words import method_words, mqtt_words
 from tidegate.config.diagnostics import excerpt, printable
 from tidegate.config.model import Level, Proxy, Server
 
@@ -110,9 +111,10 @@ def _listen(listen: Listen) -> str:
 
 
 def _target(server: Server) -> str:
-    if isinstance(server.content, Proxy):
-        return server.content.upstream
-    return "a fixed answer"
+    content = server.content
+    target = content.upstream if isinstance(content, Proxy) else "a fixed answer"
+    mqtt = mqtt_words(server)
+    return f"{target} ({mqtt})" if mqtt else target
 
 
 def _upstream(upstream: Upstream) -> str:
@@ -123,7 +125,8 @@ def _upstream(upstream: Upstream) -> str:
         marks += ["down"] if peer.down else []
         name = peer.name if peer.name == peer.address.text else f"{peer.name} ({peer.address.text})"
         peers.append(" ".join([name, *marks]))
-    return f"{upstream.name}: " + ", ".join(peers)
+    method = method_words(upstream.method)
+    return f"{upstream.name}{f' ({method})' if method else ''}: " + ", ".join(peers)
 
 
 def _count(number: int, what: str) -> str:

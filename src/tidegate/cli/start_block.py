@@ -7,6 +7,7 @@ import resource
 import sys
 from typing import TYPE_CHECKING
 
+from tidegate.cli.words import method_words, mqtt_words
 from tidegate.config.model import Proxy
 from tidegate.version import VERSION
 
@@ -47,7 +48,11 @@ def _listens(server: Server) -> str:
         for listen in server.listens
     )
     proxied = isinstance(server.content, Proxy) and server.content.protocol
-    return f"{addresses} → {to}{' with PROXY protocol' if proxied else ''}"
+    mqtt = mqtt_words(server)
+    return (
+        f"{addresses} → {to}{f' ({mqtt})' if mqtt else ''}"
+        f"{' with PROXY protocol' if proxied else ''}"
+    )
 
 
 def _peers(upstream: Upstream) -> str:
@@ -55,7 +60,8 @@ def _peers(upstream: Upstream) -> str:
         peer.address.text + (" (down)" if peer.down else "") + (" (backup)" if peer.backup else "")
         for peer in upstream.peers
     )
-    return f"{upstream.name}: {names}"
+    method = method_words(upstream.method)
+    return f"{upstream.name}{f' ({method})' if method else ''}: {names}"
 
 
 def _at_most(head: str, rows: Iterable[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from tidegate.config.build_variables import template
 from tidegate.config.diagnostics import ConfigError, did_you_mean
 from tidegate.config.draft import in_server
 from tidegate.config.model import Mqtt, MqttNextUpstream, SetConnect
+from tidegate.config.parser import Directive
 from tidegate.config.scope import put_positive
 from tidegate.mqtt.errors import MqttError
 from tidegate.mqtt.fields import encode_text
@@ -19,7 +20,6 @@ from tidegate.mqtt.reason_codes import CLIENT_FAULTS, name_of, parse_code
 if TYPE_CHECKING:
     from tidegate.config.draft import DraftHandler, Reading, ServerDraft
     from tidegate.config.lexer import Token
-    from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
 
 # The default of mqtt_buffers: 100 of 1k.
@@ -166,28 +166,29 @@ def _code(word: Token) -> int:
     return code
 
 
-# What these need to have an effect.
-NEEDS = {
-    "mqtt_keepalive_timeout": "mqtt_preread on",
-    "mqtt_connack_timeout": "mqtt_next_upstream",
-}
-
-
 def finish_server(reading: Reading, draft: ServerDraft) -> None:
     """Warn of what has no effect in a server, when all around it was read."""
-    scope, span, line = draft.scope, draft.directive.name.span, draft.directive.end.line
-    if draft.set_connect and not scope.flag("mqtt"):
-        message = '"mqtt_set_connect" has no effect without "mqtt on"'
-        hint = 'add "mqtt on;" to the server, or to "stream {}"'
-        reading.report.warn(message, span, line=line, hint=hint)
-    looking = {
-        "mqtt_keepalive_timeout": draft.sees_mqtt or not scope.get("mqtt_keepalive_timeout"),
-        "mqtt_connack_timeout": bool(scope.get("mqtt_next_upstream")),
-    }
-    for name, need in NEEDS.items():
-        if scope.has(name) and not looking[name]:
+    scope = draft.scope
+    missing = {}
+    if not scope.flag("mqtt"):
+        missing["mqtt_set_connect"] = "mqtt on"
+    if not draft.sees_mqtt and scope.get("mqtt_keepalive_timeout"):
+        missing["mqtt_keepalive_timeout"] = "mqtt_preread on"
+    if not scope.get("mqtt_next_upstream"):
+        missing["mqtt_connack_timeout"] = "mqtt_next_upstream"
+    for name, need in missing.items():
+        found = _inside(draft.directive, name)
+        if found is not None:
             message = f'"{name}" has no effect without "{need}"'
-            reading.report.warn(message, span, line=line)
+            hint = f'add "{need}" to the server, or to "stream {{}}"'
+            reading.report.warn(message, found.name.span, line=found.end.line, hint=hint)
+
+
+def _inside(block: Directive, name: str) -> Directive | None:
+    """The first directive of a name in a block."""
+    items = block.block.items if block.block else []
+    named = (item for item in items if isinstance(item, Directive) and item.name.text == name)
+    return next(named, None)
 
 
 def make_mqtt(draft: ServerDraft) -> Mqtt | None:

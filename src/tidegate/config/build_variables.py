@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
 
+# Whose texts are put together when a session ends.
+AFTER_ANSWER = ("log_format",)
+
 
 def template(reading: Reading, word: Token, directive: Directive) -> Template:
     """A text that may hold variables; raises ConfigError."""
@@ -85,7 +88,7 @@ def _always_empty(stream: StreamDraft, use: VariableUse) -> str | None:
         return "it comes with a node's answer, and this is needed before a node has answered"
     users = _users(stream, use)
     if use.name == "mqtt_set_clientid":
-        served = any(server.scope.flag("mqtt") for server in users)
+        served = any(_sets_clientid(server) for server in users)
         need = 'add "mqtt on;" and "mqtt_set_connect clientid" to the server'
     else:
         served = any(server.sees_mqtt for server in users)
@@ -93,8 +96,8 @@ def _always_empty(stream: StreamDraft, use: VariableUse) -> str | None:
     return need if users and not served else None
 
 
-# Whose texts are put together when a session ends.
-AFTER_ANSWER = ("log_format",)
+def _sets_clientid(server: ServerDraft) -> bool:
+    return server.scope.flag("mqtt") and any(one.field == "clientid" for one in server.set_connect)
 
 
 def _users(stream: StreamDraft, use: VariableUse) -> list[ServerDraft]:

@@ -33,10 +33,6 @@ class Scope:
             raise ConfigError(f'"{name}" directive is duplicate')
         self._claimed.add(name)
 
-    def has(self, name: str) -> bool:
-        """Whether a directive was claimed here, not in a block around."""
-        return name in self._claimed
-
     def put(self, name: str, value: Value) -> None:
         """Keep the value of a directive."""
         self._values[name] = value

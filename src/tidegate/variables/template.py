@@ -37,7 +37,15 @@ class Template:
 
     def __str__(self) -> str:
         """The text as a configuration may write it."""
-        return "".join(one if isinstance(one, str) else f"${{{one.name}}}" for one in self.parts)
+        text = ""
+        for part, after in zip(self.parts, (*self.parts[1:], ""), strict=True):
+            if isinstance(part, str):
+                text += part
+            elif isinstance(after, str) and after[:1] in NAME:
+                text += f"${{{part.name}}}"
+            else:
+                text += f"${part.name}"
+        return text
 
 
 class TemplateError(ValueError):
