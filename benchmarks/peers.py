@@ -141,12 +141,12 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
     for pid in pids:
         # A number that was taken anew belongs to a process of another parent.
-        if os.path.exists(f"/proc/{pid}") and pid != process.pid and _is_orphan(pid):
+        if os.path.exists(f"/proc/{pid}") and pid != process.pid and _is_proxy(pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
-def _is_orphan(pid: int) -> bool:
+def _is_proxy(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read()

@@ -1,0 +1,162 @@
+"""Whatever a target does, the run ends in time and each failure has its class."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import pytest
+
+from lab.nodes import close_at_once, collect, echo, greet, hang
+
+CONNACK = b"\x20\x03\x00\x00\x00"
+
+
+def after_connect(answer, then=collect):
+    """A node that answers the first packet, then does something else."""
+
+    async def serve(session):
+        await session.recv()
+        await session.send(answer)
+        await then(session)
+
+    return serve
+
+
+async def end_after_connect(session):
+    await session.recv()
+
+
+async def reset_at_once(session):
+    await session.recv()
+    session.reset()
+
+
+@pytest.mark.parametrize(
+    ("serve", "fault"),
+    [
+        (end_after_connect, "closed before CONNACK"),
+        (reset_at_once, "reset"),
+        (hang, "no CONNACK"),
+        (greet(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "malformed"),
+        (greet(b"\x20\xff\xff\xff\xff\x01"), "malformed"),
+        (echo, "malformed"),
+        (after_connect(b"\x20\x00"), "malformed"),
+        (after_connect(CONNACK, close_at_once), "closed"),
+        (after_connect(CONNACK + b"\xe0\x02\x8b\x00", hang), "closed"),
+        (after_connect(CONNACK + b"\xf0\x00", hang), "malformed"),
+    ],
+)
+def test_each_way_to_fail_has_its_class(lab, load, serve, fault):
+    node = lab.node(serve)
+    started = time.monotonic()
+    result = load("conn", node.port, timeout=0.5)
+    assert result.faults == {fault: 3}
+    assert result.counts["open"] == 0
+    assert not result.good
+    assert time.monotonic() - started < 10
+
+
+def test_a_refused_connect_is_counted_as_that(lab, load):
+    result = load("conn", lab.ports.free())
+    assert result.faults == {"refused": 3}
+    assert result.counts["tried"] == 3
+    assert result.counts["established"] == 0
+
+
+def test_a_target_that_answers_no_connect_times_out(lab, load):
+    result = load("conn", lab.hole().port, timeout=0.3)
+    assert result.faults == {"connect timed out": 3}
+
+
+def test_connack_codes_are_counted_apart(lab, load):
+    node = lab.node(after_connect(b"\x20\x03\x00\x87\x00"))
+    result = load("conn", node.port)
+    assert result.faults == {"rejected by CONNACK": 3}
+    assert result.codes == {0x87: 3}
+
+
+def test_a_refused_subscription_is_counted_as_that(lab, load):
+    async def refuse(session):
+        await session.recv()
+        await session.send(b"\x90\x04\x00\x01\x00\x87")
+
+    result = load("sub", lab.node(after_connect(CONNACK, refuse)).port)
+    assert result.faults == {"subscription refused": 3}
+
+
+def test_an_answer_that_never_comes_times_out(lab, load):
+    async def acknowledge(session):
+        await session.recv()
+        await session.send(b"\x90\x04\x00\x01\x00\x00")
+        await collect(session)
+
+    node = lab.node(after_connect(CONNACK, acknowledge))
+    result = load("pingpong", node.port, timeout=0.5)
+    assert result.faults == {"no answer": 3}
+    assert result.counts["sent"] == 3
+
+
+def test_a_silent_broker_misses_the_ping_response(lab, load):
+    node = lab.node(after_connect(CONNACK))
+    result = load("conn", node.port, keepalive=1, count=1)
+    assert result.faults == {"no answer": 1}
+    assert node.sessions[0].received.endswith(b"\xc0\x00")
+
+
+def test_reconnecting_to_a_dead_target_neither_spins_nor_ends_early(lab, load):
+    result = load("conn", lab.ports.free(), reconnect=True, seconds=1.0)
+    tries = result.counts["tried"]
+    assert result.faults == {"refused": tries}
+    assert 3 < tries < 3 * 20
+
+
+def test_an_echo_of_too_many_bytes_is_malformed(lab, load):
+    async def twice(session):
+        while data := await session.recv():
+            await session.send(data + data)
+
+    result = load("pingpong", lab.node(twice).port, echo=True, payload=b"x" * 10)
+    assert result.faults == {"malformed": 3}
+
+
+def test_a_schedule_waits_for_a_slow_target_and_times_the_wait(lab, load):
+    async def slow(session):
+        while data := await session.recv():
+            # Ten times as long as there is between two messages.
+            await asyncio.sleep(0.2)
+            await session.send(data)
+
+    result = load(
+        "pingpong",
+        lab.node(slow).port,
+        echo=True,
+        payload=b"x",
+        count=1,
+        messages_per_second=50,
+        limit=5,
+    )
+    assert result.counts["answered"] == 5
+    assert result.counts["late"] > 5
+    assert result.times["round trip"].most > 0.15 * 1e9
+
+
+def test_a_source_address_is_what_the_target_sees(lab, load):
+    seen = []
+
+    async def look(session):
+        seen.append(session.sock.getpeername()[0])
+        await after_connect(CONNACK, hang)(session)
+
+    node = lab.node(look)
+    result = load("conn", node.port, count=4, sources=("127.0.0.7", "127.0.0.8"), seconds=1)
+    assert result.counts["established"] == 4
+    assert sorted(seen) == ["127.0.0.7"] * 2 + ["127.0.0.8"] * 2
+
+
+def test_ipv6_targets_are_reached(lab, load):
+    if not socket.has_ipv6:
+        pytest.skip("this Python knows no IPv6")
+    node = lab.node(after_connect(CONNACK, hang), host="::1")
+    assert load("conn", node.port, host="::1", seconds=0.5).good
