@@ -15,7 +15,10 @@ from tidegate.wire.address import Address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tidegate.config.model import Method
+
 NOWHERE = Span("test.conf", 1, 1)
+TURNS = RoundRobin()
 
 
 def make_peer(number: int, **numbers: object) -> Peer:
@@ -32,7 +35,7 @@ def make_peer(number: int, **numbers: object) -> Peer:
     return Peer(**(given | numbers))  # type: ignore[arg-type]
 
 
-def make_model(**upstreams: tuple[Peer, ...]) -> Model:
+def make_model(*, method: Method = TURNS, **upstreams: tuple[Peer, ...]) -> Model:
     return Model(
         files=(),
         user=None,
@@ -53,7 +56,7 @@ def make_model(**upstreams: tuple[Peer, ...]) -> Model:
                 Upstream(
                     name=name,
                     peers=peers,
-                    method=RoundRobin(),
+                    method=method,
                     zone=None,
                     implicit=False,
                     span=NOWHERE,
@@ -66,10 +69,10 @@ def make_model(**upstreams: tuple[Peer, ...]) -> Model:
     )
 
 
-def make_upstreams(*peers: Peer, workers: int = 1) -> tuple[Board, list]:
+def make_upstreams(*peers: Peer, workers: int = 1, method: Method = TURNS) -> tuple[Board, list]:
     """One upstream of these peers as each of so many workers sees it."""
     board = Board.create(workers=workers, upstreams=1, peers=max(1, len(peers)))
-    model = make_model(emqx=peers)
+    model = make_model(method=method, emqx=peers)
     placement = allot(model, board, None)
     (upstream,) = model.stream.upstreams
     return board, [

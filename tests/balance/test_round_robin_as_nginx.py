@@ -1,209 +1,23 @@
-"""The compiled choice against a restatement of nginx's rules, written from their description."""
+"""Round robin against a restatement of nginx's rules, and what follows from them."""
 
 from __future__ import annotations
 
 import string
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from lab.compare import EVENTS, PEERS, Both
+from lab.restated import Nginx
 from tidegate.balance.upstream import Attempt
-
-WORKERS = 2
-
-
-class NginxPeer:
-    def __init__(self, index, *, weight, max_conns, max_fails, fail_timeout, down, backup):
-        self.index = index
-        self.weight = self.effective = weight
-        self.current = 0
-        self.max_conns = max_conns
-        self.max_fails = max_fails
-        self.fail_timeout = fail_timeout
-        self.down = down
-        self.backup = backup
-        self.conns = self.fails = self.checked = self.accessed = 0
-
-
-class NginxSession:
-    """The list that the session chooses from, and what it tried there."""
-
-    def __init__(self, peers):
-        self.peers = peers
-        self.tried = set()
-
-
-class Nginx:
-    """One upstream, whose now is the caller's."""
-
-    def __init__(self, peers):
-        self.peers = [NginxPeer(index, **numbers) for index, numbers in enumerate(peers)]
-        self.primaries = [peer for peer in self.peers if not peer.backup]
-        self.backups = [peer for peer in self.peers if peer.backup]
-        self.single = len(self.primaries) == 1 and not self.backups
-
-    def pick(self, session, now):
-        if self.single:
-            (peer,) = self.primaries
-            if peer.down or (peer.max_conns and peer.conns >= peer.max_conns):
-                return -1
-            peer.conns += 1
-            return 0
-        peer = self.smooth(session, now)
-        if peer is None and session.peers is not self.backups and self.backups:
-            session.peers = self.backups
-            session.tried = set()
-            peer = self.smooth(session, now)
-        if peer is None:
-            return -1
-        session.tried.add(peer)
-        if now - peer.checked > peer.fail_timeout:
-            peer.checked = now
-        peer.conns += 1
-        return peer.index
-
-    @staticmethod
-    def smooth(session, now):
-        best, total = None, 0
-        for peer in session.peers:
-            if peer in session.tried or peer.down:
-                continue
-            if (
-                peer.max_fails
-                and peer.fails >= peer.max_fails
-                and now - peer.checked <= peer.fail_timeout
-            ):
-                continue
-            if peer.max_conns and peer.conns >= peer.max_conns:
-                continue
-            peer.current += peer.effective
-            total += peer.effective
-            if peer.effective < peer.weight:
-                peer.effective += 1
-            if best is None or peer.current > best.current:
-                best = peer
-        if best is not None:
-            best.current -= total
-        return best
-
-    def free(self, index, now, *, failed):
-        peer = self.peers[index]
-        peer.conns -= 1
-        if self.single:
-            return False
-        if not failed:
-            self.notify_connect(index)
-            return False
-        peer.fails += 1
-        peer.accessed = peer.checked = now
-        if peer.max_fails:
-            peer.effective = max(0, peer.effective - peer.weight // peer.max_fails)
-        return peer.fails == peer.max_fails
-
-    def notify_connect(self, index):
-        peer = self.peers[index]
-        if not self.single and peer.accessed < peer.checked:
-            peer.fails = 0
-
-
-def peer_numbers(**fixed):
-    return st.fixed_dictionaries(
-        {
-            "weight": st.integers(1, 10),
-            "max_conns": st.sampled_from([0, 0, 1, 3]),
-            "max_fails": st.integers(0, 3),
-            "fail_timeout": st.integers(0, 5),
-            "down": st.sampled_from([False, False, False, True]),
-            "backup": st.booleans(),
-        }
-        | fixed
-    )
-
-
-PEERS = st.builds(
-    lambda first, rest: [first, *rest],
-    peer_numbers(backup=st.just(False)),
-    st.lists(peer_numbers(), max_size=5),
-)
-EVENTS = st.lists(
-    st.tuples(
-        st.sampled_from(["open", "open", "open", "fail", "fail", "connected", "end", "wait"]),
-        st.integers(0, 99),
-    ),
-    min_size=20,
-    max_size=80,
-)
-
-
-class Both:
-    """The same sessions on a board, each with one of two workers, and in the restatement."""
-
-    def __init__(self, board, ours, nginx):
-        self.board = board
-        self.ours = ours
-        self.nginx = nginx
-        self.now = 1000
-        self.sessions = []  # (worker's upstream, attempt, nginx's session, [peer held])
-
-    def wait(self, number):
-        self.now += number % 7
-        for upstream in self.ours:
-            upstream.group.clock = self.now
-
-    def open(self, number):
-        upstream = self.ours[number % WORKERS]
-        session = upstream, Attempt(), NginxSession(self.nginx.primaries), [-1]
-        self.sessions.append(session)
-        self.pick(session)
-
-    def pick(self, session):
-        upstream, attempt, theirs, held = session
-        held[0] = upstream.pick(attempt)
-        assert held[0] == self.nginx.pick(theirs, self.now)
-        if held[0] < 0:
-            self.sessions.remove(session)
-
-    def connected(self, number):
-        upstream, _, _, (held,) = self.sessions[number % len(self.sessions)]
-        upstream.connected(held)
-        self.nginx.notify_connect(held)
-
-    def end(self, number):
-        session = self.sessions[number % len(self.sessions)]
-        self.free(session, failed=False)
-        self.sessions.remove(session)
-
-    def fail(self, number):
-        session = self.sessions[number % len(self.sessions)]
-        self.free(session, failed=True)
-        self.pick(session)
-
-    def free(self, session, *, failed):
-        upstream, _, _, (held,) = session
-        assert upstream.release(held, failed=failed) == self.nginx.free(
-            held, self.now, failed=failed
-        )
-
-    def compare(self):
-        for index, theirs in enumerate(self.nginx.peers):
-            row = self.board.peer_row(index)
-            assert (row.conns, row.fails) == (theirs.conns, theirs.fails)
-            assert (row.checked, row.accessed) == (theirs.checked, theirs.accessed)
-        assert [upstream.unlocked for upstream in self.ours] == [0] * WORKERS
 
 
 @settings(max_examples=300, deadline=None)
 @given(PEERS, EVENTS)
 def test_each_choice_is_the_one_that_nginx_makes(peer, upstreams, peers, events):
     board, ours = upstreams(
-        *(peer(number, **numbers) for number, numbers in enumerate(peers)), workers=WORKERS
+        *(peer(number, **numbers) for number, numbers in enumerate(peers)), workers=2
     )
-    both = Both(board, ours, Nginx(peers))
-    both.wait(0)
-    for event, number in events:
-        if both.sessions or event in {"open", "wait"}:
-            getattr(both, event)(number)
-            both.compare()
+    Both(board, ours, Nginx(peers)).go(events)
 
 
 def order(upstream, count):
