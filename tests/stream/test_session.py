@@ -298,7 +298,7 @@ def test_a_fault_in_a_decision_ends_its_session_alone(stream, entrance, node, mo
     rig = stream(f"server {{ listen 1; proxy_pass 127.0.0.1:{one.port}; }}")
     plans = iter([ZeroDivisionError("a fault")])
     (_, port), *_ = rig.prepared.ports
-    real = type(port.server.content).plan
+    real = type(port.server.proxy).plan
 
     def plan(self, session, peer):
         fault = next(plans, None)
@@ -306,7 +306,7 @@ def test_a_fault_in_a_decision_ends_its_session_alone(stream, entrance, node, mo
             raise fault
         return real(self, session, peer)
 
-    monkeypatch.setattr(type(port.server.content), "plan", plan)
+    monkeypatch.setattr(type(port.server.proxy), "plan", plan)
 
     async def main():
         return [await visit(entrance), await visit(entrance)]

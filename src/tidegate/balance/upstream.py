@@ -30,10 +30,26 @@ class Upstream:
     """The peers of one upstream in one worker; all indexes are into `peers`.
 
     `pick(attempt)` is its method's: it reserves a peer for a session, none twice for the same
-    one, and gives -1 when none is live. Each peer picked is to be given back by `release`.
+    one, and gives -1 when none is live. Each peer picked is to be given back once: by
+    `release(index, failed=)`, which is True when this failure took it out of service, or by
+    `cancel(index)` unasked, for a fault of ours that tells nothing about it. `connected(index)`
+    makes failures forgotten as a connect succeeded, and matters only while it is `failing`.
     """
 
-    __slots__ = ("group", "name", "peers", "pick", "tries")
+    # What is the group's own is bound once, so that a call has no further step.
+    __slots__ = (
+        "answered",
+        "cancel",
+        "closed_early",
+        "connected",
+        "failing",
+        "group",
+        "name",
+        "peers",
+        "pick",
+        "release",
+        "tries",
+    )
 
     def __init__(self, upstream: model.Upstream, group: Group) -> None:
         self.name = upstream.name
@@ -41,35 +57,13 @@ class Upstream:
         self.group = group
         # As nginx counts what one session may try: addresses that are not `down`, with backups.
         self.tries = sum(not peer.down for peer in upstream.peers)
-        # Bound once: the call goes straight into the method.
         self.pick: Callable[[Attempt], int] = method_of(upstream, group).pick
-
-    def release(self, index: int, *, failed: bool) -> bool:
-        """Give a peer back; `failed` when the connect did.
-
-        True when this failure took it out of service, which is worth a line in the log.
-        """
-        return self.group.release(index, failed=failed)
-
-    def cancel(self, index: int) -> None:
-        """Give a peer back unasked, for a fault of ours: that tells nothing about it."""
-        self.group.cancel(index)
-
-    def connected(self, index: int) -> None:
-        """Forget a peer's failures, as a connect succeeded; only needed while it is `failing`."""
-        self.group.connected(index)
-
-    def failing(self, index: int) -> bool:
-        """Tell whether a peer has failures that a connect would make forgotten."""
-        return self.group.failing(index)
-
-    def closed_early(self, index: int) -> int:
-        """Count a session that the peer closed before its first byte; returns how many in a row."""
-        return self.group.closed_early(index)
-
-    def answered(self, index: int) -> None:
-        """End the row of early closes; costs next to nothing where there is none."""
-        self.group.answered(index)
+        self.release = group.release
+        self.cancel = group.cancel
+        self.connected = group.connected
+        self.failing = group.failing
+        self.closed_early = group.closed_early
+        self.answered = group.answered
 
     @property
     def unlocked(self) -> int:

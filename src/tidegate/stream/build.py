@@ -65,18 +65,17 @@ class Builder:
             refusals=self._refusals,
             preread_size=_preread_size(server),
             preread_timeout_ms=server.preread_timeout_ms,
-            content=self._content(server, error_log),
+            proxy=self._proxy(server, error_log),
+            text=_text(server.content),
             error_log=error_log,
             access_logs=tuple(self._logs.access_log(log, GETTERS) for log in server.access_logs),
             keeps_address=bool(logged & OF_THE_SOCKET),
         )
 
-    def _content(
-        self, server: model.Server, error_log: ErrorLog
-    ) -> Proxy | Callable[[Session], str]:
+    def _proxy(self, server: model.Server, error_log: ErrorLog) -> Proxy | None:
         content = server.content
         if isinstance(content, model.Return):
-            return compile_template(content.value, GETTERS)
+            return None
         described, upstream = self._upstreams[content.upstream]
         return Proxy(
             content,
@@ -86,6 +85,12 @@ class Builder:
             key=_key(described.method),
             notify=error_log.enabled(Level.INFO),
         )
+
+
+def _text(content: model.Proxy | model.Return) -> Callable[[Session], str]:
+    """What a server without a proxy answers."""
+    value = content.value if isinstance(content, model.Return) else Template(())
+    return compile_template(value, GETTERS)
 
 
 def _preread_size(server: model.Server) -> int:

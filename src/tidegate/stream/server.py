@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from tidegate.config.model import Level
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tidegate.config.model import Level
     from tidegate.engine.loop import Engine
     from tidegate.stream.mqtt_rules import MqttRules
     from tidegate.stream.proxy import Proxy
@@ -26,11 +27,14 @@ class ErrorLog(Protocol):
 
 
 class Server:
-    """Everything of a `server` that its sessions use, ready made."""
+    """Everything of a `server` that its sessions use, ready made.
+
+    It has a `proxy`, or answers with `text`. `tells_all` is for the lines of each session that the
+    error log takes at level info only.
+    """
 
     __slots__ = (
         "access_logs",
-        "content",
         "engine",
         "error_log",
         "keeps_address",
@@ -38,7 +42,10 @@ class Server:
         "nodelay",
         "preread_size",
         "preread_timeout_ms",
+        "proxy",
         "refusals",
+        "tells_all",
+        "text",
     )
 
     def __init__(
@@ -50,7 +57,8 @@ class Server:
         refusals: Refusals,
         preread_size: int,
         preread_timeout_ms: int,
-        content: Proxy | Callable[[Session], str],
+        proxy: Proxy | None,
+        text: Callable[[Session], str],
         error_log: ErrorLog,
         access_logs: tuple[Callable[[Session], None], ...],
         keeps_address: bool,
@@ -61,8 +69,10 @@ class Server:
         self.refusals = refusals
         self.preread_size = preread_size
         self.preread_timeout_ms = preread_timeout_ms
-        self.content = content
+        self.proxy = proxy
+        self.text = text
         self.error_log = error_log
+        self.tells_all = error_log.enabled(Level.INFO)
         self.access_logs = access_logs
         self.keeps_address = keeps_address
 

@@ -15,10 +15,11 @@ from tidegate.balance.upstream import Attempt
 from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Outcome, Refuse
-from tidegate.stream.proxy import BindError, Proxy
+from tidegate.stream.proxy import BindError
 
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Report
+    from tidegate.stream.proxy import Proxy
     from tidegate.stream.server import Port
     from tidegate.wire.proxy_protocol import Endpoint
 
@@ -93,7 +94,7 @@ class Session:
     def accept(self) -> None:
         """Note what has to be known before anything else happens."""
         server = self.port.server
-        if server.error_log.enabled(Level.INFO):
+        if server.tells_all:
             _family, host, number = self.client_endpoint
             self.say(Level.INFO, f"client {host}:{number} connected to {self.port.address}")
         if server.keeps_address:
@@ -110,11 +111,12 @@ class Session:
 
     def choose(self) -> Outcome:
         """As `pick`, for a client whose first bytes are known."""
-        content = self.port.server.content
-        if not isinstance(content, Proxy):
-            return Refuse(OK, content(self).encode("utf-8", "surrogateescape"))
-        self.attempt = Attempt() if content.key is None else Attempt(content.key(self))
-        return self.connect(content)
+        server = self.port.server
+        proxy = server.proxy
+        if proxy is None:
+            return Refuse(OK, server.text(self).encode("utf-8", "surrogateescape"))
+        self.attempt = Attempt() if proxy.key is None else Attempt(proxy.key(self))
+        return self.connect(proxy)
 
     def connect(self, proxy: Proxy) -> Outcome:
         """Reserve the next node and say how to get there."""
@@ -150,7 +152,7 @@ class Session:
         proxy = self.proxy
         if proxy.upstream.failing(self.peer):
             proxy.upstream.connected(self.peer)
-        if self.port.server.error_log.enabled(Level.INFO):
+        if self.port.server.tells_all:
             engine = self.port.server.engine
             local = text_of(unpack_address(engine.upstream_local_address(self.handle)))
             self.say(Level.INFO, f"proxy {local} connected to {self.address}")
@@ -187,7 +189,7 @@ class Session:
             hint = proxy.early_close(self.peer, report)
             if hint is not None:
                 self.say(Level.WARN, hint, self.address)
-        if server.error_log.enabled(Level.INFO):
+        if server.tells_all:
             self.tell_end(report)
         self.log()
 
@@ -201,9 +203,9 @@ class Session:
     @property
     def proxy(self) -> Proxy:
         """The `proxy_pass` of this session's server; only sessions that picked a node ask."""
-        content = self.port.server.content
-        assert isinstance(content, Proxy)
-        return content
+        proxy = self.port.server.proxy
+        assert proxy is not None
+        return proxy
 
     @property
     def address(self) -> str:
