@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.mqtt.properties import Property
-from tidegate.mqtt.version import MQTT_5, MQTT_31, MQTT_311
+from tidegate.mqtt.version import MQTT_5, MQTT_31, MQTT_311, VERSIONS
 
 if TYPE_CHECKING:
     from tidegate.mqtt.properties import Properties
@@ -39,8 +39,7 @@ class Will:
     properties: Properties
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(NamedTuple):
     """One CONNECT, found to be what its version's specification allows.
 
     `version` is 3, 4 (3.1.1) or 5; `keepalive` is in seconds, 0 for none. The fields of the payload
@@ -51,11 +50,11 @@ class Connect:
     MQTT 3; what that means stands beside it.
     """
 
-    packet: bytes = field(repr=False)  # it holds the password
+    packet: bytes  # it holds the password
     version: int
     flags_at: int
     keepalive: int
-    properties: Properties = field(repr=False)  # may hold authentication data
+    properties: Properties  # may hold authentication data
     client_id: str
     client_id_at: int
     will: Will | None
@@ -63,6 +62,10 @@ class Connect:
     username: str | None
     username_at: int
     password_at: int
+
+    def __repr__(self) -> str:
+        """Who it is, and nothing that is secret."""
+        return f"<CONNECT of MQTT {VERSIONS[self.version]} by {self.client_id!r}>"
 
     @property
     def flags(self) -> int:

@@ -7,3 +7,5 @@ from typing import Final
 MQTT_31: Final = 3
 MQTT_311: Final = 4
 MQTT_5: Final = 5
+
+VERSIONS: Final = {MQTT_31: "3.1", MQTT_311: "3.1.1", MQTT_5: "5"}

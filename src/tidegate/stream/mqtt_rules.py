@@ -50,7 +50,19 @@ class MqttRules:
     `reads_connack` tells that one of them is only known from the CONNACK.
     """
 
-    __slots__ = ("_model", "_settings", "kept", "reads_connack")
+    __slots__ = (
+        "_factor",
+        "_inspects",
+        "_inspects_5",
+        "_retried",
+        "_settings",
+        "answer_ms",
+        "buffer_size",
+        "kept",
+        "strict",
+        "tries_after_error",
+        "tries_after_silence",
+    )
 
     def __init__(
         self,
@@ -60,24 +72,23 @@ class MqttRules:
         kept: tuple[str, ...],
         reads_connack: bool,
     ) -> None:
-        self._model = mqtt
+        tries = mqtt.next_upstream
         self._settings = settings if mqtt.rewrite else ()
+        self._factor = mqtt.keepalive_factor
+        self._retried = frozenset() if tries is None else tries.codes
+        self._inspects = tries is not None or reads_connack
+        # Only MQTT 5 has a Server Keep Alive.
+        self._inspects_5 = self._inspects or mqtt.keepalive_factor is not None
+        self.buffer_size = mqtt.buffer_size  # bytes that a CONNECT may have
         self.kept = kept
-        self.reads_connack = reads_connack
-
-    @property
-    def buffer_size(self) -> int:
-        """Bytes that a CONNECT may have."""
-        return self._model.buffer_size
-
-    @property
-    def strict(self) -> bool:
-        """Whether what is no valid CONNECT is refused.
-
-        So it is where a CONNECT is to be rewritten: else a client could keep the identity that it
-        is not to have by sending one that we cannot read and the node can.
-        """
-        return self._model.require or bool(self._settings)
+        # Where a CONNECT is to be rewritten, one that cannot be read is refused: else a client
+        # could keep an identity by sending what the node reads and we do not.
+        self.strict = mqtt.require or bool(self._settings)
+        # What sends a client to the next node: one that closes, one that says nothing.
+        self.tries_after_error = tries is not None and tries.error
+        self.tries_after_silence = tries is not None and tries.timeout
+        # How long a CONNACK may take; 0 is the proxy's time-out.
+        self.answer_ms = mqtt.connack_timeout_ms if self.tries_after_silence else 0
 
     def rewritten(self, session: Session, connect: Connect) -> tuple[bytes, str | None]:
         """The packet for the node, and the client identifier that was set.
@@ -108,35 +119,12 @@ class MqttRules:
 
     def idle_ms(self, keepalive: int) -> int:
         """How long a client with this keep alive (seconds) may be silent; 0 is no own limit."""
-        factor = self._model.keepalive_factor
-        return 0 if factor is None else int(keepalive * factor * 1000)
+        return 0 if self._factor is None else int(keepalive * self._factor * 1000)
 
     def inspects(self, version: int) -> bool:
         """Whether the CONNACK matters: for the next node, for logs, for its Server Keep Alive."""
-        return (
-            self._model.next_upstream is not None
-            or self.reads_connack
-            or (version == MQTT_5 and self._model.keepalive_factor is not None)
-        )
-
-    @property
-    def answer_ms(self) -> int:
-        """How long a CONNACK may take; 0 is the proxy's time-out."""
-        return self._model.connack_timeout_ms if self.tries_after_silence else 0
+        return self._inspects_5 if version == MQTT_5 else self._inspects
 
     def tries_after(self, code: int) -> bool:
         """Whether a CONNACK with this code sends the client to the next node."""
-        tries = self._model.next_upstream
-        return tries is not None and code in tries.codes
-
-    @property
-    def tries_after_error(self) -> bool:
-        """Whether a node that closes before its CONNACK does."""
-        tries = self._model.next_upstream
-        return tries is not None and tries.error
-
-    @property
-    def tries_after_silence(self) -> bool:
-        """Whether a node that says nothing does."""
-        tries = self._model.next_upstream
-        return tries is not None and tries.timeout
+        return code in self._retried

@@ -81,11 +81,11 @@ class MqttSession(Session):
             self.tell_refusal(Fault.VALUE, str(error))
             return self.refuse(BAD_REQUEST, error.reason)
         self.opening = Opening(
-            packet=packet,
-            take=len(hello.packet),
-            answer_size=ANSWER_SIZE if rules.inspects(hello.version) else 0,
-            answer_ms=rules.answer_ms,
-            idle_ms=rules.idle_ms(hello.keepalive),
+            packet,
+            len(hello.packet),
+            ANSWER_SIZE if rules.inspects(hello.version) else 0,
+            rules.answer_ms,
+            rules.idle_ms(hello.keepalive),
         )
         return self.choose()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.mqtt.version import MQTT_5, MQTT_31, MQTT_311
+from tidegate.mqtt.version import VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tidegate.stream.mqtt_session import MqttSession
 
 USER_PROPERTY = "mqtt_user_property_"
-
-VERSIONS = {MQTT_31: "3.1", MQTT_311: "3.1.1", MQTT_5: "5"}
 
 OF_CONNECT: Mapping[str, Callable[[Connect], str | None]] = {
     "mqtt_preread_clientid": lambda connect: connect.client_id,
