@@ -302,10 +302,11 @@ class TestNextUpstream:
         assert warnings(folder, own) == ['duplicate value "0x9C"', 'duplicate value "error"']
 
     def test_the_wait_for_connack_needs_it(self, folder):
-        assert warnings(folder, "mqtt_connack_timeout 1s;", "mqtt_preread on;") == [
-            '"mqtt_connack_timeout" has no effect without "mqtt_next_upstream"'
-        ]
-        assert warnings(folder, "mqtt_connack_timeout 1s;", "mqtt_next_upstream 3;") == []
+        for around in ("mqtt_preread on;", "mqtt_next_upstream 3 error;"):
+            assert warnings(folder, "mqtt_connack_timeout 1s;", around) == [
+                '"mqtt_connack_timeout" has no effect without "mqtt_next_upstream timeout"'
+            ]
+        assert warnings(folder, "mqtt_connack_timeout 1s;", "mqtt_next_upstream 3 timeout;") == []
         assert errors(folder, "mqtt_connack_timeout 0;") == [
             '"mqtt_connack_timeout" directive invalid value'
         ]

@@ -174,8 +174,9 @@ def finish_server(reading: Reading, draft: ServerDraft) -> None:
         missing["mqtt_set_connect"] = "mqtt on"
     if not draft.sees_mqtt and scope.get("mqtt_keepalive_timeout"):
         missing["mqtt_keepalive_timeout"] = "mqtt_preread on"
-    if not scope.get("mqtt_next_upstream"):
-        missing["mqtt_connack_timeout"] = "mqtt_next_upstream"
+    following = scope.get("mqtt_next_upstream")
+    if not isinstance(following, MqttNextUpstream) or not following.timeout:
+        missing["mqtt_connack_timeout"] = "mqtt_next_upstream timeout"
     for name, need in missing.items():
         found = _inside(draft.directive, name)
         if found is not None:

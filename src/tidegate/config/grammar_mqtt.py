@@ -7,6 +7,9 @@ from tidegate.config.row import Kind, Row
 SERVER = ("stream.server",)
 BOTH = ("stream", "stream.server")
 
+PROOFS = "tests/stream/test_directives.py"
+LENGTH = "test_a_connect_may_be_as_long_as_the_directive_says"
+
 
 def _row(
     name: str,
@@ -16,8 +19,17 @@ def _row(
     kind: Kind = Kind.SPECIAL,
     args: str = "1",
     contexts: tuple[str, ...] = BOTH,
+    proof: str = "",
 ) -> Row:
-    return Row(name=name, contexts=contexts, args=args, kind=kind, default=default, doc=doc)
+    return Row(
+        name=name,
+        contexts=contexts,
+        args=args,
+        kind=kind,
+        default=default,
+        doc=doc,
+        proof=f"{PROOFS}::{proof or f'test_{name}'}",
+    )
 
 
 ROWS: tuple[Row, ...] = (
@@ -26,6 +38,7 @@ ROWS: tuple[Row, ...] = (
         "The most bytes of a client that are looked at before a broker is chosen.",
         kind=Kind.SIZE,
         default="16k",
+        proof=LENGTH,
     ),
     _row(
         "preread_timeout",
@@ -59,12 +72,14 @@ ROWS: tuple[Row, ...] = (
         "With `mqtt on` a CONNECT may be as long as so many buffers of that size.",
         default="100 1k",
         args="2",
+        proof=LENGTH,
     ),
     _row(
         "mqtt_rewrite_buffer_size",
         "Deprecated: the least length that a CONNECT may have with `mqtt on`.",
         default=None,
         contexts=SERVER,
+        proof=LENGTH,
     ),
     _row(
         "mqtt_keepalive_timeout",

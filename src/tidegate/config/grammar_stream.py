@@ -94,24 +94,28 @@ HERE: tuple[Row, ...] = (
         contexts=UPSTREAM,
         args="1,2",
         doc="Chooses a broker by a text; `consistent` moves few clients when brokers change.",
+        proof="tests/stream/test_directives.py::test_hash",
     ),
     Row(
         name="ip_hash",
         contexts=UPSTREAM,
         args="0",
         doc="Chooses a broker by the client's network, as nginx does in `http {}`.",
+        proof="tests/stream/test_directives.py::test_ip_hash",
     ),
     Row(
         name="least_conn",
         contexts=UPSTREAM,
         args="0",
         doc="Chooses the broker with the fewest sessions for its weight.",
+        proof="tests/stream/test_directives.py::test_least_conn",
     ),
     Row(
         name="random",
         contexts=UPSTREAM,
         args="0,1,2",
         doc="Chooses a broker at random; `two` takes the one of two with fewer sessions.",
+        proof="tests/stream/test_directives.py::test_random",
     ),
     Row(
         name="proxy_pass",

@@ -16,7 +16,7 @@ CONNECT: Final = MappingProxyType(
         "mqtt_preread_clientid": "the client identifier as the client sent it",
         "mqtt_preread_username": "the user name as the client sent it",
         "mqtt_set_clientid": "the client identifier that mqtt_set_connect put in its place",
-        "mqtt_protocol_version": "the version of MQTT that the client speaks: 3, 4 or 5",
+        "mqtt_protocol_version": "the version of MQTT that the client speaks: 3.1, 3.1.1 or 5",
         "mqtt_keepalive": "the client's keep alive in seconds, 0 for none",
         "mqtt_clean_start": "1 where the client asks for a new session, else 0",
         "mqtt_session_expiry": "the client's session expiry interval in seconds",
@@ -27,7 +27,7 @@ CONNECT: Final = MappingProxyType(
 # What a node's CONNACK tells: known when a node was chosen and has answered.
 CONNACK: Final = MappingProxyType(
     {
-        "mqtt_connack_code": "the code that the node answered the CONNECT with: 0, 0x9C, 3",
+        "mqtt_connack_code": "the code that the node answered the CONNECT with, in decimal",
         "mqtt_session_present": "1 where the node had a session of the client, else 0",
         "mqtt_assigned_clientid": "the client identifier that the node gave to the client",
     }
