@@ -42,6 +42,25 @@ def test_max_fails_0_never_gives_up(lab):
     assert "temporarily disabled" not in balancer.errors()
 
 
+def test_proxy_connect_timeout_says_how_long_a_connect_may_take(lab):
+    hole, short, long = lab.hole(), lab.ports.free(), lab.ports.free()
+    balancer = lab.balancer(
+        f"server {{ listen 127.0.0.1:{long}; proxy_pass {hole.address};"
+        " proxy_connect_timeout 30s; }"
+        f"server {{ listen 127.0.0.1:{short}; proxy_pass {hole.address};"
+        " proxy_connect_timeout 200ms; }"
+    )
+    with sockets.open_raw(long) as waits, sockets.open_raw(short) as client:
+        assert sockets.receive_all(client) == b""
+        [session] = balancer.wait_sessions(1)
+        assert session["status"] == "502"
+        assert 0.2 <= float(session["session_time"]) < 5
+        waits.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            waits.recv(1)
+    assert len(balancer.sessions()) == 1
+
+
 def test_a_node_that_does_not_answer_is_left_after_the_time_out(lab):
     hole, living = lab.hole(), lab.node(greet(b"l"))
     balancer, port = lab.in_front(hole, living, more="proxy_connect_timeout 300ms;")
@@ -61,33 +80,37 @@ def test_a_node_is_tried_again_after_fail_timeout(lab):
     assert got.count(b"n") == got.count(b"o") == 4
 
 
-def test_next_upstream_off_ends_the_session(lab):
+@pytest.mark.parametrize(("value", "first", "status"), [("off", b"", "502"), ("on", b"l", "200")])
+def test_next_upstream_off_ends_the_session(lab, value, first, status):
     dead, living = lab.node(greet(b"d")), lab.node(greet(b"l"))
-    balancer, port = lab.in_front(dead, living, more="proxy_next_upstream off;")
+    balancer, port = lab.in_front(dead, living, more=f"proxy_next_upstream {value};")
     with dead.refusing():
-        assert greeting(port) == b""
+        assert greeting(port) == first
         assert greeting(port) == b"l"
-    assert balancer.wait_sessions(2)[0]["status"] == "502"
+    assert balancer.wait_sessions(2)[0]["status"] == status
 
 
-def test_next_upstream_tries_bound_the_search(lab):
-    dead = [lab.node(greet(b"d")) for _ in range(2)]
-    living = lab.node(greet(b"l"))
-    balancer, port = lab.in_front(*dead, living, more="proxy_next_upstream_tries 2;")
-    with dead[0].refusing(), dead[1].refusing():
-        assert greeting(port) == b""
+@pytest.mark.parametrize(("tries", "said"), [(2, b""), (3, b"l"), (0, b"l")])
+def test_next_upstream_tries_bound_the_search(lab, tries, said):
+    nodes = [lab.node(greet(b"d")), lab.node(greet(b"d")), lab.node(greet(b"l"))]
+    balancer, port = lab.in_front(*nodes, more=f"proxy_next_upstream_tries {tries};")
+    with nodes[0].refusing(), nodes[1].refusing():
+        assert greeting(port) == said
     [session] = balancer.wait_sessions(1)
-    assert session["upstream_addr"] == f"{dead[0].address}, {dead[1].address}"
+    tried = [node.address for node in nodes[: tries or 3]]
+    assert session["upstream_addr"] == ", ".join(tried)
 
 
-def test_next_upstream_timeout_bounds_the_search(lab):
+@pytest.mark.parametrize(("value", "searches"), [("100ms", False), ("1m", True), ("0", True)])
+def test_next_upstream_timeout_bounds_the_search(lab, value, searches):
     hole, living = lab.hole(), lab.node(greet(b"l"))
     balancer, port = lab.in_front(
-        hole, living, more="proxy_connect_timeout 400ms; proxy_next_upstream_timeout 100ms;"
+        hole, living, more=f"proxy_connect_timeout 400ms; proxy_next_upstream_timeout {value};"
     )
-    assert greeting(port) == b""
+    assert greeting(port) == (b"l" if searches else b"")
     [session] = balancer.wait_sessions(1)
-    assert session["upstream_addr"] == hole.address
+    tried = f"{hole.address}, {living.address}" if searches else hole.address
+    assert session["upstream_addr"] == tried
 
 
 def test_no_living_node_is_said_and_ends_the_session(lab):

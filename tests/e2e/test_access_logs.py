@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from lab import sockets
 from lab.nodes import greet
 from lab.process import read
@@ -47,14 +49,23 @@ def test_off_several_and_inherited_logs(lab):
     assert len(balancer.sessions()) == 1
 
 
-def test_a_format_may_escape_for_json(lab):
-    node, port = lab.node(greet(b"!")), lab.ports.free()
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("'$status $upstream_addr'", "200 {folder}/no\\x22de\n"),
+        ("escape=default '$status' ' to $upstream_addr'", "200 to {folder}/no\\x22de\n"),
+        ("""escape=json '{"to":"$upstream_addr"}'""", '{{"to":"{folder}/no\\"de"}}\n'),
+        ("escape=none $upstream_addr", '{folder}/no"de\n'),
+    ],
+)
+def test_a_line_is_as_its_format_says(lab, words, line):
+    node, port = lab.node(greet(b"!"), path=f'{lab.folder}/no"de'), lab.ports.free()
     balancer = lab.balancer(
-        """log_format j escape=json '{"to":"$upstream_addr","status":$status}';"""
-        f"server {{ listen 127.0.0.1:{port}; proxy_pass {node.address}; access_log j.log j; }}"
+        f"log_format own {words}; server {{ listen 127.0.0.1:{port};"
+        f" proxy_pass '{node.address}'; access_log own.log own; }}"
     )
     with sockets.open_raw(port) as client:
         sockets.receive(client, 1)
-    path = os.path.join(balancer.folder, "j.log")
+    path = os.path.join(balancer.folder, "own.log")
     wait_until(lambda: read(path), "the line")
-    assert read(path) == f'{{"to":"{node.address}","status":200}}\n'
+    assert read(path) == line.format(folder=f"unix:{lab.folder}")

@@ -15,13 +15,14 @@ async def answer_after_the_end(session):
     await session.send(b"got " + str(session.total).encode())
 
 
-def test_on_lets_the_node_answer_after_the_clients_end(lab):
+@pytest.mark.parametrize(("value", "answer"), [("on", b"got 300000"), ("off", b"")])
+def test_on_lets_the_node_answer_after_the_clients_end(lab, value, answer):
     node = lab.node(answer_after_the_end)
-    _, port = lab.in_front(node, more="proxy_half_close on;")
+    _, port = lab.in_front(node, more=f"proxy_half_close {value};")
     with sockets.open_raw(port) as client:
         client.sendall(b"x" * 300_000)
         client.shutdown(1)
-        assert sockets.receive_all(client) == b"got 300000"
+        assert sockets.receive_all(client) == answer
 
 
 def test_on_lets_the_client_go_on_after_the_nodes_end(lab):

@@ -1,7 +1,12 @@
 """`proxy_timeout`, `proxy_upload_rate` and `proxy_download_rate` hold, without losing a byte."""
 
+import asyncio
 import contextlib
+import socket
+import threading
 import time
+
+import pytest
 
 from lab import sockets
 from lab.nodes import collect, greet
@@ -12,12 +17,18 @@ RATE = "200k"  # the first second's worth goes at once, as in nginx: SIZE takes 
 
 
 def test_a_silent_session_ends_after_proxy_timeout(lab):
-    balancer, port = lab.in_front(lab.node(), more="proxy_timeout 400ms;")
+    node, short, long = lab.node(), lab.ports.free(), lab.ports.free()
+    balancer = lab.balancer(
+        f"server {{ listen 127.0.0.1:{long}; proxy_pass {node.address}; }}"
+        f"server {{ listen 127.0.0.1:{short}; proxy_pass {node.address}; proxy_timeout 400ms; }}"
+    )
     started = time.monotonic()
-    with sockets.open_raw(port) as client:
+    with sockets.open_raw(long) as stays, sockets.open_raw(short) as client:
         assert sockets.receive_all(client) == b""
-    assert 0.35 < time.monotonic() - started < 5
-    assert balancer.wait_sessions(1)[0]["status"] == "200"
+        assert 0.35 < time.monotonic() - started < 5
+        assert [session["status"] for session in balancer.wait_sessions(1)] == ["200"]
+        stays.sendall(b"still here")
+        assert sockets.receive(stays, 10) == b"still here"
 
 
 def test_traffic_in_one_direction_keeps_a_session(lab):
@@ -51,11 +62,37 @@ def test_upload_rate(lab):
     assert 0.8 < time.monotonic() - started < 10
 
 
-def test_a_rate_holds_one_direction_only(lab):
-    node = lab.node(collect)
-    _, port = lab.in_front(node, more="proxy_download_rate 1k;")
+@pytest.mark.parametrize(
+    ("more", "up", "down"),
+    [
+        ("", True, True),
+        ("proxy_upload_rate 0; proxy_download_rate 1k;", True, False),
+        ("proxy_upload_rate 1k; proxy_download_rate 0;", False, True),
+    ],
+)
+def test_a_rate_holds_one_direction_only(lab, more, up, down):
+    async def pour_and_collect(session):
+        await asyncio.gather(session.send(b"x" * SIZE), collect(session))
+
+    node = lab.node(pour_and_collect)
+    balancer, port = lab.in_front(node, more=more)
     with sockets.open_raw(port) as client:
-        client.sendall(b"x" * SIZE)
-        wait_until(
-            lambda: node.sessions and node.sessions[0].total == SIZE, "all arrives", timeout=5
-        )
+        sender = threading.Thread(target=send, args=(client, b"x" * SIZE))
+        sender.start()
+        if down:
+            assert len(sockets.receive(client, SIZE)) == SIZE
+        if up:
+            wait_until(lambda: node.sessions and node.sessions[0].total == SIZE, "all arrives")
+        client.shutdown(socket.SHUT_WR)
+        sender.join()
+        balancer.stop()
+    [session] = balancer.sessions()
+    # Where a rate holds, all of it would take minutes.
+    assert (int(session["bytes_received"]) == SIZE) == up
+    assert (int(session["upstream_bytes_received"]) == SIZE) == down
+
+
+def send(client, data):
+    """Send all of it, or until the socket is shut down."""
+    with contextlib.suppress(BrokenPipeError):
+        client.sendall(data)

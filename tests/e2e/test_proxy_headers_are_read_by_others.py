@@ -94,14 +94,16 @@ def test_a_client_of_a_unix_socket_is_unknown_and_served(lab, reader):
     assert address in {"-", "127.0.0.1"}  # nginx: no address; haproxy: the balancer's
 
 
-def test_the_header_is_version_1_and_comes_first(lab):
+@pytest.mark.parametrize("value", ["on", "off"])
+def test_the_header_is_version_1_and_comes_first(lab, value):
     node = lab.node()
-    _, port = lab.in_front(node, more="proxy_protocol on;")
+    _, port = lab.in_front(node, more=f"proxy_protocol {value};")
     with sockets.open_raw(port) as client:
         client.sendall(b"first words")
-        expected = f"PROXY TCP4 127.0.0.1 127.0.0.1 {client.getsockname()[1]} {port}\r\n"
+        header = f"PROXY TCP4 127.0.0.1 127.0.0.1 {client.getsockname()[1]} {port}\r\n"
         wait_until(lambda: node.sessions and b"words" in node.sessions[0].received, "the words")
-    assert node.sessions[0].received == expected.encode() + b"first words"
+    expected = header.encode() if value == "on" else b""
+    assert node.sessions[0].received == expected + b"first words"
 
 
 def _addresses(ports, path):

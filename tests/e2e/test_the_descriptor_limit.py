@@ -7,7 +7,7 @@ import pytest
 
 from lab import sockets
 from lab.nodes import greet
-from lab.waiting import wait_until
+from lab.waiting import stays, wait_until
 
 LIMIT = 120
 CROWD = 150
@@ -55,6 +55,20 @@ def test_the_limit_is_reached_and_left(lab, limit):
     with sockets.open_raw(port) as client:
         assert sockets.receive(client, 1) == b"!"
     assert _complaints(balancer) in range(1, 6)
+
+
+# The listening socket is counted too, as in nginx.
+@pytest.mark.parametrize(("limit", "sessions"), [(21, 10), (41, 20)])
+def test_worker_connections_counts_both_ends_of_a_session(lab, limit, sessions):
+    node = lab.node(greet(b"!"))
+    balancer, port = lab.in_front(node, connections=limit)
+    with contextlib.ExitStack() as held:
+        for _ in range(sessions + 5):
+            held.enter_context(sockets.open_raw(port))
+        wait_until(lambda: _complaints(balancer), "the limit is reached")
+        assert f"{limit} worker_connections are not enough" in balancer.errors()
+        wait_until(lambda: node.active == sessions, f"{sessions} sessions")
+        stays(lambda: node.active == sessions, "the others wait", seconds=0.2)
 
 
 def _complaints(balancer) -> int:

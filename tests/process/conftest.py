@@ -32,7 +32,8 @@ class Instance:
         """Write the configuration: an echo behind `port`, and what the test adds."""
         with open(self.conf, "w", encoding="utf-8") as file:
             file.write(
-                f"worker_processes {workers}; daemon {daemon}; pid t.pid;\n"
+                f"worker_processes {workers}; daemon {daemon};"
+                f" {'' if 'pid ' in main else 'pid t.pid;'}\n"
                 f"{'' if 'error_log' in main else f'error_log error.log {level};'} {main}\n"
                 "events { worker_connections 100; }\n"
                 "stream {\n"

@@ -12,12 +12,15 @@ from lab import proc, sockets
 from lab.waiting import wait_until
 
 
-def test_the_start_returns_when_every_worker_accepts(instance):
-    instance.configure(workers=3)
+@pytest.mark.parametrize(
+    ("asked", "number"), [(1, 1), (3, 3), ("auto", len(os.sched_getaffinity(0)))]
+)
+def test_the_start_returns_when_every_worker_accepts(instance, asked, number):
+    instance.configure(workers=asked)
     instance.start()
     inodes = proc.listening_inodes(instance.port)
     workers = instance.workers()
-    assert len(workers) == 3
+    assert len(workers) == number
     assert all(proc.accepts(pid, inodes) for pid in workers)
     instance.connect().close()
 
@@ -87,6 +90,19 @@ def test_two_instances_cannot_share_a_pid_file(instance, lab):
     assert done.returncode == 1
     assert f"tidegate is already running as process {master}" in done.stderr
     assert instance.master == master
+
+
+@pytest.mark.parametrize("name", ["one.pid", "folder/two.pid"])
+def test_the_pid_file_is_where_pid_says(instance, name):
+    instance.pid_file = os.path.join(instance.folder, name)
+    os.makedirs(os.path.dirname(instance.pid_file), exist_ok=True)
+    instance.configure(main=f"pid {name};")
+    instance.start()
+    assert "--kind worker" in proc.command(instance.workers()[0])
+    assert not os.path.exists(os.path.join(instance.folder, "t.pid"))
+    done = instance.run("-s", "stop")
+    assert done.returncode == 0
+    wait_until(lambda: not os.path.exists(instance.pid_file), "the file goes with its process")
 
 
 def test_the_pid_file_of_another_program_is_left_alone(instance, lab):
@@ -164,6 +180,14 @@ def test_more_connections_than_descriptors_is_a_warning(instance):
     assert warning in instance.messages(level="warn")
 
 
+def test_daemon_on_goes_into_the_background(instance):
+    instance.configure(daemon="on")
+    with instance.in_front() as process:
+        assert process.wait(20) == 0
+        assert instance.master != process.pid
+        assert instance.accepts()
+
+
 def test_daemon_off_stays_in_front(instance):
     instance.configure(daemon="off")
     with instance.in_front() as process:
@@ -209,28 +233,30 @@ def test_a_terminal_that_asks_to_stop_while_starting_is_obeyed(instance):
 
 
 @pytest.mark.needs("root")
-def test_workers_give_up_their_rights(instance):
-    instance.configure(main="user daemon;")
+@pytest.mark.parametrize("user", ["daemon", "bin"])
+def test_workers_give_up_their_rights(instance, user):
+    instance.configure(main=f"user {user};")
     instance.start()
     for pid in instance.workers():
         with open(f"/proc/{pid}/status", encoding="ascii") as file:
             status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
-        assert set(status["Uid"].split()) == {str(pwd.getpwnam("daemon").pw_uid)}
+        assert set(status["Uid"].split()) == {str(pwd.getpwnam(user).pw_uid)}
         assert "0" not in status["Gid"].split() + status["Groups"].split()
         assert int(status["CapEff"], 16) == 0
     instance.connect().close()
 
 
-def test_limits_and_priority_reach_the_workers(instance):
-    instance.configure(main="worker_rlimit_nofile 200; worker_priority 5;")
+@pytest.mark.parametrize(("files", "priority"), [(200, 5), (300, 7)])
+def test_limits_and_priority_reach_the_workers(instance, files, priority):
+    instance.configure(main=f"worker_rlimit_nofile {files}; worker_priority {priority};")
     instance.start()
     for pid in instance.workers():
         with open(f"/proc/{pid}/limits", encoding="ascii") as file:
             limits = file.read()
-        assert re.search(r"Max open files\s+200\s+200", limits)
+        assert re.search(rf"Max open files\s+{files}\s+{files}\s", limits)
         assert re.search(r"Max core file size\s+0\s+0", limits)
-        assert os.getpriority(os.PRIO_PROCESS, pid) == 5
-    assert os.getpriority(os.PRIO_PROCESS, instance.master) != 5
+        assert os.getpriority(os.PRIO_PROCESS, pid) == priority
+    assert os.getpriority(os.PRIO_PROCESS, instance.master) != priority
 
 
 def test_workers_get_the_environment_that_env_names(instance):
@@ -244,11 +270,16 @@ def test_workers_get_the_environment_that_env_names(instance):
         assert "HOME" not in names
 
 
-def test_without_a_master_process_there_is_one_worker_that_keeps_its_user(instance):
-    instance.configure(main="master_process off;", workers=4)
-    instance.start()
-    (worker,) = instance.workers()
-    assert os.stat(f"/proc/{worker}").st_uid == os.geteuid()
+@pytest.mark.parametrize(("value", "number"), [("on", 2), ("off", 1)])
+def test_without_a_master_process_there_is_one_worker_that_keeps_its_user(instance, value, number):
+    user = pwd.getpwuid(os.geteuid())
+    asked = "daemon" if user.pw_uid == 0 else user.pw_name
+    gets = pwd.getpwnam(asked).pw_uid if value == "on" else user.pw_uid
+    instance.configure(main=f"master_process {value}; user {asked};", workers=2)
+    done = instance.run()
+    assert done.returncode == 0, instance.log
+    uids = [os.stat(f"/proc/{worker}").st_uid for worker in instance.workers()]
+    assert uids == [gets] * number
     instance.connect().close()
 
 

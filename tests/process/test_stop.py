@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from lab import proc
-from lab.waiting import wait_until
+from lab.waiting import stays, wait_until
 
 
 def stop(instance, *words):
@@ -68,15 +68,27 @@ def test_a_quit_serves_sessions_to_their_end_and_lets_a_new_instance_in(instance
     stop(instance, "-s", "stop")
 
 
-def test_worker_shutdown_timeout_bounds_a_quit(instance):
-    instance.configure(main="worker_shutdown_timeout 300ms;")
+@pytest.mark.parametrize(("timeout", "ends"), [("300ms", True), ("1h", False)])
+def test_worker_shutdown_timeout_bounds_a_quit(instance, timeout, ends):
+    instance.configure(main=f"worker_shutdown_timeout {timeout};")
     instance.start()
     master, workers = instance.master, instance.workers()
     with instance.connect() as client:
         stop(instance, "-s", "quit")
-        instance.wait_gone(master, *workers)
-        assert client.recv(1) == b""
-    assert "shutdown timeout" in instance.messages(level="info")
+        if ends:
+            instance.wait_gone(master, *workers)
+            assert client.recv(1) == b""
+        else:
+            instance.wait_gone(*set(workers) - set(busy(instance, workers)))
+            stays(lambda: proc.alive(master), "the session is waited for", seconds=0.6)
+            instance.talk(client)
+    instance.wait_gone(master, *workers)
+    assert ("shutdown timeout" in instance.messages(level="info")) == ends
+
+
+def busy(instance, workers):
+    """The workers that have a session."""
+    return proc.served_by(workers, instance.port).values()
 
 
 def test_a_stop_during_a_quit_ends_it(instance):

@@ -34,6 +34,9 @@ LOOK_SECONDS = 0.1
 # to act on it first, or it would replace a worker that has obeyed.
 MASTERS_SECONDS = 0.2
 
+# A worker at its limit stops accepting again for each client that leaves; one line says it all.
+LIMIT_TOLD_SECONDS = 10.0
+
 SOCKET = "socket:"
 LOG = "log:"
 
@@ -56,6 +59,8 @@ class Worker:
         self._prepared: Prepared | None = None
         self._sockets: dict[str, int] = {}
         self._leaving = False
+        self._limit_told = -LIMIT_TOLD_SECONDS
+        self._pause_told = False
 
     async def run(self) -> int:
         """Serve until told to stop; returns the exit status."""
@@ -80,8 +85,15 @@ class Worker:
     def notice(self, what: str, number: int) -> None:
         """Log that accepting stopped (`number`: errno, 0 at our own limit) or goes on."""
         if what == "accepting resumed":
-            self._log.write(Level.NOTICE, what)
-        elif number:
+            if self._pause_told:
+                self._log.write(Level.NOTICE, what)
+            return
+        now = time.monotonic()
+        self._pause_told = now - self._limit_told >= LIMIT_TOLD_SECONDS
+        if not self._pause_told:
+            return
+        self._limit_told = now
+        if number:
             self._log.write(
                 Level.CRIT, f"accept4() failed ({number}: {os.strerror(number)}), {what}"
             )
