@@ -45,7 +45,6 @@ def make_model(*, method: Method = TURNS, **upstreams: tuple[Peer, ...]) -> Mode
         worker_rlimit_nofile=None,
         worker_priority=0,
         worker_shutdown_timeout_ms=None,
-        multi_accept=False,
         daemon=False,
         master_process=True,
         pid="/dev/null",

@@ -15,7 +15,7 @@ def test_defaults_are_nginx_s(folder, tmp_path):
     assert model.worker_rlimit_nofile is None
     assert model.worker_priority == 0
     assert model.worker_shutdown_timeout_ms is None
-    assert (model.daemon, model.master_process, model.multi_accept) == (True, True, False)
+    assert (model.daemon, model.master_process) == (True, True)
     assert model.pid == f"{tmp_path}/logs/tidegate.pid"
     assert model.error_logs == (ErrorLog(path=f"{tmp_path}/logs/error.log", level=Level.ERROR),)
     assert model.env == (("TZ", None),)
@@ -38,14 +38,14 @@ def test_every_value_reaches_the_model(folder, tmp_path):
         error_log /var/log/t.log debug_core;
         env TZ;
         env A=b=c;
-        events { worker_connections 77; multi_accept on; use epoll; }
+        events { worker_connections 77; use epoll; }
         """
     )
     assert model.worker_processes == 3
     assert model.worker_rlimit_nofile == 4096
     assert model.worker_priority == -5
     assert model.worker_shutdown_timeout_ms == 90_000
-    assert (model.daemon, model.master_process, model.multi_accept) == (False, False, True)
+    assert (model.daemon, model.master_process) == (False, False)
     assert model.pid == f"{tmp_path}/run/t.pid"
     assert model.error_logs == (
         ErrorLog(path=None, level=Level.INFO),

@@ -2,6 +2,8 @@
 
 import pytest
 
+CONFLICT = 'the size 1048576 of shared memory zone "z" conflicts'
+
 
 def upstream(folder, text):
     (group,) = folder.stream(f"upstream brokers {{ {text} }}").upstreams
@@ -39,6 +41,25 @@ def test_a_name_with_several_addresses_makes_a_peer_of_each_in_order(folder):
         ("pair:1", "10.0.0.5:1", 1),
         ("[FD00::9]:1", "[fd00::9]:1", 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "errors"),
+    [
+        ("z 64k", "z 64k", []),
+        ("z 64k", "z", []),
+        ("z 64k", "other 128k", []),
+        ("z 64k", "z 1m", [f"{CONFLICT} with already declared size 65536"]),
+        ("z 31k", "other 64k", ['zone "z" is too small']),
+        ("z", "z", ['zero size shared memory zone "z"']),
+    ],
+)
+def test_the_groups_of_a_zone_agree_on_its_size(folder, first, second, errors):
+    text = (
+        f"upstream one {{ zone {first}; server emqx1:1; }}"
+        f"upstream two {{ zone {second}; server emqx2:1; }}"
+    )
+    assert folder.errors(f"events {{}} stream {{ {text} }}") == errors
 
 
 @pytest.mark.parametrize("target", ["10.0.0.8:1883", "both:1883", "unix:/run/b.sock"])

@@ -14,7 +14,7 @@ def answer(port) -> bytes:
         return sockets.receive_all(client)
 
 
-def test_proxy_pass_goes_to_the_group_or_address_that_it_names(lab):
+def test_proxy_pass_goes_where_it_says(lab):
     path = os.path.join(lab.folder, "node.sock")
     one, two, three = (lab.node(greet(name)) for name in (b"one", b"two", b"three"))
     local = lab.node(greet(b"local"), path=path)
@@ -25,9 +25,7 @@ def test_proxy_pass_goes_to_the_group_or_address_that_it_names(lab):
         for port, target in zip(ports, targets, strict=True)
     )
     lab.balancer(
-        lab.upstream(one, name="group_one")
-        + lab.upstream(two, name="group_two")
-        + "".join(servers)
+        lab.upstream(one, name="group_one") + lab.upstream(two, name="group_two") + "".join(servers)
     )
     assert [answer(port) for port in ports] == [b"one", b"two", b"three", b"local"]
 

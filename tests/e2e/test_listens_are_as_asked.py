@@ -39,7 +39,11 @@ fastopen = option(TCP, socket.TCP_FASTOPEN)
         ("backlog=17", backlog, 17),
         ("", keepalive, 0),
         ("so_keepalive=on", keepalive, 1),
-        ("so_keepalive=31s:7s:3", lambda sock: (idle(sock), interval(sock), probes(sock)), (31, 7, 3)),
+        (
+            "so_keepalive=31s:7s:3",
+            lambda sock: (idle(sock), interval(sock), probes(sock)),
+            (31, 7, 3),
+        ),
         # The kernel doubles these.
         ("rcvbuf=30000", rcvbuf, 60_000),
         ("rcvbuf=20k", rcvbuf, 40_960),

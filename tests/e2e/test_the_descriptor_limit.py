@@ -59,7 +59,7 @@ def test_the_limit_is_reached_and_left(lab, limit):
 
 # The listening socket is counted too, as in nginx.
 @pytest.mark.parametrize(("limit", "sessions"), [(21, 10), (41, 20)])
-def test_worker_connections_counts_both_ends_of_a_session(lab, limit, sessions):
+def test_worker_connections_counts_both_ends(lab, limit, sessions):
     node = lab.node(greet(b"!"))
     balancer, port = lab.in_front(node, connections=limit)
     with contextlib.ExitStack() as held:

@@ -180,21 +180,15 @@ def test_more_connections_than_descriptors_is_a_warning(instance):
     assert warning in instance.messages(level="warn")
 
 
-def test_daemon_on_goes_into_the_background(instance):
-    instance.configure(daemon="on")
-    with instance.in_front() as process:
-        assert process.wait(20) == 0
-        assert instance.master != process.pid
-        assert instance.accepts()
-
-
-def test_daemon_off_stays_in_front(instance):
-    instance.configure(daemon="off")
+@pytest.mark.parametrize("value", ["on", "off"])
+def test_daemon_decides_whether_the_terminal_waits(instance, value):
+    instance.configure(daemon=value)
     with instance.in_front() as process:
         wait_until(instance.accepts, "it accepts")
-        assert instance.master == process.pid
         assert len(instance.workers()) == 2
-        process.terminate()
+        assert (instance.master == process.pid) == (value == "off")
+        if value == "off":
+            process.terminate()
         assert process.wait(20) == 0
 
 
@@ -271,7 +265,7 @@ def test_workers_get_the_environment_that_env_names(instance):
 
 
 @pytest.mark.parametrize(("value", "number"), [("on", 2), ("off", 1)])
-def test_without_a_master_process_there_is_one_worker_that_keeps_its_user(instance, value, number):
+def test_without_a_master_process_one_worker_keeps_its_user(instance, value, number):
     user = pwd.getpwuid(os.geteuid())
     asked = "daemon" if user.pw_uid == 0 else user.pw_name
     gets = pwd.getpwnam(asked).pw_uid if value == "on" else user.pw_uid

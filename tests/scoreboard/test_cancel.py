@@ -14,7 +14,13 @@ def test_a_pick_that_is_cancelled_leaves_a_peer_on_trial_on_trial():
         board.reset_peer(row)
         slots.append(
             Slot(
-                row, weight=1, max_conns=0, max_fails=1, fail_timeout=10, down=row == 1, backup=False
+                row,
+                weight=1,
+                max_conns=0,
+                max_fails=1,
+                fail_timeout=10,
+                down=row == 1,
+                backup=False,
             )
         )
     group = Group(board, 0, 0, slots)

@@ -62,7 +62,6 @@ def make_model(draft: Draft, files: tuple[str, ...], places: Places) -> Model:
         worker_rlimit_nofile=main.optional_integer("worker_rlimit_nofile"),
         worker_priority=main.optional_integer("worker_priority") or 0,
         worker_shutdown_timeout_ms=main.optional_integer("worker_shutdown_timeout"),
-        multi_accept=events.flag("multi_accept"),
         daemon=main.flag("daemon"),
         master_process=main.flag("master_process"),
         pid=draft.path(main.optional_text("pid") or places.pid),

@@ -9,6 +9,8 @@ EVENTS = ("events",)
 
 TUNING = "the engine has no such setting"
 
+START = "tests/process/test_start.py::"
+
 
 def _ignored(name: str, args: str, reason: str, *, kind: Kind = Kind.SPECIAL) -> Row:
     contexts = MAIN
@@ -30,6 +32,7 @@ ROWS: tuple[Row, ...] = (
         args="1,2",
         default="nobody",
         doc="The user, and the group, as which workers run when the master is root.",
+        proof=START + "test_workers_give_up_their_rights",
     ),
     Row(
         name="worker_processes",
@@ -37,6 +40,7 @@ ROWS: tuple[Row, ...] = (
         args="1",
         default="1",
         doc="How many worker processes there are; `auto` is one for each CPU that we may use.",
+        proof=START + "test_the_start_returns_when_every_worker_accepts",
     ),
     Row(
         name="worker_rlimit_nofile",
@@ -44,6 +48,7 @@ ROWS: tuple[Row, ...] = (
         args="1",
         kind=Kind.NUMBER,
         doc="The limit of open descriptors of a worker.",
+        proof=START + "test_limits_and_priority_reach_the_workers",
     ),
     Row(
         name="worker_priority",
@@ -51,6 +56,7 @@ ROWS: tuple[Row, ...] = (
         args="1",
         default="0",
         doc="The nice value of workers, -20 to 20.",
+        proof=START + "test_limits_and_priority_reach_the_workers",
     ),
     Row(
         name="worker_shutdown_timeout",
@@ -58,6 +64,7 @@ ROWS: tuple[Row, ...] = (
         args="1",
         kind=Kind.TIME,
         doc="How long a worker that quits waits for its sessions to end.",
+        proof="tests/process/test_stop.py::test_worker_shutdown_timeout_bounds_a_quit",
     ),
     Row(
         name="pid",
@@ -65,6 +72,7 @@ ROWS: tuple[Row, ...] = (
         args="1",
         kind=Kind.TEXT,
         doc="The file that holds the process ID of the master.",
+        proof=START + "test_the_pid_file_is_where_pid_says",
     ),
     Row(
         name="error_log",
@@ -72,6 +80,7 @@ ROWS: tuple[Row, ...] = (
         args="1+",
         default="logs/error.log error",
         doc="Where messages go, `stderr` or a file, and from which level on.",
+        proof="tests/e2e/test_error_logs.py::test_the_innermost_log_gets_the_lines_of_a_session",
     ),
     Row(
         name="daemon",
@@ -80,6 +89,7 @@ ROWS: tuple[Row, ...] = (
         kind=Kind.FLAG,
         default="on",
         doc="Whether to go into the background.",
+        proof=START + "test_daemon_decides_whether_the_terminal_waits",
     ),
     Row(
         name="master_process",
@@ -88,6 +98,7 @@ ROWS: tuple[Row, ...] = (
         kind=Kind.FLAG,
         default="on",
         doc="Whether workers are processes of their own.",
+        proof=START + "test_without_a_master_process_one_worker_keeps_its_user",
     ),
     Row(
         name="env",
@@ -95,6 +106,7 @@ ROWS: tuple[Row, ...] = (
         args="1",
         default="TZ",
         doc="An environment variable to keep, or to set, for workers.",
+        proof=START + "test_workers_get_the_environment_that_env_names",
     ),
     Row(
         name="include",
@@ -157,15 +169,9 @@ ROWS: tuple[Row, ...] = (
         args="1",
         default="512",
         doc="How many connections a worker may have, those to brokers counted too.",
+        proof="tests/e2e/test_the_descriptor_limit.py::test_worker_connections_counts_both_ends",
     ),
-    Row(
-        name="multi_accept",
-        contexts=EVENTS,
-        args="flag",
-        kind=Kind.FLAG,
-        default="off",
-        doc="Whether a worker takes all waiting connections in one turn.",
-    ),
+    _ignored_event("multi_accept", "flag", kind=Kind.FLAG, reason="a worker takes what waits"),
     _ignored_event("use", "1", reason="epoll is always used"),
     _ignored_event("accept_mutex", "flag", kind=Kind.FLAG),
     _ignored_event("accept_mutex_delay", "1", kind=Kind.TIME),

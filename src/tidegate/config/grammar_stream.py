@@ -9,6 +9,8 @@ SERVER = ("stream.server",)
 BOTH = ("stream", "stream.server")
 UPSTREAM = ("stream.upstream",)
 
+E2E = "tests/e2e/"
+
 TLS = "TLS comes later"
 METHODS = "other methods are: hash, ip_hash, least_conn, random"
 RULES = "access rules and limits come later"
@@ -19,8 +21,18 @@ UDP = "it concerns UDP, which is not proxied"
 RESOLVER = "names are resolved when the configuration is read"
 
 
-def _proxy(name: str, kind: Kind, default: str, doc: str, *, args: str = "1") -> Row:
-    return Row(name=name, contexts=BOTH, args=args, kind=kind, default=default, doc=doc)
+def _proxy(
+    name: str, kind: Kind, default: str, doc: str, *, proof: str | None = None, args: str = "1"
+) -> Row:
+    return Row(
+        name=name,
+        contexts=BOTH,
+        args=args,
+        kind=kind,
+        default=default,
+        doc=doc,
+        proof=proof and E2E + proof,
+    )
 
 
 def _ignored(
@@ -62,13 +74,14 @@ HERE: tuple[Row, ...] = (
         args="0",
         opens="stream.server",
         doc="Addresses to listen on, and what happens to their connections.",
-        proof="tests/config/test_stream.py::test_servers_keep_their_order_and_addresses",
+        proof=E2E + "test_listens_are_as_asked.py::test_each_address_has_its_own_server",
     ),
     Row(
         name="listen",
         contexts=SERVER,
         args="1+",
         doc="An address and port, or `unix:` path, to accept connections on.",
+        proof=E2E + "test_listens_are_as_asked.py::test_an_option_of_listen_reaches_the_socket",
     ),
     Row(
         name="upstream",
@@ -76,18 +89,21 @@ HERE: tuple[Row, ...] = (
         args="1",
         opens="stream.upstream",
         doc="A group of brokers that `proxy_pass` can name.",
+        proof=E2E + "test_each_server_has_its_own_way.py::test_proxy_pass_goes_where_it_says",
     ),
     Row(
         name="server",
         contexts=UPSTREAM,
         args="1+",
         doc="One broker of a group: weight, max_conns, max_fails, fail_timeout, backup, down.",
+        proof="tests/stream/test_session.py::test_nodes_take_turns_by_weight",
     ),
     Row(
         name="zone",
         contexts=UPSTREAM,
         args="1,2",
         doc="The shared memory of a group. Workers always choose together here; it is a name.",
+        proof="tests/config/test_upstream.py::test_the_groups_of_a_zone_agree_on_its_size",
     ),
     Row(
         name="hash",
@@ -122,42 +138,78 @@ HERE: tuple[Row, ...] = (
         contexts=SERVER,
         args="1",
         doc="Where connections go: a group, host:port, or `unix:` path.",
+        proof=E2E + "test_each_server_has_its_own_way.py::test_proxy_pass_goes_where_it_says",
     ),
     Row(
         name="return",
         contexts=SERVER,
         args="1",
         doc="Sends a text to the client and closes.",
+        proof=E2E + "test_each_server_has_its_own_way.py::test_return_says_its_text",
     ),
     Row(
         name="proxy_bind",
         contexts=BOTH,
         args="1,2",
         doc="The local address of connections to brokers, or `off`.",
+        proof=E2E + "test_proxy_bind.py::test_the_node_sees_the_address",
     ),
-    _proxy("proxy_connect_timeout", Kind.TIME, "60s", "How long a connect to a broker may take."),
-    _proxy("proxy_timeout", Kind.TIME, "10m", "How long a session may be silent on both sides."),
-    _proxy("proxy_buffer_size", Kind.SIZE, "16k", "The most bytes read at once from one side."),
-    _proxy("proxy_upload_rate", Kind.RATE, "0", "Bytes per second from a client; 0: no limit."),
-    _proxy("proxy_download_rate", Kind.RATE, "0", "Bytes per second to a client; 0: no limit."),
+    _proxy(
+        "proxy_connect_timeout",
+        Kind.TIME,
+        "60s",
+        "How long a connect to a broker may take.",
+        proof="test_a_dead_broker_is_skipped.py::test_a_connect_may_take_proxy_connect_timeout",
+    ),
+    _proxy(
+        "proxy_timeout",
+        Kind.TIME,
+        "10m",
+        "How long a session may be silent on both sides.",
+        proof="test_limits_of_time_and_rate.py::test_a_silent_session_ends_after_proxy_timeout",
+    ),
+    _proxy(
+        "proxy_buffer_size",
+        Kind.SIZE,
+        "16k",
+        "The most bytes read at once from one side.",
+        proof="test_sockets_are_as_asked.py::test_proxy_buffer_size_bounds_one_read",
+    ),
+    _proxy(
+        "proxy_upload_rate",
+        Kind.RATE,
+        "0",
+        "Bytes per second from a client; 0: no limit.",
+        proof="test_limits_of_time_and_rate.py::test_a_rate_holds_one_direction_only",
+    ),
+    _proxy(
+        "proxy_download_rate",
+        Kind.RATE,
+        "0",
+        "Bytes per second to a client; 0: no limit.",
+        proof="test_limits_of_time_and_rate.py::test_a_rate_holds_one_direction_only",
+    ),
     _proxy(
         "proxy_next_upstream",
         Kind.FLAG,
         "on",
         "Whether another broker is tried when a connect fails.",
         args="flag",
+        proof="test_a_dead_broker_is_skipped.py::test_next_upstream_off_ends_the_session",
     ),
     _proxy(
         "proxy_next_upstream_tries",
         Kind.NUMBER,
         "0",
         "The most brokers tried for one session; 0: all.",
+        proof="test_a_dead_broker_is_skipped.py::test_next_upstream_tries_bound_the_search",
     ),
     _proxy(
         "proxy_next_upstream_timeout",
         Kind.TIME,
         "0",
         "How long brokers are tried for one session; 0: no limit.",
+        proof="test_a_dead_broker_is_skipped.py::test_next_upstream_timeout_bounds_the_search",
     ),
     _proxy(
         "proxy_protocol",
@@ -165,6 +217,7 @@ HERE: tuple[Row, ...] = (
         "off",
         "Whether brokers are told the client's address by a PROXY protocol header.",
         args="flag",
+        proof="test_proxy_headers_are_read_by_others.py::test_the_header_is_version_1_and_comes_first",
     ),
     _proxy(
         "proxy_socket_keepalive",
@@ -172,6 +225,7 @@ HERE: tuple[Row, ...] = (
         "off",
         "Whether the kernel probes silent connections to brokers.",
         args="flag",
+        proof="test_sockets_are_as_asked.py::test_proxy_socket_keepalive",
     ),
     _proxy(
         "proxy_half_close",
@@ -179,6 +233,7 @@ HERE: tuple[Row, ...] = (
         "off",
         "Whether the end of one side leaves the other direction open.",
         args="flag",
+        proof="test_an_end_is_passed_on.py::test_on_lets_the_node_answer_after_the_clients_end",
     ),
     _proxy(
         "tcp_nodelay",
@@ -186,6 +241,7 @@ HERE: tuple[Row, ...] = (
         "on",
         "Whether small pieces are sent at once (TCP_NODELAY).",
         args="flag",
+        proof="test_sockets_are_as_asked.py::test_tcp_nodelay",
     ),
     Row(
         name="access_log",
@@ -193,12 +249,14 @@ HERE: tuple[Row, ...] = (
         args="1+",
         default="off",
         doc="The file that gets one line for each session, and its format.",
+        proof=E2E + "test_access_logs.py::test_off_several_and_inherited_logs",
     ),
     Row(
         name="log_format",
         contexts=STREAM,
         args="2+",
         doc="Names a form of line for access logs.",
+        proof=E2E + "test_access_logs.py::test_a_line_is_as_its_format_says",
     ),
 )
 

@@ -258,7 +258,6 @@ class Model:
     worker_rlimit_nofile: int | None
     worker_priority: int
     worker_shutdown_timeout_ms: int | None
-    multi_accept: bool
     daemon: bool
     master_process: bool
     pid: str
