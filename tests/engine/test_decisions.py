@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import os
 import socket
+import threading
 import weakref
 
 import pytest
 
 from lab.engine import RELAY, Forward, Rig, until
 from tidegate.engine.address import pack_address
+from tidegate.engine.loop import Engine
 from tidegate.engine.outcome import LATER, Connect, Need, Refuse
 
 
@@ -303,7 +307,7 @@ def test_at_the_limit_of_connections_clients_wait_and_nobody_is_dropped(rig: Rig
         for _, writer in clients:
             writer.write(b"x")
         await asyncio.gather(*(reader.readexactly(1) for reader, _ in clients[:3]))
-        await until(lambda: rig.notices == [("accepting paused", 0)])
+        await until(lambda: rig.notices == [0] and not rig.engine.accepting)
         assert rig.counter("active") == 3
         waiting = asyncio.gather(*(reader.readexactly(1) for reader, _ in clients[3:]))
         clients[0][1].close()
@@ -312,7 +316,136 @@ def test_at_the_limit_of_connections_clients_wait_and_nobody_is_dropped(rig: Rig
         for _, writer in clients[2:]:
             writer.close()
         await forward.ended(5)
-        assert ("accepting resumed", 0) in rig.notices
+        await until(lambda: rig.engine.accepting)
         server.close()
 
     rig.run(main)
+
+
+class Crowd(threading.Thread):
+    """Clients in a thread of their own, so that nothing but their sockets wakes the engine."""
+
+    def __init__(self, port, count):
+        super().__init__(daemon=True)
+        self.port = port
+        self.count = count
+        self.answered = 0
+
+    def run(self):
+        clients = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(self.count)]
+        for client in clients:
+            client.settimeout(20)
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(10) in (b"hi", b"")
+            self.answered += 1
+            client.close()
+
+
+@pytest.mark.parametrize("rig", [5], indirect=True)
+@pytest.mark.parametrize("end", ["text", "nobody", "fault"])
+def test_places_that_come_free_in_a_decision_let_the_next_in(rig, end):
+    """Nobody wakes the loop but the clients: no timer, no other reader."""
+
+    def pick():
+        if end == "fault":
+            raise ZeroDivisionError
+        return Refuse(200, b"hi") if end == "text" else Refuse(502)
+
+    class Each:
+        def pick(self):
+            return pick()
+
+        def end(self, _report):
+            pass
+
+    async def main():
+        crowd = Crowd(rig.listen(lambda _: Each()), 30)
+        crowd.start()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, crowd.join)
+        assert crowd.answered == 30
+
+    rig.run(main)
+    rig.troubles.clear()
+
+
+def test_a_full_worker_leaves_the_next_client_to_another(rig):
+    """Two engines share a listening socket; the first has one place, which is taken."""
+
+    async def main():
+        server, port = await echo_server()
+        sock = socket.create_server(("127.0.0.1", 0), backlog=100)
+        sock.setblocking(False)
+        small = Rig(3)
+        others = []
+        forward = Forward(small, port)
+        small.engine.listen(sock.fileno(), forward, shared=True)
+        stop = threading.Event()
+
+        def turn():
+            while not stop.is_set():
+                small.engine.select(0.01)
+                small.engine.serve()
+
+        thread = threading.Thread(target=turn, daemon=True)
+        thread.start()
+        loop = asyncio.get_running_loop()
+        first = await asyncio.open_connection(*sock.getsockname())
+        first[1].write(b"x")
+        assert await first[0].readexactly(1) == b"x"
+        # Only now does the second come to the line, behind the first.
+        rig.engine.listen(sock.fileno(), Forward(rig, port), shared=True)
+        for _ in range(3):
+            others.append(await asyncio.open_connection(*sock.getsockname()))
+            others[-1][1].write(b"y")
+            async with asyncio.timeout(5):
+                assert await others[-1][0].readexactly(1) == b"y"
+        for _, writer in [first, *others]:
+            writer.close()
+        await loop.run_in_executor(None, stop.wait, 0.1)
+        stop.set()
+        thread.join()
+        small.close()
+        rig.engine.close_sessions()
+        sock.close()
+        server.close()
+
+    rig.run(main)
+
+
+def test_a_session_whose_news_of_the_connect_fails_still_ends_once(rig):
+    async def main():
+        server, port = await echo_server()
+
+        class Failing(Forward):
+            def __call__(self, handle):
+                session = super().__call__(handle)
+                session.connected = self.fail
+                return session
+
+            def fail(self):
+                raise OSError("no such descriptor")
+
+        forward = Failing(rig, port, notify=True)
+        entrance = rig.listen(forward)
+        loop = asyncio.get_running_loop()
+
+        def come_and_go():
+            for _ in range(200):
+                socket.create_connection(("127.0.0.1", entrance)).close()
+
+        await loop.run_in_executor(None, come_and_go)
+        await forward.ended(200)
+        await until(lambda: rig.engine.active == 0)
+        assert len(forward.reports) == len(rig.troubles) == 200
+        rig.troubles.clear()
+        server.close()
+
+    rig.run(main)
+
+
+def test_an_engine_that_cannot_be_made_closes_nothing():
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OverflowError):
+        Engine(connections=-1, counters=None, serial=None, notice=print, trouble=print)
+    assert os.listdir("/proc/self/fd") == before

@@ -24,13 +24,13 @@ class Rig:
     def __init__(self, connections: int) -> None:
         self.counters = memoryview(array.array("Q", [0] * 16))
         self.serial = memoryview(array.array("Q", [0]))
-        self.notices: list[tuple[str, int]] = []
+        self.notices: list[int] = []
         self.troubles: list[BaseException] = []
         self.engine = Engine(
             connections=connections,
             counters=self.counters,
             serial=self.serial,
-            notice=lambda what, error: self.notices.append((what, error)),
+            notice=self.notices.append,
             trouble=self.troubles.append,
         )
         self.sockets: list[socket.socket] = []

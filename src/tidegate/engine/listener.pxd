@@ -5,4 +5,5 @@ from tidegate.engine.types cimport Core, Listener
 cdef void accept_from(Core *core, Listener *listener) noexcept nogil
 cdef bint watch_listener(Core *core, Listener *listener) noexcept nogil
 cdef void unwatch_listener(Core *core, Listener *listener) noexcept nogil
+cdef void pause_if_full(Core *core) noexcept nogil
 cdef void resume_accepting(Core *core) noexcept nogil

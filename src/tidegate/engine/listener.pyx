@@ -30,7 +30,7 @@ from tidegate.engine.linux cimport (
     socklen_t,
     take_number,
 )
-from tidegate.engine.session cimport call, preread
+from tidegate.engine.session cimport call, occupy, preread
 from tidegate.engine.slab cimport slab_take
 from tidegate.engine.types cimport (
     ACCEPT_PAUSE_MS,
@@ -78,13 +78,21 @@ cdef void pause_accepting(Core *core, int error) noexcept nogil:
     core.pauses += 1
 
 
+cdef void pause_if_full(Core *core) noexcept nogil:
+    """Leave the line at once: a wake-up that a full worker takes is lost for the others."""
+    if core.used + 2 > core.limit:
+        pause_accepting(core, 0)
+
+
 cdef void resume_accepting(Core *core) noexcept nogil:
-    """Called once a turn while accepting pauses."""
+    """Called before each sleep while accepting pauses."""
     cdef Listener *listener = core.listeners
-    if core.used + 2 > core.limit or core.now < core.accept_at:
+    if core.now < core.accept_at:
+        return
+    core.accept_at = 0
+    if core.used + 2 > core.limit:
         return
     core.accepting = True
-    core.resumes += 1
     while listener is not NULL:
         if not listener.removed:
             watch_listener(core, listener)
@@ -106,9 +114,8 @@ cdef void begin_session(
     memcpy(&s.address, address, s.address_size)
     listener.waiting += 1
     # The upstream's place is kept from the start: a client is not let in to be sent away.
-    core.used += 2
+    occupy(core, 2)
     core.counters.active += 1
-    core.counters.connections = core.used
     core.counters.accepted += 1
     core.counters.handled += 1
     s.state = DECIDING
@@ -135,9 +142,6 @@ cdef void accept_from(Core *core, Listener *listener) noexcept nogil:
         listener.quota *= 2
     listener.turn = core.turn
     for _accept in range(listener.quota):
-        if core.used + 2 > core.limit:
-            pause_accepting(core, 0)
-            return
         size = sizeof(address)
         fd = accept4(listener.fd, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd < 0:
@@ -153,6 +157,9 @@ cdef void accept_from(Core *core, Listener *listener) noexcept nogil:
             pause_accepting(core, ENOMEM)
             return
         begin_session(core, listener, s, fd, &address, size)
+        pause_if_full(core)
+        if not core.accepting:
+            return
     if listener.shared:
         # The kernel wakes the first in the list; whoever has just been served goes to its end.
         unwatch_listener(core, listener)

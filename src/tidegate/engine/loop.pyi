@@ -35,8 +35,8 @@ class Engine:
 
     `connections` is the limit of sockets (worker_connections). `counters` is a writable buffer of
     format "Q" with at least as many places as COUNTERS; `serial` one "Q" that all engines of an
-    instance share. `notice(what, errno)` is called when accepting pauses or resumes, `trouble`
-    with an exception that a decision raised (its session is closed with status 500).
+    instance share. `notice(errno)` is called when accepting pauses: 0 is at the limit. `trouble` is
+    called with an exception that a decision raised (its session is closed with status 500).
     """
 
     def __init__(
@@ -45,13 +45,16 @@ class Engine:
         connections: int,
         counters: memoryview,
         serial: memoryview,
-        notice: Callable[[str, int], None],
+        notice: Callable[[int], None],
         trouble: Callable[[BaseException], None],
     ) -> None: ...
     @property
     def wake_fd(self) -> int:
         """The descriptor that `select` reports when decisions wait; its reader is `serve`."""
     connections: int  # the limit; accepting goes by it from the next connection on
+    @property
+    def accepting(self) -> bool:
+        """Whether listeners are heard: not at the limit, nor right after a want of descriptors."""
     @property
     def active(self) -> int:
         """Sessions that exist, those that only linger for their last words included."""

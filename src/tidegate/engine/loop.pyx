@@ -9,7 +9,6 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from tidegate.engine.linux cimport (
-    CLOCK_MONOTONIC,
     EFD_CLOEXEC,
     EFD_NONBLOCK,
     EPOLL_CLOEXEC,
@@ -19,23 +18,19 @@ from tidegate.engine.linux cimport (
     EPOLLIN,
     IPPROTO_TCP,
     TCP_NODELAY,
-    clock_gettime,
     close,
     epoll_create1,
     epoll_ctl,
     epoll_event,
-    epoll_wait,
     eventfd,
     getsockname,
     setsockopt,
     sockaddr,
     sockaddr_storage,
     socklen_t,
-    timespec,
 )
 from tidegate.engine.listener cimport (
-    accept_from,
-    resume_accepting,
+    pause_if_full,
     unwatch_listener,
     watch_listener,
 )
@@ -44,22 +39,20 @@ from tidegate.engine.session cimport (
     accept_answer,
     bury,
     connect_upstream,
-    due,
     fail_try,
     finish,
     inspect,
     leave_upstream,
     linger_over,
-    on_deadline,
-    on_event,
+    occupy,
     pending_of,
     preread,
     refuse,
 )
-from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free, slab_give
-from tidegate.engine.timers cimport timers_drop, timers_free, timers_set
+from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free
+from tidegate.engine.timers cimport timers_free
+from tidegate.engine.turn cimport empty_graveyard, read_clock, run
 from tidegate.engine.types cimport (
-    BATCHES,
     CALL_ANSWER,
     CALL_CONNECTED,
     CALL_END,
@@ -75,9 +68,6 @@ from tidegate.engine.types cimport (
     KILLED,
     LINGER,
     RELAY_BUFFER,
-    TAG_CLIENT,
-    TAG_LISTENER,
-    TAG_MASK,
     TAG_PYTHON,
     UPSTREAM,
     Core,
@@ -90,83 +80,6 @@ from tidegate.engine.types cimport (
 COUNTERS = ("active", "connections", "", "", "", "", "", "", "accepted", "handled")
 SERVED_AT_ONCE = DECISIONS
 CALLS = ("preread", "pick", "connected", "answer", "inspect", "end")
-
-
-cdef inline void read_clock(Core *core) noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    core.now = <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
-
-
-cdef void run_timers(Core *core) noexcept nogil:
-    cdef Session *s
-    cdef int64_t at
-    while core.timers.count and core.timers.heap[0].at <= core.now:
-        s = core.timers.heap[0].session
-        at = due(s)
-        if at > core.now and at != INT64_MAX:
-            timers_set(&core.timers, s, at)
-            continue
-        timers_drop(&core.timers, s)
-        if at != INT64_MAX:
-            on_deadline(core, s)
-
-
-cdef void empty_graveyard(Core *core) noexcept nogil:
-    cdef Session *s
-    while core.graveyard is not NULL:
-        s = core.graveyard
-        core.graveyard = s.next
-        drop_terms(s.terms)
-        slab_give(&core.slab, s)
-
-
-cdef int wait_ms(Core *core, int64_t deadline) noexcept nogil:
-    """How long epoll may sleep: until the caller's deadline or our next one."""
-    if core.timers.count and core.timers.heap[0].at < deadline:
-        deadline = core.timers.heap[0].at
-    if not core.accepting and core.accept_at and core.accept_at < deadline:
-        deadline = core.accept_at
-    if deadline == INT64_MAX:
-        return -1
-    if deadline <= core.now:
-        return 0
-    return <int>(deadline - core.now) if deadline - core.now < 0x7FFFFFFF else 0x7FFFFFFF
-
-
-cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
-    """Turn until Python is needed or the deadline has come; the number of its events, put first."""
-    cdef int _batch, count, i, sleep, ready = 0
-    cdef uint64_t data
-    for _batch in range(BATCHES):
-        sleep = 0 if core.queue_head is not NULL else wait_ms(core, deadline)
-        count = epoll_wait(core.epoll, events, EVENTS, sleep)
-        read_clock(core)
-        core.turn += 1
-        if count < 0:
-            # EINTR: Python has a signal to look at.
-            return 0
-        for i in range(count):
-            data = events[i].data.u64
-            if data & TAG_MASK >= TAG_CLIENT:
-                on_event(
-                    core,
-                    <Session *>(data & ~<uint64_t>TAG_MASK),
-                    <int>(data & TAG_MASK) - TAG_CLIENT,
-                    events[i].events,
-                )
-            elif data & TAG_MASK == TAG_LISTENER:
-                accept_from(core, <Listener *>(data & ~<uint64_t>TAG_MASK))
-            else:
-                events[ready] = events[i]
-                ready += 1
-        run_timers(core)
-        empty_graveyard(core)
-        if not core.accepting:
-            resume_accepting(core)
-        if ready or core.queue_head is not NULL or core.pauses or core.now >= deadline:
-            break
-    return ready
 
 
 cdef class Engine:
@@ -212,6 +125,9 @@ cdef class Engine:
         cdef uint32_t i
         cdef Session *s
         cdef Listener *listener
+        if self.core.buffer is NULL:
+            # Closed before, or never made.
+            return
         for i in range(self.core.slab.chunks_count * CHUNK):
             s = slab_at(&self.core.slab, i)
             if s.state == FREE:
@@ -290,6 +206,11 @@ cdef class Engine:
     @connections.setter
     def connections(self, uint32_t limit):
         self.core.limit = limit
+        pause_if_full(&self.core)
+
+    @property
+    def accepting(self):
+        return self.core.accepting
 
     @property
     def active(self):
@@ -304,8 +225,9 @@ cdef class Engine:
         cdef int _turn
         cdef Session *s
         read_clock(&self.core)
-        if self.core.pauses or self.core.resumes:
-            self._tell()
+        if self.core.pauses:
+            self.core.pauses = 0
+            self.notice(self.core.accept_error)
         for _turn in range(DECISIONS):
             s = self.core.queue_head
             if s is NULL:
@@ -324,23 +246,14 @@ cdef class Engine:
         with nogil:
             empty_graveyard(&self.core)
 
-    cdef _tell(self):
-        if self.core.pauses:
-            self.core.pauses = 0
-            self.notice("accepting paused", self.core.accept_error)
-        if self.core.resumes:
-            self.core.resumes = 0
-            self.notice("accepting resumed", 0)
-
     cdef decide(self, Session *s):
         cdef int calls = s.calls
         cdef object owner, outcome
         cdef Pending *first
         s.calls = 0
+        if calls & CALL_CONNECTED and s.owner is not NULL:
+            self.tell_connected(<object>s.owner)
         if calls & CALL_END:
-            if s.owner is not NULL and calls & CALL_CONNECTED:
-                self.served[2] += 1
-                (<object>s.owner).connected()
             self.end(s)
             return
         if s.owner is NULL:
@@ -349,9 +262,6 @@ cdef class Engine:
             s.owner = <PyObject *>owner
             self.leave_listener(s)
         owner = <object>s.owner
-        if calls & CALL_CONNECTED:
-            self.served[2] += 1
-            owner.connected()
         if calls & CALL_PREREAD:
             self.served[0] += 1
             first = s.preread
@@ -373,6 +283,14 @@ cdef class Engine:
         else:
             return
         self.apply(s, outcome)
+
+    cdef tell_connected(self, owner):
+        self.served[2] += 1
+        try:
+            owner.connected()
+        except Exception as error:  # noqa: BLE001
+            # It decides nothing, so whatever it was the session goes on.
+            self.trouble(error)
 
     cdef end(self, Session *s):
         cdef object owner
@@ -556,6 +474,7 @@ cdef class Engine:
         listener.id = self.listener_ids
         listener.fd = fd
         listener.shared = shared
+        listener.quota = 1
         listener.preread_size = preread_size
         listener.preread_timeout_ms = preread_timeout_ms
         if self.core.accepting and not watch_listener(&self.core, listener):
@@ -565,7 +484,8 @@ cdef class Engine:
         listener.factory = <PyObject *>session
         listener.next = self.core.listeners
         self.core.listeners = listener
-        self.core.used += 1
+        occupy(&self.core, 1)
+        pause_if_full(&self.core)
         return listener.id
 
     def unlisten(self, uint32_t number):
@@ -577,7 +497,7 @@ cdef class Engine:
             raise KeyError(number)
         unwatch_listener(&self.core, listener)
         listener.removed = True
-        self.core.used -= 1
+        occupy(&self.core, -1)
         self.free_listener(listener)
 
     cdef free_listener(self, Listener *listener):

@@ -85,6 +85,12 @@ from tidegate.engine.types cimport (
 )
 
 
+cdef void occupy(Core *core, int places) noexcept nogil:
+    """Count connections, as worker_connections does; negative gives places back."""
+    core.used += places
+    core.counters.connections = core.used
+
+
 cdef void call(Core *core, Session *s, Call bit) noexcept nogil:
     """Ask for Python; several wishes of one session are served in one visit."""
     s.calls |= bit
@@ -145,8 +151,7 @@ cdef void close_end(Core *core, End *end) noexcept nogil:
     close(end.fd)
     end.fd = -1
     end.events = 0
-    core.used -= 1
-    core.counters.connections = core.used
+    occupy(core, -1)
 
 
 # --- preread ---
@@ -572,7 +577,7 @@ cdef void finish(Core *core, Session *s, Reason reason, bint linger) noexcept no
         end.pending = NULL
         if end.fd < 0:
             # The place that was kept for an upstream.
-            core.used -= 1
+            occupy(core, -1)
             continue
         if linger and must_linger(end):
             if not end.shut:

@@ -190,5 +190,4 @@ cdef struct Core:
     bint accepting
     int accept_error  # why accepting pauses: an errno, 0 is worker_connections
     int64_t accept_at  # when to try again; 0 is when a place is free
-    uint32_t pauses
-    uint32_t resumes
+    uint32_t pauses  # not yet told to Python

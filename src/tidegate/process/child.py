@@ -51,7 +51,7 @@ def _serve(channel: Channel, board: Board, *, slot: int, connections: int) -> in
         counters=board.worker_counters(slot),
         serial=board.serial(),
         # The worker is made with the engine, so these look it up when they are called.
-        notice=lambda what, number: worker.notice(what, number),  # noqa: PLW0108
+        notice=lambda number: worker.notice(number),  # noqa: PLW0108
         trouble=lambda error: worker.trouble(error),  # noqa: PLW0108
     )
     worker = Worker(channel, engine=engine, board=board, slot=slot)

@@ -35,7 +35,7 @@ LOOK_SECONDS = 0.1
 MASTERS_SECONDS = 0.2
 
 # A worker at its limit stops accepting again for each client that leaves; one line says it all.
-LIMIT_TOLD_SECONDS = 10.0
+CALM_SECONDS = 2.0
 
 SOCKET = "socket:"
 LOG = "log:"
@@ -59,7 +59,7 @@ class Worker:
         self._prepared: Prepared | None = None
         self._sockets: dict[str, int] = {}
         self._leaving = False
-        self._limit_told = -LIMIT_TOLD_SECONDS
+        self._pauses = 0
         self._pause_told = False
 
     async def run(self) -> int:
@@ -82,24 +82,42 @@ class Worker:
         self._log.write(Level.NOTICE, "exit")
         return status
 
-    def notice(self, what: str, number: int) -> None:
-        """Log that accepting stopped (`number`: errno, 0 at our own limit) or goes on."""
-        if what == "accepting resumed":
-            if self._pause_told:
-                self._log.write(Level.NOTICE, what)
+    def notice(self, number: int) -> None:
+        """Log that accepting stopped: `number` is the errno, 0 at our own limit.
+
+        At a limit it stops and goes on with every session that ends; that is one line, and one more
+        when it has gone on for a while.
+        """
+        self._pauses += 1
+        if self._pause_told:
             return
-        now = time.monotonic()
-        self._pause_told = now - self._limit_told >= LIMIT_TOLD_SECONDS
-        if not self._pause_told:
-            return
-        self._limit_told = now
+        self._pause_told = True
         if number:
-            self._log.write(
-                Level.CRIT, f"accept4() failed ({number}: {os.strerror(number)}), {what}"
-            )
+            why = f"accept4() failed ({number}: {os.strerror(number)})"
+            self._log.write(Level.CRIT, f"{why}, accepting paused")
         else:
-            limit = self._handover.model.worker_connections if self._handover else 0
-            self._log.write(Level.ALERT, f"{limit} worker_connections are not enough, {what}")
+            self._log.write(Level.ALERT, f"{self._limit()} are not enough, accepting paused")
+        self._wait_for_calm()
+
+    def _limit(self) -> str:
+        """What bounds the connections, and so what is to be raised."""
+        wanted = self._handover.model.worker_connections if self._handover is not None else 0
+        had = self._engine.connections
+        if had >= wanted:
+            return f"{had} worker_connections"
+        return f"the {had} connections that the limit of descriptors (worker_rlimit_nofile) leaves"
+
+    def _wait_for_calm(self) -> None:
+        pauses = self._pauses
+
+        def look() -> None:
+            if self._engine.accepting and self._pauses == pauses:
+                self._pause_told = False
+                self._log.write(Level.NOTICE, "accepting resumed")
+            else:
+                self._wait_for_calm()
+
+        asyncio.get_running_loop().call_later(CALM_SECONDS, look)
 
     def trouble(self, error: BaseException) -> None:
         """Log that a decision raised; its session is closed already."""

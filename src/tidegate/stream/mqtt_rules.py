@@ -100,9 +100,11 @@ class MqttRules:
         changes: dict[str, str | None] = {}
         for setting in self._settings:
             value = setting.value(session)
+            if not value and setting.keep_if_empty:
+                continue
             if value or setting.field != "clientid":
                 changes[setting.field] = value or None
-            elif not setting.keep_if_empty:
+            else:
                 message = "the client identifier to set is empty"
                 raise NotSettableError(message, REFUSALS["clientid"])
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from socket import AF_INET6, AF_UNIX
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.balance.upstream import Attempt
@@ -41,6 +42,16 @@ TIMEOUTS = {
 
 # Characters of a client identifier in an error line; they may be 65,535, and real ones have tens.
 LOGGED_CLIENT_ID = 128
+
+
+# How a relay ended, in nginx's words; of other ends it says nothing, or has said it before.
+ENDS = {
+    "client_closed": "client disconnected",
+    "client_error": "client disconnected",
+    "upstream_closed": "upstream disconnected",
+    "upstream_error": "upstream disconnected",
+    "timed_out": "connection timed out",
+}
 
 
 class Try(NamedTuple):
@@ -95,8 +106,8 @@ class Session:
         """Note what has to be known before anything else happens."""
         server = self.port.server
         if server.tells_all:
-            _family, host, number = self.client_endpoint
-            self.say(Level.INFO, f"client {host}:{number} connected to {self.port.address}")
+            client = client_text(self.client_endpoint, port=True)
+            self.say(Level.INFO, f"client {client} connected to {self.port.address}")
         if server.keeps_address:
             self.server_endpoint = unpack_address(server.engine.server_address(self.handle))
 
@@ -153,9 +164,7 @@ class Session:
         if proxy.upstream.failing(self.peer):
             proxy.upstream.connected(self.peer)
         if self.port.server.tells_all:
-            engine = self.port.server.engine
-            local = text_of(unpack_address(engine.upstream_local_address(self.handle)))
-            self.say(Level.INFO, f"proxy {local} connected to {self.address}")
+            self.say(Level.INFO, f"proxy {self.local_address} connected to {self.address}")
 
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
         """The node was not reached: go on with the next, where that is allowed."""
@@ -211,6 +220,16 @@ class Session:
     def address(self) -> str:
         """The chosen node as nginx prints it."""
         return self.proxy.upstream.peers[self.peer].address.text
+
+    @property
+    def local_address(self) -> str:
+        """Where the node sees us, as nginx prints it; empty when that socket is closed again."""
+        engine = self.port.server.engine
+        try:
+            packed = engine.upstream_local_address(self.handle)
+        except OSError:
+            return ""
+        return client_text(unpack_address(packed), port=True)
 
     @property
     def client_endpoint(self) -> Endpoint:
@@ -290,24 +309,21 @@ class Session:
 
     def tell_end(self, report: Report) -> None:
         """The last line at level info: who ended it, after how much."""
-        who = "upstream" if report.reason.startswith("upstream") else "client"
-        what = "connection timed out" if report.reason == "timed_out" else f"{who} disconnected"
+        if report.reason not in ENDS:
+            return
         self.say(
             Level.INFO,
-            f"{what}, bytes from/to client:{report.bytes_received}/{report.bytes_sent}, "
-            f"bytes from/to upstream:{report.upstream_bytes_received}/{report.upstream_bytes_sent}",
+            f"{ENDS[report.reason]}"
+            f", bytes from/to client:{report.bytes_received}/{report.bytes_sent}"
+            f", bytes from/to upstream:{report.upstream_bytes_received}/{report.upstream_bytes_sent}",
         )
 
 
-def text_of(endpoint: Endpoint) -> str:
-    """An endpoint as nginx prints it, with its port."""
-    _family, host, port = endpoint
-    if not host.strip("0123456789."):
-        return f"{host}:{port}"
-    return f"[{host}]:{port}" if ":" in host else f"unix:{host}"
-
-
-def client_text(endpoint: Endpoint) -> str:
-    """A client as nginx prints it in logs and variables: its address, without the port."""
-    _family, host, port = endpoint
-    return host if host or port else "unix:"
+def client_text(endpoint: Endpoint, *, port: bool = False) -> str:
+    """An address as nginx prints it in logs and variables, with its port or without."""
+    family, host, number = endpoint
+    if family == AF_UNIX:
+        return f"unix:{host}"
+    if not port:
+        return host
+    return f"[{host}]:{number}" if family == AF_INET6 else f"{host}:{number}"

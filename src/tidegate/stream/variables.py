@@ -41,8 +41,9 @@ def _server_endpoint(session: Session) -> Endpoint:
 def _binary_remote_addr(session: Session) -> str:
     family, host, _port = session.client_endpoint
     if family not in (socket.AF_INET, socket.AF_INET6):
-        return ""
-    return socket.inet_pton(family, host).decode("latin-1")
+        return "unix:"
+    # Texts hold bytes that are no UTF-8 as everywhere here, so that keys and logs get them back.
+    return socket.inet_pton(family, host).decode("utf-8", "surrogateescape")
 
 
 def _remote_port(session: Session) -> str:

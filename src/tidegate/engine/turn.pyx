@@ -1,0 +1,103 @@
+"""The turn: what happens between two calls of Python, all of it without Python."""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+
+from tidegate.engine.linux cimport (
+    CLOCK_MONOTONIC,
+    clock_gettime,
+    epoll_event,
+    epoll_wait,
+    timespec,
+)
+from tidegate.engine.listener cimport accept_from, resume_accepting
+from tidegate.engine.outcome cimport drop_terms
+from tidegate.engine.session cimport due, on_deadline, on_event
+from tidegate.engine.slab cimport slab_give
+from tidegate.engine.timers cimport timers_drop, timers_set
+from tidegate.engine.types cimport (
+    BATCHES,
+    EVENTS,
+    TAG_CLIENT,
+    TAG_LISTENER,
+    TAG_MASK,
+    Core,
+    Listener,
+    Session,
+)
+
+
+cdef void read_clock(Core *core) noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    core.now = <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef void run_timers(Core *core) noexcept nogil:
+    cdef Session *s
+    cdef int64_t at
+    while core.timers.count and core.timers.heap[0].at <= core.now:
+        s = core.timers.heap[0].session
+        at = due(s)
+        if at > core.now and at != INT64_MAX:
+            timers_set(&core.timers, s, at)
+            continue
+        timers_drop(&core.timers, s)
+        if at != INT64_MAX:
+            on_deadline(core, s)
+
+
+cdef void empty_graveyard(Core *core) noexcept nogil:
+    cdef Session *s
+    while core.graveyard is not NULL:
+        s = core.graveyard
+        core.graveyard = s.next
+        drop_terms(s.terms)
+        slab_give(&core.slab, s)
+
+
+cdef int wait_ms(Core *core, int64_t deadline) noexcept nogil:
+    """How long epoll may sleep: until the caller's deadline or our next one."""
+    if core.timers.count and core.timers.heap[0].at < deadline:
+        deadline = core.timers.heap[0].at
+    if not core.accepting and core.accept_at and core.accept_at < deadline:
+        deadline = core.accept_at
+    if deadline == INT64_MAX:
+        return -1
+    if deadline <= core.now:
+        return 0
+    return <int>(deadline - core.now) if deadline - core.now < 0x7FFFFFFF else 0x7FFFFFFF
+
+
+cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
+    """Turn until Python is needed or the deadline has come; the number of its events, put first."""
+    cdef int _batch, count, i, sleep, ready = 0
+    cdef uint64_t data
+    for _batch in range(BATCHES):
+        if not core.accepting:
+            resume_accepting(core)
+        sleep = 0 if core.queue_head is not NULL else wait_ms(core, deadline)
+        count = epoll_wait(core.epoll, events, EVENTS, sleep)
+        read_clock(core)
+        core.turn += 1
+        if count < 0:
+            # EINTR: Python has a signal to look at.
+            return 0
+        for i in range(count):
+            data = events[i].data.u64
+            if data & TAG_MASK >= TAG_CLIENT:
+                on_event(
+                    core,
+                    <Session *>(data & ~<uint64_t>TAG_MASK),
+                    <int>(data & TAG_MASK) - TAG_CLIENT,
+                    events[i].events,
+                )
+            elif data & TAG_MASK == TAG_LISTENER:
+                accept_from(core, <Listener *>(data & ~<uint64_t>TAG_MASK))
+            else:
+                events[ready] = events[i]
+                ready += 1
+        run_timers(core)
+        empty_graveyard(core)
+        if ready or core.queue_head is not NULL or core.pauses or core.now >= deadline:
+            break
+    return ready
