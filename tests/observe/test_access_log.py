@@ -53,18 +53,33 @@ def test_json_is_read_back_as_it_was(value):
 
 def test_lines_of_a_turn_are_written_together_and_a_full_disk_stops_nobody():
     async def main():
+        told = []
+        loop = asyncio.get_running_loop()
         reading, writing = os.pipe()
-        file = AccessFile(writing, asyncio.get_running_loop())
+        file = AccessFile(writing, loop, changed=told.append)
         file.write("one")
         file.write("two")
         await asyncio.sleep(0)
         assert os.read(reading, 100) == b"one\ntwo\n"
         os.close(reading)
         os.close(writing)
-        file = AccessFile(os.open("/dev/full", os.O_WRONLY), asyncio.get_running_loop())
-        for _ in range(3):
-            file.write("lost")
+        fd = os.open("/dev/full", os.O_WRONLY)
+        file = AccessFile(fd, loop, changed=told.append)
+        for _ in range(2):
+            for _ in range(3):
+                file.write("lost")
+            await asyncio.sleep(0)
+        assert file.lost == 6
+        reading, writing = os.pipe()
+        os.dup2(writing, fd)
+        file.write("kept")
         await asyncio.sleep(0)
-        assert file.lost == 3
+        assert os.read(reading, 100) == b"kept\n"
+        assert told == [
+            "write() to the access log failed (28: No space left on device), lines are lost",
+            "the access log is written again, 6 lines were lost",
+        ]
+        for one in (reading, writing, fd):
+            os.close(one)
 
     asyncio.run(main())

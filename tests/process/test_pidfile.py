@@ -1,5 +1,6 @@
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -243,3 +244,21 @@ def test_children_of_the_master_do_not_let_go_of_its_file(path):
     )
     assert int(asked.stdout) == os.getpid()
     held.release()
+
+
+def test_what_is_no_regular_file_is_left_as_it_is(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(StartError, match="is no regular file"):
+        PidFile.claim(str(pipe))
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_link_stays_a_link(tmp_path):
+    real, link = tmp_path / "real.pid", tmp_path / "link.pid"
+    link.symlink_to(real)
+    made = PidFile.claim(str(link))
+    assert link.is_symlink()
+    assert int(real.read_text()) == os.getpid()
+    made.release()
+    assert not real.exists()

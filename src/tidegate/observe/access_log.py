@@ -68,11 +68,15 @@ def compile_line(
 class AccessFile:
     """One log file of this process; lines wait until the end of the turn of `loop`."""
 
-    def __init__(self, fd: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, fd: int, loop: asyncio.AbstractEventLoop, *, changed: Callable[[str], None]
+    ) -> None:
         self._fd = fd
         self._loop = loop
+        self._changed = changed  # told when lines begin to be lost, and when no more are
         self._lines: list[str] = []
-        self.lost = 0  # lines that a full disk did not take
+        self._cut = False  # the last line in the file has no end
+        self.lost = 0  # lines that were not taken since the last that was
 
     def write(self, line: str) -> None:
         """Put a line on its way."""
@@ -86,8 +90,21 @@ class AccessFile:
         if not lines:
             return
         data = ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+        if self._cut:
+            data = b"\n" + data
         try:
-            if os.write(self._fd, data) != len(data):
-                self.lost += 1
-        except OSError:
-            self.lost += len(lines)
+            written = os.write(self._fd, data)
+        except OSError as error:
+            self._lose(len(lines), f"{error.errno}: {error.strerror}")
+            return
+        self._cut = not data[:written].endswith(b"\n")
+        if written < len(data):
+            self._lose(data[written:].count(b"\n"), "not all of it was taken")
+        elif self.lost:
+            self._changed(f"the access log is written again, {self.lost} lines were lost")
+            self.lost = 0
+
+    def _lose(self, lines: int, why: str) -> None:
+        if not self.lost:
+            self._changed(f"write() to the access log failed ({why}), lines are lost")
+        self.lost += lines

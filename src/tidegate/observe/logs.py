@@ -17,11 +17,21 @@ T = TypeVar("T")
 
 
 class Logs:
-    """Makes logs over open descriptors; `fds` gives one for each path and may grow."""
+    """Makes logs over open descriptors; `fds` gives one for each path and may grow.
 
-    def __init__(self, fds: Mapping[str, int], loop: asyncio.AbstractEventLoop) -> None:
+    `alert` is told when lines of an access log are lost, and when no more are.
+    """
+
+    def __init__(
+        self,
+        fds: Mapping[str, int],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        alert: Callable[[str], None],
+    ) -> None:
         self._fds = fds
         self._loop = loop
+        self._alert = alert
         self._files: dict[str, AccessFile] = {}
 
     def error_log(self, logs: tuple[model.ErrorLog, ...]) -> ErrorLog:
@@ -34,7 +44,11 @@ class Logs:
         """A function that writes a session's line."""
         file = self._files.get(log.path)
         if file is None:
-            file = self._files[log.path] = AccessFile(self._fds[log.path], self._loop)
+            file = self._files[log.path] = AccessFile(
+                self._fds[log.path],
+                self._loop,
+                changed=lambda what: self._alert(f"{log.path}: {what}"),
+            )
         line = compile_line(log.format, getters)
         return lambda session: file.write(line(session))
 

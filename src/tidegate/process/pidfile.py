@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import stat
 import struct
 import time
 from typing import NamedTuple
@@ -50,6 +51,8 @@ class PidFile:
         Raises StartError if the file cannot be written, if an instance runs already, or if the
         file names a living process that is none of ours.
         """
+        # The new file takes the place of the old one, not that of a link to it.
+        path = os.path.realpath(path)
         old = _open_locked(path)
         try:
             _refuse_foreign(path, os.pread(old, MAX_SIZE, 0))
@@ -118,9 +121,12 @@ def _open_locked(path: str) -> int:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         except OSError as error:
             raise StartError(failed(f'open() "{path}"', error)) from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise StartError(f'"{path}" is no regular file', 'let "pid" name one, or leave it out')
         if _lock(fd, TAKEN):
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.stat(path), os.fstat(fd)):
@@ -155,6 +161,9 @@ def _refuse_foreign(path: str, text: bytes) -> None:
 def _replace(path: str) -> int:
     """Put a new file in place of the old one in one step, with our number and our locks."""
     new = f"{path}.{os.getpid()}.new"
+    with contextlib.suppress(FileNotFoundError):
+        # Of a start with our number that was killed in this moment; they are few in a container.
+        os.unlink(new)
     fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         os.write(fd, b"%d%s" % (os.getpid(), OUR_ENDING))

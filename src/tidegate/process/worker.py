@@ -166,7 +166,11 @@ class Worker:
 
         self._log = ErrorLog(new.model.error_logs, self._files)
         route_logging(self._log)
-        self._logs = Logs(self._files, asyncio.get_running_loop())
+        self._logs = Logs(
+            self._files,
+            asyncio.get_running_loop(),
+            alert=lambda what: self._log.write(Level.ALERT, what),
+        )
         runtime = Runtime(
             engine=self._engine, board=self._board, worker=self._slot, logs=self._logs
         )

@@ -315,7 +315,8 @@ class Session:
             Level.INFO,
             f"{ENDS[report.reason]}"
             f", bytes from/to client:{report.bytes_received}/{report.bytes_sent}"
-            f", bytes from/to upstream:{report.upstream_bytes_received}/{report.upstream_bytes_sent}",
+            ", bytes from/to upstream:"
+            f"{report.upstream_bytes_received}/{report.upstream_bytes_sent}",
         )
 
 
