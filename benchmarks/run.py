@@ -167,7 +167,7 @@ class Bench:
 
     def _connects(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
         """Each in a new instance with a new target: ports in TIME_WAIT are searched through."""
-        for number in range(self.rounds):
+        for number in range(self.rounds * 2):
             for peer in turned(self.peers, number):
                 target = self._target(port)
                 with self._started(peer, target, 1) as running:
