@@ -50,6 +50,8 @@ ROUNDS, QUICK_ROUNDS = 5, 3
 # Where the connections of all peers can stay open, turns are made as short as this, and more: the
 # closer in time two peers are measured, the more alike is what else the machine does.
 SHORTEST = 0.3
+# With so many connections that they cannot, a round trip takes a good part of a second.
+LONG = Timing(warm=1.0, measured=2.5)
 # Workers of the instance whose memory beyond that of one is shared out.
 MORE_WORKERS = 3
 
@@ -161,11 +163,11 @@ class Bench:
             for number in range(self.rounds):
                 for name, make in turned(opened, number):
                     with closing(make()) as trips:
-                        samples.setdefault(name, []).append(trips.sample(self.timing))
+                        samples.setdefault(name, []).append(trips.sample(LONG))
 
     def _connects(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
         """Each in a new instance with a new target: ports in TIME_WAIT are searched through."""
-        for number in range(self.rounds):
+        for number in range(self.rounds * 2):
             for peer in turned(self.peers, number):
                 target = self._target(port)
                 with self._started(peer, target, 1) as running:

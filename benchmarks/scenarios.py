@@ -130,9 +130,11 @@ class Trips:
             connects=connect_packets(scenario.connections),
             heads=heads,
             payload=payload,
+            silent=True,
             message_period=NANO // scenario.rate if scenario.rate else 0,
         )
-        connect_all(self._generator, scenario.connections)
+        connect_all(self._generator, scenario.connections, running)
+        self._generator.speak()
 
     def sample(self, timing: Timing) -> Sample:
         """Measure once."""
@@ -206,7 +208,7 @@ def idle_memory(scenario: Scenario, running: Running, target: tuple[str, int]) -
         connects=connect_packets(scenario.connections),
     )
     with contextlib.closing(generator):
-        connect_all(generator, scenario.connections)
+        connect_all(generator, scenario.connections, running)
         machine.wait_quiet(running.pids)
         return (machine.private_bytes(running.pids) - before) / scenario.connections
 
@@ -229,14 +231,16 @@ def publish_packets(scenario: Scenario) -> tuple[list[bytes], bytes]:
     return [head(number, left) for number in range(scenario.connections)], b"x" * left
 
 
-def connect_all(generator: Generator, count: int) -> None:
+def connect_all(generator: Generator, count: int, running: Running | None) -> None:
     """Wait until every connection has its CONNACK."""
     end = time.monotonic() + CONNECT_PATIENCE
     while not generator.settled and time.monotonic() < end:
         generator.run(0.02)
     open_now = generator.counts()["open"]
     if open_now != count:
-        raise BenchError(f"{open_now} of {count} connections are open: {generator.faults()}")
+        raise BenchError(
+            f"{name(running)}: {open_now} of {count} connections are open: {generator.faults()}"
+        )
 
 
 def name(running: Running | None) -> str:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from lab import restated
 from lab.compare import EVENTS, PEERS, Both, peer_numbers
 from tidegate.balance import random
+from tidegate.balance.upstream import Attempt
 from tidegate.config.model import Hash, IpHash, LeastConn, Random
 from tidegate.variables.template import Template
 
 KEY = Template(())
+FIELDS = "name", "weight", "max_conns", "max_fails", "fail_timeout", "down", "backup"
 PRIMARIES = st.lists(peer_numbers(backup=st.just(False)), min_size=1, max_size=6)
 # Few names for many peers: some have several addresses, some stand there twice.
 SERVERS = st.lists(
@@ -81,3 +83,25 @@ def test_random(compare, peers, events, two, seed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(random, "random", chance.Random(seed).random)
         compare(peers, nginx, method=Random(two=two), events=events)
+
+
+@pytest.mark.parametrize(
+    ("method", "nginx"),
+    [
+        (Hash(key=KEY, consistent=False), restated.NginxHash),
+        (Hash(key=KEY, consistent=True), restated.NginxConsistent),
+        (IpHash(), restated.NginxIpHash),
+    ],
+    ids=["hash", "consistent", "ip_hash"],
+)
+def test_the_21st_vain_try_leaves_it_to_round_robin(peer, upstreams, method, nginx):
+    servers = [{"down": True, "weight": 12}, {"weight": 1}, {"weight": 1}]
+    made = [peer(number, **words) for number, words in enumerate(servers)]
+    _, (upstream,) = upstreams(*made, method=method)
+    theirs = nginx([{field: getattr(one, field) for field in FIELDS} for one in made])
+    tries = set()
+    for number in range(4000):
+        session = theirs.open(number.to_bytes(3, "big"))
+        assert upstream.pick(Attempt(session.key)) == theirs.pick(session, 0)
+        tries.add(session.tries)
+    assert {0, 19, 20, 21} <= tries

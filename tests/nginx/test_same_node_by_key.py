@@ -12,20 +12,17 @@ from lab.http_nginx import HttpNginx
 from tidegate.balance.ip_hash import key_of
 from tidegate.balance.placement import allot
 from tidegate.balance.upstream import Attempt, place
-from tidegate.config import model
-from tidegate.config.span import Span
+from tidegate.config.load import load
 from tidegate.scoreboard.board import Board
-from tidegate.variables.template import Template
 from tidegate.wire.address import Address
 
 pytestmark = pytest.mark.needs("nginx")
 
-NOWHERE = Span("test.conf", 1, 1)
-EMPTY = Template(())
+# The key is the test's to give; what the configuration says it is does not matter.
 METHODS = {
-    "hash": model.Hash(key=EMPTY, consistent=False),
-    "consistent": model.Hash(key=EMPTY, consistent=True),
-    "ip_hash": model.IpHash(),
+    "hash": "hash $remote_addr;",
+    "consistent": "hash $remote_addr consistent;",
+    "ip_hash": "ip_hash;",
 }
 # Per case: the words behind each server, and which of the nodes do not listen.
 CASES = {
@@ -36,9 +33,9 @@ CASES = {
     "one dead": (["weight=2", "", "", ""], [1]),
     "most dead": ([""] * 8, [0, 2, 3, 4, 5, 7]),
     "one alone": ([""], []),
-    "twice the same": (["", "weight=2", "same"], []),
+    "twice the same": (["", "weight=2"], []),
 }
-TWO_NAMES = {"one.test": ["127.0.3.1", "127.0.3.2"], "two.test": ["127.0.3.3"]}
+HOSTS = {"one.test": ["127.0.3.1", "127.0.3.2"], "two.test": ["127.0.3.3"]}
 
 
 def client_ids():
@@ -61,115 +58,72 @@ def clients():
 
 
 class Ours:
-    """The same servers here; a server is its text, its words and its addresses."""
+    """The same servers here."""
 
-    def __init__(self, servers, *, method, dead):
+    def __init__(self, folder, servers, *, method, dead, hosts):
         self.dead = dead
-        self.peers = tuple(
-            model.Peer(
-                address=Address(family=socket.AF_INET, host=host, port=port),
-                name=name,
-                weight=int(words.partition("weight=")[2] or 1),
-                max_conns=0,
-                max_fails=1,
-                fail_timeout=60,
-                down=words == "down",
-                backup=False,
-            )
-            for name, words, addresses in servers
-            for host, port in addresses
+        lines = "".join(f"server {server};\n" for server in servers)
+        text = f"events {{}} stream {{ upstream nodes {{ {METHODS[method]}\n{lines} }} }}"
+        (folder / "tidegate.conf").write_text(text)
+        loaded = load(
+            "tidegate.conf",
+            prefix=str(folder),
+            resolve=lambda host, port: [
+                Address(family=socket.AF_INET, host=one, port=port) for one in hosts[host]
+            ],
         )
-        self.upstream = self._placed(METHODS[method])
+        assert loaded.model is not None, loaded.problems
+        (upstream,) = loaded.model.stream.upstreams
+        board = Board.create(workers=1, upstreams=1, peers=len(upstream.peers))
+        placement = allot(loaded.model, board, None)
+        self.upstream = place(upstream, placement=placement, board=board, worker=0)
 
     def ask(self, key) -> list[str]:
         """The addresses that are tried for a key, the last one answers."""
         attempt = Attempt(key)
         tried = []
         while (index := self.upstream.pick(attempt)) >= 0:
-            tried.append(self.peers[index].address.text)
+            tried.append(self.upstream.peers[index].address.text)
             dead = tried[-1] in self.dead
             self.upstream.release(index, failed=dead)
             if not dead:
                 return tried
         raise AssertionError(tried)
 
-    def _placed(self, method):
-        upstream = model.Upstream(
-            name="nodes",
-            peers=self.peers,
-            method=method,
-            zone=None,
-            implicit=False,
-            span=NOWHERE,
-        )
-        board = Board.create(workers=1, upstreams=1, peers=len(self.peers))
-        board.reset_upstream(0)
-        whole = model.Stream(upstreams=(upstream,), servers=())
-        placement = allot(with_stream(whole), board, None)
-        return place(upstream, placement=placement, board=board, worker=0)
-
-
-def with_stream(stream):
-    """A model of nothing but `stream`."""
-    return model.Model(
-        files=(),
-        user=None,
-        group=None,
-        worker_processes=1,
-        worker_connections=512,
-        worker_rlimit_nofile=None,
-        worker_priority=0,
-        worker_shutdown_timeout_ms=None,
-        multi_accept=False,
-        daemon=False,
-        master_process=True,
-        pid="/dev/null",
-        error_logs=(),
-        env=(),
-        stream=stream,
-        http=None,
-    )
-
-
-def text_of(server):
-    name, words, _addresses = server
-    return f"{name} {words} fail_timeout=60s".replace("same ", "")
-
 
 @pytest.fixture
-def oracle(lab):
-    """nginx with these servers, and ours with the same ones, by method."""
+def oracle(lab, tmp_path):
+    """nginx with these servers on these nodes, and ours with the same ones, by method."""
     made = []
 
-    def oracle(servers, *, dead=(), hosts=None):
-        every = {f"{host}:{port}" for _, _, addresses in servers for host, port in addresses}
-        nginx = HttpNginx(
-            lab, [text_of(server) for server in servers], nodes=every - set(dead), hosts=hosts
-        )
+    def oracle(servers, *, nodes, dead=(), hosts=None):
+        alive = [node for node in nodes if node not in dead]
+        servers = [f"{server} fail_timeout=60s" for server in servers]
+        nginx = HttpNginx(lab, servers, nodes=alive, hosts=hosts)
         made.append(nginx)
-        return nginx, {name: Ours(servers, method=name, dead=dead) for name in METHODS}
+        return nginx, {
+            name: Ours(tmp_path, servers, method=name, dead=dead, hosts=hosts or {})
+            for name in METHODS
+        }
 
     yield oracle
     for nginx in made:
         nginx.close()
 
 
-def servers_of(case, port):
-    """The servers of a case, and the addresses of those that are dead."""
+def of_case(case, port):
+    """The servers of a case, its nodes, and those of them that are dead."""
     words, dead = CASES[case]
-    servers = [
-        (f"127.0.2.{number}:{port}", words, [(f"127.0.2.{number}", port)])
-        for number, words in enumerate(words, 1)
-    ]
+    nodes = [f"127.0.2.{number}:{port}" for number in range(1, len(words) + 1)]
+    servers = [f"{node} {word}" for node, word in zip(nodes, words, strict=True)]
     if case == "twice the same":
-        servers[2] = (*servers[0][:1], "same", servers[0][2])
-    return servers, [servers[number][0] for number in dead]
+        servers.append(f"{nodes[0]} weight=3")
+    return {"servers": servers, "nodes": nodes, "dead": [nodes[number] for number in dead]}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_2000_client_ids_come_to_the_same_nodes(lab, oracle, case):
-    servers, dead = servers_of(case, lab.ports.free())
-    nginx, ours = oracle(servers, dead=dead)
+    nginx, ours = oracle(**of_case(case, lab.ports.free()))
     for method in ("hash", "consistent"):
         for key in client_ids():
             assert ours[method].ask(key) == nginx.ask(method, key=key), (method, key[:99])
@@ -177,8 +131,7 @@ def test_2000_client_ids_come_to_the_same_nodes(lab, oracle, case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_2000_clients_come_to_the_same_nodes(lab, oracle, case):
-    servers, dead = servers_of(case, lab.ports.free())
-    nginx, ours = oracle(servers, dead=dead)
+    nginx, ours = oracle(**of_case(case, lab.ports.free()))
     for client in clients():
         family = socket.AF_INET6 if ":" in client else socket.AF_INET
         expected = nginx.ask("ip_hash", client=client)
@@ -186,14 +139,12 @@ def test_2000_clients_come_to_the_same_nodes(lab, oracle, case):
 
 
 def test_clients_on_unix_sockets_come_to_the_same_node(lab, oracle):
-    servers, _ = servers_of("weights", lab.ports.free())
-    nginx, ours = oracle(servers)
+    nginx, ours = oracle(**of_case("weights", lab.ports.free()))
     assert ours["ip_hash"].ask(key_of(socket.AF_UNIX, "")) == nginx.ask_unix("ip_hash")
 
 
 def test_without_a_key_the_turns_are_the_same(lab, oracle):
-    servers, _ = servers_of("weights", lab.ports.free())
-    nginx, ours = oracle(servers)
+    nginx, ours = oracle(**of_case("weights", lab.ports.free()))
     for method in ("hash", "consistent"):
         turns = [ours[method].ask(b"") for _ in range(30)]
         assert turns == [nginx.ask(method) for _ in range(30)]
@@ -204,12 +155,9 @@ def test_without_a_key_the_turns_are_the_same(lab, oracle):
 @pytest.mark.parametrize("dead", [[], ["127.0.3.1"]], ids=["all alive", "an address dead"])
 def test_names_with_two_addresses_lead_to_the_same_ones(lab, oracle, dead):
     port = lab.ports.free()
-    servers = [
-        (f"{name}:{port}", "weight=2" if name == "two.test" else "", [(ip, port) for ip in ips])
-        for name, ips in TWO_NAMES.items()
-    ]
-    servers.append((f"127.0.3.4:{port}", "", [("127.0.3.4", port)]))
-    nginx, ours = oracle(servers, dead=[f"{ip}:{port}" for ip in dead], hosts=TWO_NAMES)
+    nodes = [f"127.0.3.{number}:{port}" for number in range(1, 5)]
+    servers = [f"one.test:{port}", f"two.test:{port} weight=2", nodes[3]]
+    nginx, ours = oracle(servers, nodes=nodes, dead=[f"{ip}:{port}" for ip in dead], hosts=HOSTS)
     for method in ("hash", "consistent"):
         chosen = []
         for key in client_ids():

@@ -11,3 +11,4 @@ cdef void publish(Load *load, Client *c, int64_t due) noexcept nogil
 cdef void leave(Load *load, Client *c) noexcept nogil
 cdef void wait_in_line(Load *load, Client *c) noexcept nogil
 cdef bint may_send(Load *load) noexcept nogil
+cdef void begin_sending(Load *load, Client *c) noexcept nogil

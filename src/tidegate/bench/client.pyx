@@ -226,9 +226,17 @@ cdef void become_ready(Load *load, Client *c) noexcept nogil:
     if load.reconnect:
         leave(load, c)
         wait_in_line(load, c)
-    elif load.message_period == 0 and (load.job == PINGPONG or (load.job == PUBLISH and load.qos)):
+    elif not load.silent:
+        begin_sending(load, c)
+
+
+cdef void begin_sending(Load *load, Client *c) noexcept nogil:
+    """The first message, where there is no schedule for it."""
+    if load.message_period:
+        return
+    if load.job == PINGPONG or (load.job == PUBLISH and load.qos):
         publish(load, c, 0)
-    elif load.message_period == 0 and load.job == PUBLISH:
+    elif load.job == PUBLISH:
         want(load, c, EPOLL_CTL_MOD, True)
 
 

@@ -19,7 +19,8 @@ class Generator:
     A new connection is begun each `connect_period`, while fewer than `at_once` are on their way;
     a message is sent each `message_period`, by one connection after the other, or with 0 by each
     as soon as its last one was answered. With `reconnect` a connection ends after its CONNACK and
-    is made anew. Raises ValueError where the numbers of packets do not fit.
+    is made anew. A `silent` generator sends no message until `speak`. Raises ValueError where the
+    numbers of packets do not fit.
     """
 
     connect_times: Histogram
@@ -41,6 +42,7 @@ class Generator:
         payload: bytes = b"",
         qos: int = 0,
         reconnect: bool = False,
+        silent: bool = False,
         connect_period: int = 0,
         message_period: int = 0,
         timeout: int = ...,
@@ -50,6 +52,9 @@ class Generator:
     ) -> None: ...
     def run(self, seconds: float) -> None:
         """Generate load for so long, or until it is done or a signal comes."""
+
+    def speak(self) -> None:
+        """End the silence: from the next `run` on messages are sent."""
 
     def close(self) -> None:
         """End all connections as clients do that have finished."""

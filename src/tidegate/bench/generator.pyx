@@ -13,6 +13,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from tidegate.bench.client cimport (
+    begin_sending,
     fail,
     leave,
     may_send,
@@ -166,7 +167,7 @@ cdef void sweep(Load *load) noexcept nogil:
 
 
 cdef bint scheduled(Load *load) noexcept nogil:
-    return load.message_period and load.counts.ready and may_send(load)
+    return load.message_period and load.counts.ready and may_send(load) and not load.silent
 
 
 cdef void set_timer(Load *load, int64_t until) noexcept nogil:
@@ -266,6 +267,7 @@ cdef class Generator:
         bytes payload=b"",
         int qos=0,
         bint reconnect=False,
+        bint silent=False,
         int64_t connect_period=0,
         int64_t message_period=0,
         int64_t timeout=10_000_000_000,
@@ -283,6 +285,7 @@ cdef class Generator:
         load.raw = not connects
         load.qos = qos
         load.reconnect = reconnect
+        load.silent = silent
         load.id_tail = id_tail
         load.connect_period = connect_period
         load.message_period = message_period
@@ -374,6 +377,16 @@ cdef class Generator:
             until = read_clock() + <int64_t>(seconds * 1e9)
         with nogil:
             run(&self.load, self.events, until)
+
+    def speak(self):
+        """End the silence: from the next `run` on messages are sent."""
+        cdef uint32_t i
+        self.load.silent = False
+        self.load.next_message = self.load.paused
+        self.load.now = read_clock()
+        for i in range(self.load.count):
+            if self.load.clients[i].phase == READY:
+                begin_sending(&self.load, &self.load.clients[i])
 
     def close(self):
         """End all connections as clients do that have finished."""

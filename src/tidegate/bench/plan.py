@@ -77,7 +77,7 @@ def make_generator(plan: Plan) -> Generator:
     except ValueError as error:
         raise PlanError(f"--source: {error}") from None
     try:
-        texts = {} if plan.echo else _packets(plan)
+        connects, subscribes, heads = ([], [], []) if plan.echo else _packets(plan)
     except ValueError as error:
         raise PlanError(str(error)) from None
     return Generator(
@@ -85,6 +85,9 @@ def make_generator(plan: Plan) -> Generator:
         count=plan.count,
         address=address,
         sources=sources,
+        connects=connects,
+        subscribes=subscribes,
+        heads=heads,
         id_tail=packets.id_tail(version=plan.version, qos=plan.qos),
         payload=plan.payload,
         qos=plan.qos,
@@ -95,7 +98,6 @@ def make_generator(plan: Plan) -> Generator:
         keepalive=int(plan.keepalive * NANO * KEEPALIVE_SHARE),
         limit=plan.limit,
         at_once=AT_ONCE,
-        **texts,
     )
 
 
@@ -109,11 +111,14 @@ def resolve(host: str, port: int) -> bytes:
     return pack_address(family, str(address[0]), port)
 
 
-def _packets(plan: Plan) -> dict[str, list[bytes]]:
-    made: dict[str, list[bytes]] = {"connects": [], "subscribes": [], "heads": []}
+def _packets(plan: Plan) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """CONNECT, SUBSCRIBE and the head of PUBLISH of each connection, as far as the job has them."""
+    connects: list[bytes] = []
+    subscribes: list[bytes] = []
+    heads: list[bytes] = []
     size = len(plan.payload)
     for number, client_id in plan.names():
-        made["connects"].append(
+        connects.append(
             packets.connect(
                 client_id,
                 version=plan.version,
@@ -124,12 +129,10 @@ def _packets(plan: Plan) -> dict[str, list[bytes]]:
         )
         topic = fill(plan.topic, number, client_id)
         if plan.job in {"sub", "pingpong"}:
-            made["subscribes"].append(packets.subscribe(topic, version=plan.version, qos=plan.qos))
+            subscribes.append(packets.subscribe(topic, version=plan.version, qos=plan.qos))
         if plan.job in {"pub", "pingpong"}:
-            made["heads"].append(
-                packets.publish_head(topic, version=plan.version, qos=plan.qos, size=size)
-            )
-    return made
+            heads.append(packets.publish_head(topic, version=plan.version, qos=plan.qos, size=size))
+    return connects, subscribes, heads
 
 
 def _period(per_second: float) -> int:

@@ -107,6 +107,7 @@ cdef struct Load:
     bint raw  # no MQTT: bytes and their echo
     uint8_t qos
     bint reconnect
+    bint silent  # no messages yet
     uint32_t id_tail  # the packet identifier ends so many bytes before the payload
     Texts connects
     Texts subscribes
