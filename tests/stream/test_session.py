@@ -10,6 +10,7 @@ import pytest
 
 from lab.engine import until
 from tidegate.config.model import Level
+from tidegate.stream.session import client_text
 from tidegate.stream.variables import GETTERS
 from tidegate.variables import names
 
@@ -315,3 +316,43 @@ def test_a_fault_in_a_decision_ends_its_session_alone(stream, entrance, node, mo
     assert [repr(trouble) for trouble in rig.troubles] == ["ZeroDivisionError('a fault')"]
     rig.troubles.clear()
     assert rig.board.peer_row(0).conns == 0
+
+
+def test_binary_addresses_are_logged_as_nginx_logs_them(stream, entrance):
+    """nginx 1.22.1 was asked with the same address."""
+    rig = stream(
+        "server { listen 1; return ok; } log_format f '$binary_remote_addr'; access_log /dev/null f;"
+    )
+
+    async def main():
+        reader, writer = await asyncio.open_connection(
+            *entrance.getsockname(), local_addr=("127.200.0.1", 0)
+        )
+        assert await reader.read() == b"ok"
+        writer.close()
+
+    run(rig, entrance, main)
+    assert rig.lines.access == [r"\x7F\xC8\x00\x01"]
+
+
+def test_a_refused_client_is_not_said_to_have_left(stream, entrance, refusing):
+    rig = stream(f"server {{ listen 1; proxy_pass 127.0.0.1:{refusing}; }}", level=Level.INFO)
+
+    async def main():
+        return await visit(entrance)
+
+    run(rig, entrance, main)
+    assert not any("disconnected" in line for _, line in rig.lines.errors)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bare", "full"),
+    [
+        ((socket.AF_INET, "10.0.0.1", 5), "10.0.0.1", "10.0.0.1:5"),
+        ((socket.AF_INET6, "::1", 5), "::1", "[::1]:5"),
+        ((socket.AF_UNIX, "", 0), "unix:", "unix:"),
+    ],
+)
+def test_clients_are_named_as_nginx_names_them(endpoint, bare, full):
+    assert client_text(endpoint) == bare
+    assert client_text(endpoint, port=True) == full
