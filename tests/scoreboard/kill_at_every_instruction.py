@@ -1,6 +1,6 @@
 """Kill a worker after each machine instruction that it does with the mutex, and look at the board.
 
-    kill_at_every_instruction.py pick|fail|forget [STRIDE [FIRST]]
+    kill_at_every_instruction.py pick|least|fail|forget [STRIDE [FIRST]]
 
 A forked worker is stepped (ptrace) until it holds the mutex, then n instructions further, then
 killed; n grows from FIRST (0) by STRIDE (1) until the mutex was given back and a little beyond.
@@ -56,6 +56,8 @@ def begin() -> list[Group]:
 def action_of(group: Group) -> Callable[[], object]:
     if action == "pick":
         return group.pick_round_robin
+    if action == "least":
+        return group.pick_least_conn
     if action == "fail":
         return partial(group.release, 0, failed=True)
     return partial(board.forget_worker, SURVIVOR)
@@ -124,7 +126,8 @@ def kill_after(steps: int, outcomes: list[list[tuple[int, ...]]]) -> tuple[bool,
     wrong = []
     if now not in outcomes:
         wrong.append(f"after {steps}: {now}, allowed are {outcomes}")
-    chosen = sum(row[1] for row in now)
+    # One peer alone has the fewest connections: choosing it leaves the round where it stands.
+    chosen = sum(row[1] for row in (outcomes[0] if action == "least" else now))
     if action != "fail":
         order = "".join("ABC"[groups[SURVIVOR].pick_round_robin()] for _ in range(12))
         if order != ROUND[chosen : chosen + 12]:
