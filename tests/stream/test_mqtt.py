@@ -502,3 +502,25 @@ def test_python_is_called_three_times_for_a_session_that_was_read(stream, entran
     run(rig, entrance, main, one)
     calls = {kind: count for kind, count in rig.engine.calls.items() if count}
     assert calls == {"preread": 1, "connected": 1, "end": 1}
+
+
+@pytest.mark.parametrize(("version", "code"), [(5, 0x88), (4, 3)])
+def test_a_client_that_waits_for_its_connack_is_told_of_a_shutdown(
+    stream, entrance, broker, version, code
+):
+    silent = broker(None)
+    rig = stream(
+        "server { listen 1; mqtt_preread on; mqtt_next_upstream timeout;"
+        f" proxy_pass 127.0.0.1:{silent.port}; }}"
+    )
+
+    async def main():
+        reader, writer = await asyncio.open_connection(*entrance.getsockname())
+        writer.write(connect("dev", version=version))
+        await until(lambda: silent.connects)
+        rig.runtime.close_sessions()
+        answer = await reader.read()
+        assert parse_connack(answer, version=version, limit=LIMIT).code == code
+        writer.close()
+
+    run(rig, entrance, main, silent)

@@ -321,8 +321,7 @@ def test_a_fault_in_a_decision_ends_its_session_alone(stream, entrance, node, mo
 def test_binary_addresses_are_logged_as_nginx_logs_them(stream, entrance):
     """nginx 1.22.1 was asked with the same address."""
     rig = stream(
-        "server { listen 1; return ok; }"
-        "log_format f '$binary_remote_addr'; access_log /dev/null f;"
+        "server { listen 1; return ok; }log_format f '$binary_remote_addr'; access_log /dev/null f;"
     )
 
     async def main():

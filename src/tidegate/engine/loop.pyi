@@ -27,6 +27,8 @@ class Session(Protocol):
         """
     def inspect(self, data: bytes, ended: bool, /) -> Outcome:
         """The upstream's first bytes, where the plan asked; Connect leaves it for another."""
+    def farewell(self, /) -> bytes:
+        """What to tell a client without a relay yet when all sessions end; b"" is nothing."""
     def end(self, report: Report, /) -> None:
         """The session is over, and the handle with it."""
 

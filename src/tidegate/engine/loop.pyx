@@ -67,6 +67,8 @@ from tidegate.engine.types cimport (
     FREE,
     KILLED,
     LINGER,
+    REFUSING,
+    RELAY,
     RELAY_BUFFER,
     TAG_PYTHON,
     UPSTREAM,
@@ -440,16 +442,31 @@ cdef class Engine:
         return True
 
     def close_sessions(self):
-        """End every session now, each with its `end`."""
+        """End every session now, each with its `end`; those without a relay hear a farewell."""
         cdef uint32_t i
         cdef Session *s
         read_clock(&self.core)
         for i in range(self.core.slab.chunks_count * CHUNK):
             s = slab_at(&self.core.slab, i)
-            if s.state != FREE and s.state != ENDED and s.state != LINGER:
-                finish(&self.core, s, KILLED, False)
+            if s.state == FREE or s.state == ENDED or s.state == LINGER:
+                continue
+            if s.owner is not NULL and s.state != RELAY and s.state != REFUSING:
+                self.say_farewell(s)
+            finish(&self.core, s, KILLED, False)
         while self.core.queue_head is not NULL:
             self.serve()
+
+    cdef say_farewell(self, Session *s):
+        cdef bytes words
+        try:
+            words = (<object>s.owner).farewell()
+        except Exception as error:  # noqa: BLE001
+            self.trouble(error)
+            return
+        if not words:
+            return
+        leave_upstream(&self.core, s)
+        refuse(&self.core, s, PyBytes_AS_STRING(words), <uint32_t>PyBytes_GET_SIZE(words))
 
     # --- listeners ---
 

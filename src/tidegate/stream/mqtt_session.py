@@ -184,21 +184,26 @@ class MqttSession(Session):
         self.hello = None
         self.connack = None
         self.opening = None
+        self.attempt = None
 
     def refuse(self, status: int, reason: Reason | None = None) -> Outcome:
         """Close the client with a CONNACK that says why."""
-        hello = self.hello
         reason = reason or REASONS.get(status)
-        code = None if hello is None or reason is None else code_for(hello.version, reason)
-        if hello is None or reason is None or code is None:
-            return Refuse(status)
-        packet = encode_connack(
-            hello.version,
-            code,
-            reason_string=WORDS.get(reason),
-            max_packet=hello.maximum_packet_size,
+        return Refuse(status, b"" if reason is None else self.refusal(reason, WORDS.get(reason)))
+
+    def farewell(self) -> bytes:
+        """A client that waits for its CONNACK is told that there will be none here."""
+        return self.refusal(Reason.SERVER_UNAVAILABLE, "shutting down")
+
+    def refusal(self, reason: Reason, words: str | None) -> bytes:
+        """The CONNACK that says no; empty for a client that cannot be told."""
+        hello = self.hello
+        code = None if hello is None else code_for(hello.version, reason)
+        if hello is None or code is None:
+            return b""
+        return encode_connack(
+            hello.version, code, reason_string=words, max_packet=hello.maximum_packet_size
         )
-        return Refuse(status, packet)
 
     # --- what is known ---
 

@@ -188,6 +188,10 @@ class Session:
         """The node's first bytes; only sessions whose opening asks for them are shown them."""
         raise NotImplementedError
 
+    def farewell(self) -> bytes:
+        """Without a protocol that is known there is nothing to say."""
+        return b""
+
     def end(self, report: Report, /) -> None:
         """The relay is over, or it never began."""
         self.report = report
