@@ -68,20 +68,21 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.makedirs(options.out, exist_ok=True)
     results = report.Results(machine=machine.describe())
+    status = 0
     try:
         with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
             bench = Bench(folder, options, results)
             for scenario in scenarios:
                 bench.run(scenario)
     except KeyboardInterrupt:
-        print("\ninterrupted; what was measured till then:", file=sys.stderr)
+        say("\ninterrupted; what was measured till then:")
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+        say(f"bench: {error}\nwhat was measured till then:")
+        status = 1
     print(report.text(results))
     for written in report.write(results, options.out):
         print(f"written: {written}")
-    return 0
+    return status
 
 
 def parse() -> argparse.Namespace:

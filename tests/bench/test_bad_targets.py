@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 
 import pytest
 
 from lab.nodes import close_at_once, collect, echo, greet, hang
+from tidegate.bench.generator import Generator
+from tidegate.engine.address import pack_address
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 
@@ -160,3 +163,23 @@ def test_ipv6_targets_are_reached(lab, load):
         pytest.skip("this Python knows no IPv6")
     node = lab.node(after_connect(CONNACK, hang), host="::1")
     assert load("conn", node.port, host="::1", seconds=0.5).good
+
+
+def test_a_pause_between_two_runs_is_not_counted_as_waiting(lab):
+    node = lab.node()
+    generator = Generator(
+        job="pingpong",
+        count=2,
+        address=pack_address(socket.AF_INET, "127.0.0.1", node.port),
+        payload=b"x",
+        timeout=500_000_000,
+    )
+    with contextlib.closing(generator):
+        for _ in range(3):
+            generator.run(0.1)
+            # Longer than the time-out, with a message on its way.
+            time.sleep(0.8)
+        generator.run(0.1)
+        assert generator.faults() == {}
+        assert generator.counts()["open"] == 2
+        assert generator.round_trips.most < 0.5 * 1e9

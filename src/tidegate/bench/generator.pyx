@@ -35,6 +35,7 @@ from tidegate.bench.types cimport (
     INTRODUCING,
     NO_ANSWER,
     NO_CONNACK,
+    PAUSE_NS,
     READ_SIZE,
     READY,
     RETRY_NS,
@@ -212,10 +213,25 @@ cdef int turn(Load *load, epoll_event *events) noexcept nogil:
     return count
 
 
+cdef void after_pause(Load *load, int64_t pause) noexcept nogil:
+    """What was due or awaited while nobody ran this is not the target's debt."""
+    cdef uint32_t i
+    cdef Client *c
+    load.next_message += pause
+    if pause < PAUSE_NS:
+        return
+    for i in range(load.count):
+        c = &load.clients[i]
+        c.since += pause
+        if c.asked:
+            c.asked += pause
+        if c.due:
+            c.due += pause
+
+
 cdef void run(Load *load, epoll_event *events, int64_t until) noexcept nogil:
     load.now = read_clock()
-    # What was due while nobody ran this is nobody's debt.
-    load.next_message += load.now - load.paused
+    after_pause(load, load.now - load.paused)
     while load.now < until and not done(load):
         connect_due(load)
         if scheduled(load):

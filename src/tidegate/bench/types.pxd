@@ -16,6 +16,8 @@ cdef enum:
     BEHIND_NS = 1000000000
     # With `reconnect`, how long a connection that failed waits before it tries again.
     RETRY_NS = 100000000
+    # Time between two runs that is more than that of a status line.
+    PAUSE_NS = 50000000
 
 cdef enum Job:
     HOLD = 0  # connect and stay
