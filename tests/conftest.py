@@ -33,6 +33,8 @@ def read_peers() -> dict[str, list[str]]:
     for line in PEERS.read_text().splitlines():
         if line and not line.startswith("#"):
             name, _package, probe = line.split()
+            # A file without a leading "/" is one of the project's own.
+            probe = str(PEERS.parent.parent / probe) if "/" in probe else probe
             peers.setdefault(name, []).append(probe)
     return peers
 

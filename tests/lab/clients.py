@@ -10,7 +10,16 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from lab.waiting import PATIENCE
 
-V311, V5 = paho.MQTTv311, paho.MQTTv5
+V31, V311, V5 = paho.MQTTv31, paho.MQTTv311, paho.MQTTv5
+
+
+class RefusedError(AssertionError):
+    """The CONNACK was no welcome: `code` as MQTT 5 has it, `text` its Reason String or None."""
+
+    def __init__(self, client_id, answer, properties):
+        super().__init__(f"{client_id}: {answer}")
+        self.code = answer.value
+        self.text = getattr(properties, "ReasonString", None)
 
 
 class Client:
@@ -26,8 +35,13 @@ class Client:
         clean=True,
         will=None,
         keepalive=60,
+        username=None,
+        source="",
     ):
-        """`will` is (topic, payload, qos, retain)."""
+        """`will` is (topic, payload, qos, retain), `source` our own address.
+
+        Raises RefusedError.
+        """
         self.client_id = client_id
         self.messages = queue.Queue()
         self._answers = queue.Queue()
@@ -37,23 +51,27 @@ class Client:
             client_id=client_id,
             protocol=version,
             reconnect_on_failure=False,
-            **({"clean_session": clean} if version == V311 else {}),
+            **({} if version == V5 else {"clean_session": clean}),
         )
-        self._client.on_connect = lambda *args: self._answers.put(args[3])
+        self._client.on_connect = lambda *args: self._answers.put(args[3:])
         self._client.on_subscribe = lambda *args: self._answers.put(args[3])
         self._client.on_disconnect = lambda *_: self._lost.set()
         self._client.on_message = lambda *args: self.messages.put(args[2])
         if will:
             self._client.will_set(*will)
+        if username:
+            self._client.username_pw_set(username, "secret")
         more = {"clean_start": clean} if version == V5 else {}
-        self._client.connect(host, port, keepalive=keepalive, **more)
+        self._client.connect(host, port, keepalive=keepalive, bind_address=source, **more)
         self._client.loop_start()
         try:
-            answer = self._answers.get(timeout=PATIENCE)
+            answer, properties = self._answers.get(timeout=PATIENCE)
         except queue.Empty:
             self.close()
             raise AssertionError(f"{client_id}: no CONNACK") from None
-        assert not answer.is_failure, f"{client_id}: {answer}"
+        if answer.is_failure:
+            self.close()
+            raise RefusedError(client_id, answer, properties)
 
     def subscribe(self, topic, qos=0):
         """Subscribe and wait for the SUBACK."""

@@ -37,6 +37,8 @@ wait
 class Networks(Program):
     """`nodes` are the names that the hosts file gives to addresses of the cluster."""
 
+    gateway = FRONT
+
     def __init__(self, *, folder, nodes):
         self.addresses = {name: f"10.83.0.{10 + number}" for number, name in enumerate(nodes)}
         hosts = os.path.join(folder, "hosts")
@@ -56,6 +58,11 @@ class Networks(Program):
         self.front = ["nsenter", "-t", str(self.pid), *user, "--net", "--mount", "--"]
         self.cluster = ["nsenter", "-t", found[1], *user, "--net", "--"]
         return self
+
+    def cut(self):
+        """Pull the cable out at the cluster's end: what goes in at either end is lost."""
+        command = [*self.cluster, "ip", "link", "set", "cluster", "down"]
+        subprocess.run(command, check=True, capture_output=True)
 
 
 def possible() -> bool:

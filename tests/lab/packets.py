@@ -11,11 +11,16 @@ CONNACK_OK = b"\x20\x02\x00\x00"
 DISCONNECT = b"\xe0\x00"
 
 
-def connect(client_id, *, keepalive=0) -> bytes:
-    """A CONNECT of MQTT 3.1.1 with a clean session."""
-    return _packet(
-        0x10, _text("MQTT") + b"\x04\x02" + struct.pack("!H", keepalive) + _text(client_id)
-    )
+def connect(client_id, *, keepalive=0, version=4, properties=b"") -> bytes:
+    """A CONNECT of MQTT 3.1 (3), 3.1.1 (4) or 5 with a clean session."""
+    name = _text("MQIsdp" if version == 3 else "MQTT")
+    body = name + bytes([version, 2]) + struct.pack("!H", keepalive)
+    return _packet(0x10, body + _properties(version, properties) + _text(client_id))
+
+
+def connack(code=0, *, version=4, properties=b"") -> bytes:
+    """A CONNACK with no session present."""
+    return _packet(0x20, bytes([0, code]) + _properties(version, properties))
 
 
 def subscribe(topic, *, qos=0, number=1) -> bytes:
@@ -23,15 +28,31 @@ def subscribe(topic, *, qos=0, number=1) -> bytes:
     return _packet(0x82, struct.pack("!H", number) + _text(topic) + bytes([qos]))
 
 
-def publish(topic, payload) -> bytes:
-    """A PUBLISH with QoS 0."""
-    return _packet(0x30, _text(topic) + payload)
+def publish(topic, payload, *, qos=0, number=1, version=4) -> bytes:
+    """A PUBLISH."""
+    identifier = struct.pack("!H", number) if qos else b""
+    body = _text(topic) + identifier + _properties(version, b"") + payload
+    return _packet(0x30 | qos << 1, body)
 
 
-def open_mqtt(port, client_id, **options) -> socket.socket:
+def read_packet(sock) -> tuple[int, bytes]:
+    """The next packet's first byte and what follows its length; (0, b"") at the end."""
+    first = receive(sock, 1)
+    if not first:
+        return 0, b""
+    size = shift = 0
+    while True:
+        [digit] = receive(sock, 1)
+        size |= (digit & 0x7F) << shift
+        shift += 7
+        if digit < 0x80:
+            return first[0], receive(sock, size)
+
+
+def open_mqtt(port, client_id, *, keepalive=0, **options) -> socket.socket:
     """A socket on which a broker has accepted a CONNECT; `options` as for `open_raw`."""
     sock = open_raw(port, **options)
-    sock.sendall(connect(client_id))
+    sock.sendall(connect(client_id, keepalive=keepalive))
     answer = receive(sock, 4)
     assert answer == CONNACK_OK, answer
     return sock
@@ -80,6 +101,10 @@ def _packet(kind, body) -> bytes:
         length.append(digit | (0x80 if size else 0))
         if not size:
             return bytes([kind]) + bytes(length) + body
+
+
+def _properties(version, properties) -> bytes:
+    return bytes([len(properties)]) + properties if version == 5 else b""
 
 
 def _text(value) -> bytes:
