@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tidegate.version import VERSION
+
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "src"))
 GOOD = "events {}\nstream { server { listen 127.0.0.1:1; return hello; } }\n"
 BAD = "events {}\nstreem {}\nfoo bar;\n"
@@ -51,14 +53,14 @@ def result(done):
 
 
 def test_the_version_is_on_stderr_as_nginxs(run):
-    assert result(run("-v")) == (0, "", "tidegate version: tidegate/0.1.0\n")
+    assert result(run("-v")) == (0, "", f"tidegate version: tidegate/{VERSION}\n")
 
 
 def test_the_long_version_names_python_and_the_places(run):
     done = run("-V")
     assert (done.returncode, done.stdout) == (0, "")
     lines = done.stderr.splitlines()
-    assert lines[0] == "tidegate version: tidegate/0.1.0"
+    assert lines[0] == f"tidegate version: tidegate/{VERSION}"
     assert "Python 3." in lines[1]
     assert "--conf-path=" in lines[2]
 
@@ -81,6 +83,28 @@ def test_a_good_configuration_is_called_so(run, good):
         "",
         f"tidegate: the configuration file {good} syntax is ok\n{SUCCESS.format(good)}",
     )
+
+
+@pytest.mark.parametrize("directive", ["pid", "error_log"])
+def test_a_file_that_cannot_be_opened_fails_the_test_behind_the_syntax(run, tmp_path, directive):
+    path = tmp_path / "good.conf"
+    path.write_text(f"{directive} {tmp_path}/none/x;\n{GOOD}")
+    done = run("-t", "-c", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    ok, error, mend, failed = done.stderr.splitlines()
+    assert ok == f"tidegate: the configuration file {path} syntax is ok"
+    words = f'open() "{tmp_path}/none/x" failed (2: No such file or directory)'
+    assert error == f"tidegate: [emerg] {words}"
+    assert mend == "  the folder is not there; make it first"
+    assert failed == f"tidegate: configuration file {path} test failed"
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_test_makes_no_file(run, tmp_path):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/tidegate.conf").write_text(GOOD)
+    assert run("-t", "-p", str(tmp_path)).returncode == 0
+    assert os.listdir(tmp_path) == ["conf"]
 
 
 def test_quiet_says_nothing_of_a_good_one(run, good):
@@ -179,7 +203,7 @@ def test_check_reports_all_problems_at_once(run, bad, good):
 def test_the_version_verb_is_for_reading(run):
     done = run("version")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("tidegate 0.1.0\nPython 3.")
+    assert done.stdout.startswith(f"tidegate {VERSION}\nPython 3.")
 
 
 def test_a_reader_that_has_gone_is_no_error(good):

@@ -43,6 +43,16 @@ def test_a_folder_in_the_place_of_a_file_is_an_error(folder):
     assert error.words == f'open() "{folder.path}/logs" failed (21: Is a directory)'
 
 
+def test_a_folder_that_a_start_would_make_is_no_error(folder):
+    loaded = folder.load("events {}", pid="gone/far/x", error_log="/dev/null")
+    pid = f"{folder.path}/gone/far/x"
+    assert with_places_tried(loaded).model is None
+    assert with_places_tried(loaded, made=(pid,)).model is not None
+    (folder.path / "gone").write_text("a file")
+    error = with_places_tried(loaded, made=(pid,)).first_error
+    assert error.words == f'open() "{pid}" failed (20: Not a directory)'
+
+
 def test_a_configuration_that_is_wrong_anyway_is_left_alone(folder):
     loaded = tried(folder, "nonsense;")
     assert len(loaded.problems) == 1

@@ -8,6 +8,7 @@ import pytest
 
 from lab import proc
 from lab.waiting import stays, wait_until
+from tidegate.version import VERSION
 
 
 def stop(instance, *words):
@@ -34,7 +35,7 @@ def test_the_log_of_a_life_is_nginxs(instance):
     stop(instance, "-s", "stop")
     instance.wait_gone(master)
     said = instance.messages()
-    assert said[0] == "tidegate/0.1.0"
+    assert said[0] == f"tidegate/{VERSION}"
     assert said[1].startswith("OS: Linux ")
     assert said[2].startswith("getrlimit(RLIMIT_NOFILE): ")
     assert said[3:6] == [

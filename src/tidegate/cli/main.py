@@ -89,8 +89,9 @@ def _with_configuration(switches: Switches) -> int:
     places = paths(prefix=switches.prefix)
     if switches.tests:
         from tidegate.cli.check import render_dump, render_test  # noqa: PLC0415
+        from tidegate.config.places import with_places_tried  # noqa: PLC0415
 
-        loaded = load(switches, places)
+        loaded = with_places_tried(load(switches, places), made=(places.pid, places.error_log))
         said = render_test(loaded, quiet="q" in switches.flags)
         if said:
             say(said.rstrip("\n"))

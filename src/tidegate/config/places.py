@@ -11,21 +11,22 @@ from tidegate.config.diagnostics import Problem
 from tidegate.config.model import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tidegate.config.load import Loaded
     from tidegate.config.model import Model
 
 
-def with_places_tried(loaded: Loaded) -> Loaded:
+def with_places_tried(loaded: Loaded, *, made: Collection[str] = ()) -> Loaded:
     """`loaded` with nginx's error for the first file that could not be opened.
 
-    nginx opens, and so makes, its log and pid files in a test. Here nothing is made.
+    nginx opens, and so makes, its log and pid files in a test. Here nothing is made. `made` are
+    files whose folders a start would make.
     """
     if loaded.model is None:
         return loaded
     for path in _written(loaded.model):
-        error = _obstacle(path)
+        error = _obstacle(path, makes_folder=path in made)
         if error:
             message = f'open() "{path}" failed ({error}: {os.strerror(error)})'
             problem = Problem(
@@ -45,13 +46,15 @@ def _written(model: Model) -> Iterator[str]:
     yield from dict.fromkeys(log.path for server in servers for log in server.access_logs)
 
 
-def _obstacle(path: str) -> int:
+def _obstacle(path: str, *, makes_folder: bool) -> int:
     """The errno with which opening `path` for writing would fail; 0 if it would not."""
     if os.path.isdir(path):
         return errno.EISDIR
     if os.path.exists(path):
         return 0 if os.access(path, os.W_OK, effective_ids=True) else errno.EACCES
     folder = os.path.dirname(path)
+    while makes_folder and not os.path.exists(folder):
+        folder = os.path.dirname(folder)
     if not os.path.isdir(folder):
         return errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
     return 0 if os.access(folder, os.W_OK | os.X_OK, effective_ids=True) else errno.EACCES
