@@ -134,7 +134,8 @@ def test_a_node_that_does_not_start_is_said_and_the_others_end(demo, tmp_path):
 @needs_mosquitto
 def test_a_balancer_that_ends_takes_the_demo_with_it(demo):
     run = demo()
-    run.wait_for_output("What to try")
+    # Its workers have sessions then, which they would serve to their end.
+    run.wait_for_output("10 of 10 connected")
     [balancer] = [pid for pid in proc.children(run.pid) if "tidegate.cli.main" in proc.command(pid)]
     os.kill(balancer, signal.SIGKILL)
     assert run.wait(30) == 1

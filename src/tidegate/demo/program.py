@@ -27,25 +27,36 @@ class StartError(Exception):
 class Program:
     """One running program in a session of its own: Ctrl-C reaches the demo alone."""
 
-    def __init__(self, process: asyncio.subprocess.Process, line: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        output: asyncio.StreamReader,
+        line: Callable[[str], None],
+    ) -> None:
         self.pid = process.pid
         self.said: list[str] = []
         self._line = line
         self._process = process
-        self._reader = asyncio.create_task(self._read())
+        self._reader = asyncio.create_task(self._read(output))
 
     @classmethod
     async def start(cls, argv: Sequence[str], line: Callable[[str], None]) -> Program:
         """Start `argv`; `line` is called with each line that it prints."""
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=_end_with_us,
-        )
-        return cls(process, line)
+        # With a pipe of asyncio's own, `wait` returns only when all that the program started has let
+        # go of it.
+        output, theirs = await _pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_us,
+            )
+        finally:
+            os.close(theirs)
+        return cls(process, output, line)
 
     @property
     def running(self) -> bool:
@@ -53,8 +64,11 @@ class Program:
         return self._process.returncode is None
 
     async def wait(self) -> int:
-        """Wait for its end and for its last line; returns the exit code."""
+        """Wait for its end, and end what it left behind; returns the exit code."""
         code = await self._process.wait()
+        self._signal_all(signal.SIGTERM)
+        await asyncio.wait([self._reader], timeout=END_WITHIN)
+        self._signal_all(signal.SIGKILL)
         await self._reader
         return code
 
@@ -62,7 +76,7 @@ class Program:
         """Wait until `condition` holds; raises `StartError` when the program ends before."""
         while not condition():
             if not self.running:
-                await self._reader
+                await self.wait()
                 raise StartError("\n".join(self.said[-LAST_LINES:]) or "it said nothing")
             await asyncio.sleep(0.02)
 
@@ -72,19 +86,31 @@ class Program:
             self._process.terminate()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), END_WITHIN)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._signal_all(signal.SIGKILL)
         await self._process.wait()
         await self._reader
 
-    async def _read(self) -> None:
-        if self._process.stdout is None:
-            return
-        async for line in self._process.stdout:
+    def _signal_all(self, number: signal.Signals) -> None:
+        """Signal it and what it started: all of its session."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    async def _read(self, output: asyncio.StreamReader) -> None:
+        async for line in output:
             text = line.decode(errors="replace").rstrip()
             self.said.append(text)
             del self.said[:-LAST_LINES]
             self._line(text)
+
+
+async def _pipe() -> tuple[asyncio.StreamReader, int]:
+    """A new pipe: our end of it, and the descriptor to write to."""
+    ours, theirs = os.pipe()
+    output = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(output), os.fdopen(ours, "rb", buffering=0)
+    )
+    return output, theirs
 
 
 def free_port() -> int:
