@@ -23,6 +23,7 @@ class Instance:
         self.folder = str(folder)
         self.port = port
         self.node = node
+        self.source = SOURCE
         self.pid_file = os.path.join(self.folder, "t.pid")
         self.conf = os.path.join(self.folder, "t.conf")
         self._seen = set()
@@ -49,7 +50,7 @@ class Instance:
         return subprocess.run(
             [*COMMAND, *words, "-c", self.conf, "-p", self.folder],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": SOURCE, **(env or {})},
+            env={**os.environ, "PYTHONPATH": self.source, **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -69,7 +70,7 @@ class Instance:
         with subprocess.Popen(
             [*COMMAND, *words, "-c", self.conf, "-p", self.folder],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": SOURCE},
+            env={**os.environ, "PYTHONPATH": self.source},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

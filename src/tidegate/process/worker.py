@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import linecache
 import logging
 import os
 import signal
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 from tidegate.config.model import Level, Stream
@@ -174,6 +176,7 @@ class Worker:
         runtime = Runtime(
             engine=self._engine, board=self._board, worker=self._slot, logs=self._logs
         )
+        _import_for_tracebacks()
         rights.restrict(new.model, report=lambda problem: self._log.write(Level.ALERT, problem))
         self._engine.connections = min(new.model.worker_connections, rights.room_for_sockets())
         return runtime
@@ -278,6 +281,15 @@ class Worker:
             self._runtime.close_sessions()
             self._log.write(Level.NOTICE, "exiting")
             self._exit.set_result(0)
+
+
+def _import_for_tracebacks() -> None:
+    """Make a traceback, for which newer versions of Python import modules at the last moment."""
+    try:
+        raise RuntimeError
+    except RuntimeError:
+        traceback.format_exc()
+    linecache.clearcache()
 
 
 def _part(fds: dict[str, int], prefix: str) -> dict[str, int]:
