@@ -4,6 +4,7 @@ import os
 import socket
 
 from lab import sockets
+from lab.netns import OWN_HOSTS
 
 METHODS = {
     "hash": "hash $http_x_key;",
@@ -11,7 +12,7 @@ METHODS = {
     "ip_hash": "ip_hash;",
 }
 # Where the addresses of names are to be ours; what is mounted ends with the namespace.
-OWN_HOSTS = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"']
+WITH_HOSTS = ["unshare", "--mount", "sh", "-ec", f'{OWN_HOSTS} shift; exec "$@"', "with-hosts"]
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -30,7 +31,7 @@ class HttpNginx:
             path = os.path.join(lab.folder, "hosts")
             with open(path, "w", encoding="utf-8") as file:
                 file.writelines(f"{ip} {name}\n" for name, ips in hosts.items() for ip in ips)
-            prefix = [*OWN_HOSTS, path]
+            prefix = [*WITH_HOSTS, path]
         self._nginx = lab.idle_balancer(self._conf(servers, nodes), program="nginx", prefix=prefix)
         self._nginx.start().wait_ready([self.port], 1, [self.path])
         self._socket = sockets.open_raw(self.port)

@@ -14,11 +14,21 @@ import subprocess
 from lab.process import Program
 
 FRONT = "10.83.0.1"
-SET_UP = """
-set -e
-ip link set lo up
-mount --bind "$1" /etc/hosts
-setpriv --pdeathsig KILL unshare --net sleep infinity &
+
+# Shell: puts the file $1 in the place of /etc/hosts, in this mount namespace. A minimal Debian has
+# none, and what is not there cannot be mounted over.
+OWN_HOSTS = """
+if [ -e /etc/hosts ]; then
+    mount --bind "$1" /etc/hosts
+else
+    cp -a /etc "$1.etc" && cp "$1" "$1.etc/hosts" && mount --bind "$1.etc" /etc
+fi
+"""
+
+SET_UP = (
+    "set -e; ip link set lo up"
+    + OWN_HOSTS
+    + """setpriv --pdeathsig KILL unshare --net sleep infinity &
 cluster=$!
 until [ "$(readlink /proc/$cluster/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
 ip link add front type veth peer name cluster netns $cluster
@@ -32,6 +42,7 @@ $enter ip link set cluster up
 echo "ready $cluster"
 wait
 """
+)
 
 
 class Networks(Program):
