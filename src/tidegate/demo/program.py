@@ -42,8 +42,8 @@ class Program:
     @classmethod
     async def start(cls, argv: Sequence[str], line: Callable[[str], None]) -> Program:
         """Start `argv`; `line` is called with each line that it prints."""
-        # With a pipe of asyncio's own, `wait` returns only when all that the program started has let
-        # go of it.
+        # With a pipe of asyncio's own, `wait` returns only when all that the program started has
+        # let go of it.
         output, theirs = await _pipe()
         try:
             process = await asyncio.create_subprocess_exec(

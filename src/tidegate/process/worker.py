@@ -286,8 +286,8 @@ class Worker:
 def _import_for_tracebacks() -> None:
     """Make a traceback, for which newer versions of Python import modules at the last moment."""
     try:
-        raise RuntimeError
-    except RuntimeError:
+        int("no number")
+    except ValueError:
         traceback.format_exc()
     linecache.clearcache()
 
