@@ -43,7 +43,8 @@ class Peer:
     name: str
     version: str
     program: str
-    # Which others it is compared with: "peer" for nginx and HAProxy, "limit" for the C relay.
+    # Which others it is compared with: "peer" for nginx, HAProxy and a tidegate that does not read
+    # MQTT, "limit" for the C relay.
     role: str
 
 
@@ -96,11 +97,16 @@ def started(
     target: tuple[str, int],
     cores: set[int],
     workers: int = 1,
+    reads: str = "",
 ) -> Iterator[Running]:
-    """Run a proxy in front of `target`, on `cores` only, until the block ends."""
+    """Run a proxy in front of `target`, on `cores` only, until the block ends.
+
+    What it `reads`: see `Scenario`.
+    """
     port = free_port()
     log = os.path.join(folder, f"{peer.name}-{port}.log")
-    command = _command(peer, folder=folder, port=port, target=target, workers=workers)
+    settings = Settings(port=port, target=target, workers=workers, reads=reads)
+    command = _command(peer, folder, settings)
     before = time.monotonic()
     process = popen(command, cores=cores, log=log, cwd=folder)
     running = Running(peer=peer, port=port, process=process, log=log)
@@ -185,43 +191,66 @@ def free_port() -> int:
 # --- configurations ---
 
 
-def _command(
-    peer: Peer, *, folder: str, port: int, target: tuple[str, int], workers: int
-) -> list[str]:
-    conf = os.path.join(folder, f"{peer.name}-{port}.conf")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the files of all proxies have in common."""
+
+    port: int
+    target: tuple[str, int]
+    workers: int
+    reads: str
+
+    @property
+    def nodes(self) -> list[str]:
+        """The addresses of the nodes; to choose by client ID is nothing where there is only one."""
+        host, port = self.target
+        hosts = [host]
+        if self.reads == "clientid":
+            # Responders listen on every address of this machine.
+            hosts += [host.replace("127.1.", other) for other in ("127.2.", "127.3.")]
+        return [f"{one}:{port}" for one in hosts]
+
+
+def _command(peer: Peer, folder: str, settings: Settings) -> list[str]:
+    conf = os.path.join(folder, f"{peer.name}-{settings.port}.conf")
     if peer.name == "relay":
-        return [peer.program, str(port), target[0], str(target[1])]
+        host, port = settings.target
+        return [peer.program, str(settings.port), host, str(port)]
+    text = _haproxy(settings) if peer.name == "haproxy" else _nginx(peer, folder, settings)
     with open(conf, "w", encoding="utf-8") as file:
-        if peer.name == "haproxy":
-            file.write(_haproxy(port, target, workers))
-        else:
-            file.write(_nginx(peer, folder, port, target, workers))
+        file.write(text)
     if peer.name == "haproxy":
         return [peer.program, "-db", "-f", conf]
-    return [*(TIDEGATE if peer.name == "tidegate" else [peer.program]), "-c", conf, "-p", folder]
+    return [*([peer.program] if peer.name == "nginx" else TIDEGATE), "-c", conf, "-p", folder]
 
 
-def _nginx(peer: Peer, folder: str, port: int, target: tuple[str, int], workers: int) -> str:
-    """nginx's file, which is tidegate's too."""
+def _nginx(peer: Peer, folder: str, settings: Settings) -> str:
+    """nginx's file, which is tidegate's too, but for MQTT."""
     module = ""
     if peer.name == "nginx" and _needs_module(peer.program):
         module = f"load_module {STREAM_MODULE};"
     user = "user root;" if os.geteuid() == 0 else ""
+    reads = settings.reads if peer.name == "tidegate" else ""
+    preread = "mqtt_preread on;" if reads else ""
+    method = "hash $mqtt_preread_clientid consistent;" if reads == "clientid" else ""
+    servers = " ".join(f"server {node};" for node in settings.nodes)
+    own = f"{folder}/{peer.name}-{settings.port}"
     return f"""\
 {module}
 {user}
 daemon off;
-worker_processes {workers};
+worker_processes {settings.workers};
 worker_rlimit_nofile {DESCRIPTORS};
-pid {folder}/{peer.name}-{port}.pid;
-error_log {folder}/{peer.name}-{port}-error.log error;
+pid {own}.pid;
+error_log {own}-error.log error;
 events {{ worker_connections {DESCRIPTORS}; }}
 stream {{
     access_log off;
     tcp_nodelay on;
-    upstream nodes {{ server {target[0]}:{target[1]}; }}
+    {preread}
+    upstream nodes {{ {method} {servers} }}
     server {{
-        listen 127.0.0.1:{port} backlog={BACKLOG};
+        listen 127.0.0.1:{settings.port} backlog={BACKLOG};
         proxy_pass nodes;
         proxy_buffer_size {BUFFER};
         proxy_connect_timeout 10s;
@@ -235,10 +264,22 @@ def _needs_module(program: str) -> bool:
     return _said([program, "-V"], r"(--with-stream=dynamic)") != "?"
 
 
-def _haproxy(port: int, target: tuple[str, int], workers: int) -> str:
+def _haproxy(settings: Settings) -> str:
+    preread = method = ""
+    if settings.reads == "clientid":
+        # A `balance hash` that reads the payload itself finds none, and clients take turns.
+        key = "req.payload(0,0),mqtt_field_value(connect,client_identifier)"
+        preread = f"""
+    tcp-request inspect-delay 30s
+    tcp-request content set-var(sess.clientid) {key} if {{ req.len gt 0 }}
+    tcp-request content accept if {{ req.len gt 0 }}"""
+        method = "balance hash var(sess.clientid)\n    hash-type consistent"
+    servers = "\n".join(
+        f"    server node{number} {node}" for number, node in enumerate(settings.nodes)
+    )
     return f"""\
 global
-    nbthread {workers}
+    nbthread {settings.workers}
     maxconn {DESCRIPTORS // 2 - 100}
     tune.bufsize {BUFFER}
 defaults
@@ -247,8 +288,10 @@ defaults
     timeout client 10m
     timeout server 10m
 frontend entrance
-    bind 127.0.0.1:{port} backlog {BACKLOG}
+    bind 127.0.0.1:{settings.port} backlog {BACKLOG}
+    {preread}
     default_backend nodes
 backend nodes
-    server node {target[0]}:{target[1]}
+    {method}
+{servers}
 """

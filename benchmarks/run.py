@@ -146,9 +146,9 @@ class Bench:
         """The proxies run through all rounds: an idle one takes no time."""
         with contextlib.ExitStack() as stack:
             opened: list[tuple[str, Callable[[], Trips]]] = []
-            for peer in self.peers:
+            for peer in self._compared(scenario):
                 target = self._target(port)
-                running = stack.enter_context(self._started(peer, target, scenario.workers))
+                running = stack.enter_context(self._started(peer, target, scenario))
                 opened.append((peer.name, partial(Trips, scenario, running, target)))
             opened.append(("direct", partial(Trips, scenario, None, ("127.0.0.1", port))))
             if scenario.connections * len(opened) < DESCRIPTORS // 2:
@@ -171,7 +171,7 @@ class Bench:
         for number in range(self.rounds * 2):
             for peer in turned(self.peers, number):
                 target = self._target(port)
-                with self._started(peer, target, 1) as running:
+                with self._started(peer, target, scenario) as running:
                     sample = new_connections(scenario, running, target, self.timing)
                 samples.setdefault(peer.name, []).append(sample)
 
@@ -179,18 +179,19 @@ class Bench:
         for number in range(self.rounds):
             for peer in turned(self.peers, number):
                 target = self._target(port)
-                with self._started(peer, target, 1) as running:
+                with self._started(peer, target, scenario) as running:
                     memory = idle_memory(scenario, running, target)
                 samples.setdefault(peer.name, []).append(Sample(memory=memory))
 
-    def _start(self, _scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
+    def _start(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
         for number in range(self.rounds):
             for peer in turned(self.peers, number):
                 if peer.role == "limit":
                     continue
                 sample = Sample()
                 for workers in (1, MORE_WORKERS):
-                    with self._started(peer, self._target(port), workers) as running:
+                    some = replace(scenario, workers=workers)
+                    with self._started(peer, self._target(port), some) as running:
                         machine.wait_quiet(running.pids)
                         memory = machine.private_bytes(running.pids)
                         if workers == 1:
@@ -200,11 +201,28 @@ class Bench:
                             sample = replace(sample, per_worker=more)
                 samples.setdefault(peer.name, []).append(sample)
 
+    def _compared(self, scenario: Scenario) -> list[Peer]:
+        """The proxies of a scenario."""
+        if scenario.reads != "mqtt":
+            return self.peers
+        ours = [peer for peer in self.peers if peer.role == "ours"]
+        plain = [replace(peer, name="plain", role="peer") for peer in ours]
+        self.results.roles |= {peer.name: peer.role for peer in plain}
+        return plain + ours
+
     def _started(
-        self, peer: Peer, target: tuple[str, int], workers: int
+        self, peer: Peer, target: tuple[str, int], scenario: Scenario
     ) -> contextlib.AbstractContextManager[Running]:
-        cores = self.proxy_cores if workers == 1 else self.proxy_cores | self.load_cores
-        return started(peer, folder=self.folder, target=target, cores=cores, workers=workers)
+        alone = scenario.workers == 1
+        cores = self.proxy_cores if alone else self.proxy_cores | self.load_cores
+        return started(
+            peer,
+            folder=self.folder,
+            target=target,
+            cores=cores,
+            workers=scenario.workers,
+            reads=scenario.reads,
+        )
 
     def _target(self, port: int) -> tuple[str, int]:
         """An address of the responder that nobody connected to before."""

@@ -20,15 +20,20 @@ if TYPE_CHECKING:
     from peers import Running
 
 VERSION = "3.1.1"
-# Idle connections do nothing while they are looked at.
-NO_KEEPALIVE = 0
+# Idle connections do nothing while they are looked at, but where the limit is what is measured.
+NO_KEEPALIVE, KEEPALIVE = 0, 600
 CONNECT_PATIENCE = 30.0
 NANO = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One row of the results."""
+    """One row of the results.
+
+    With `reads` "mqtt" tidegate reads CONNECT and limits idle time by its keep alive, and is
+    compared with itself when it does not. With "clientid" tidegate and HAProxy choose one of three
+    nodes by the client ID, while nginx and the relay do not look.
+    """
 
     key: str
     title: str
@@ -37,6 +42,7 @@ class Scenario:
     size: int = 64  # of a PUBLISH, whole
     rate: int = 0  # messages per second of all; 0 is as fast as answers come
     workers: int = 1
+    reads: str = ""
     quick: bool = False  # in bench-quick too
 
     @property
@@ -75,6 +81,20 @@ SCENARIOS = (
         kind="connects",
         connections=50,
         quick=True,
+    ),
+    Scenario(
+        key="connects-clientid",
+        title="new connections, to a node by client ID",
+        kind="connects",
+        connections=50,
+        reads="clientid",
+    ),
+    Scenario(
+        key="rt-100-mqtt",
+        title="64 B, 100 connections, with mqtt_preread",
+        kind="trips",
+        connections=100,
+        reads="mqtt",
     ),
     Scenario(
         key="memory", title="4,000 idle connections", kind="memory", connections=4000, quick=True
@@ -127,7 +147,7 @@ class Trips:
             job="pingpong",
             count=scenario.connections,
             address=address_of(running, target),
-            connects=connect_packets(scenario.connections),
+            connects=connect_packets(scenario),
             heads=heads,
             payload=payload,
             silent=True,
@@ -161,7 +181,7 @@ def new_connections(
         job="conn",
         count=scenario.connections,
         address=address_of(running, target),
-        connects=connect_packets(scenario.connections),
+        connects=connect_packets(scenario),
         reconnect=True,
     )
     with contextlib.closing(generator):
@@ -205,7 +225,7 @@ def idle_memory(scenario: Scenario, running: Running, target: tuple[str, int]) -
         job="conn",
         count=scenario.connections,
         address=address_of(running, target),
-        connects=connect_packets(scenario.connections),
+        connects=connect_packets(scenario),
     )
     with contextlib.closing(generator):
         connect_all(generator, scenario.connections, running)
@@ -213,11 +233,12 @@ def idle_memory(scenario: Scenario, running: Running, target: tuple[str, int]) -
         return (machine.private_bytes(running.pids) - before) / scenario.connections
 
 
-def connect_packets(count: int) -> list[bytes]:
+def connect_packets(scenario: Scenario) -> list[bytes]:
     """CONNECTs with client IDs of 16 characters."""
+    keepalive = KEEPALIVE if scenario.reads == "mqtt" else NO_KEEPALIVE
     return [
-        packets.connect(f"device-{number:09}", version=VERSION, keepalive=NO_KEEPALIVE)
-        for number in range(count)
+        packets.connect(f"device-{number:09}", version=VERSION, keepalive=keepalive)
+        for number in range(scenario.connections)
     ]
 
 
