@@ -2,15 +2,13 @@
 
 import os
 import subprocess
-import tempfile
 
 import pytest
 
 from lab.clients import V5, V31, V311, Client
-from lab.ejabberd import USER, Ejabberd
+from lab.ejabberd import USER
 from lab.mqttjs import mqttjs
 from lab.process import read
-from lab.rabbitmq import RabbitMQ
 from lab.waiting import PATIENCE, wait_until
 
 VERSIONS = {V31: "3.1", V311: "3.1.1", V5: "5"}
@@ -64,11 +62,7 @@ def mqtt_js(port, version, highest, user):
     return ["js"]
 
 
-CLIENTS = [
-    pytest.param(paho, id="paho"),
-    pytest.param(mosquitto, id="mosquitto", marks=pytest.mark.needs("mosquitto")),
-    pytest.param(mqtt_js, id="mqtt.js", marks=pytest.mark.needs("mqttjs")),
-]
+CLIENTS = {"paho": paho, "mosquitto": mosquitto, "mqtt.js": mqtt_js}
 
 
 def talk(client, broker, lab, *, versions, highest, user=None, more=""):
@@ -85,62 +79,44 @@ def talk(client, broker, lab, *, versions, highest, user=None, more=""):
 
 
 @pytest.mark.needs("mosquitto")
-@pytest.mark.parametrize("client", CLIENTS)
-def test_mosquitto_serves_all_versions(lab, client):
+@pytest.mark.parametrize(
+    "name", ["paho", "mosquitto", pytest.param("mqtt.js", marks=pytest.mark.needs("mqttjs"))]
+)
+def test_mosquitto_serves_all_versions(lab, name):
     broker = lab.mosquitto()
-    names = talk(client, broker, lab, versions=VERSIONS, highest=2)
+    names = talk(CLIENTS[name], broker, lab, versions=VERSIONS, highest=2)
     wait_until(lambda: broker.clients() == names, "its log names them", context=broker.tail)
 
 
-@pytest.fixture(scope="module")
-def module_folder():
-    with tempfile.TemporaryDirectory(prefix="tidegate-broker-") as folder:
-        yield folder
+# Started once for all clients, as it takes seconds.
+@pytest.mark.needs("ejabberd", "mosquitto", "mqttjs", "root")
+def test_ejabberd_serves_all_its_versions(lab):
+    broker = lab.ejabberd()
+    came = []
+    for client in CLIENTS.values():
+        came += talk(client, broker, lab, versions=[V311, V5], highest=2, user=USER)
+    wait_until(lambda: broker.clients() == came, "its log names them", context=broker.tail)
 
 
-@pytest.fixture(scope="module")
-def ejabberd(module_folder, ports):
-    broker = Ejabberd(folder=module_folder, port=ports.free())
-    yield broker.start()
-    broker.clean_up()
-
-
-@pytest.fixture(scope="module")
-def rabbitmq(module_folder, ports):
-    broker = RabbitMQ(folder=module_folder, ports=ports)
-    yield broker.start()
-    broker.clean_up()
-
-
-@pytest.mark.needs("ejabberd", "root")
-@pytest.mark.xdist_group("ejabberd")
-@pytest.mark.parametrize("client", CLIENTS)
-def test_ejabberd_serves_all_its_versions(lab, ejabberd, client):
-    before = len(ejabberd.clients())
-    names = talk(client, ejabberd, lab, versions=[V311, V5], highest=2, user=USER)
-    wait_until(lambda: ejabberd.clients()[before:] == names, "its log names them")
-
-
-@pytest.mark.needs("rabbitmq", "root")
-@pytest.mark.xdist_group("rabbitmq")
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("client", CLIENTS)
-def test_rabbitmq_is_told_where_its_clients_are(lab, rabbitmq, client):
-    before = len(rabbitmq.told())
-    names = talk(  # it has neither 5 nor QoS 2
-        client, rabbitmq, lab, versions=[V31, V311], highest=1, more="proxy_protocol on;"
-    )
+@pytest.mark.needs("rabbitmq", "mosquitto", "mqttjs", "root")
+@pytest.mark.timeout(240)
+def test_rabbitmq_is_told_where_its_clients_are(lab):
+    broker = lab.rabbitmq()
+    came = []
+    for client in CLIENTS.values():  # it has neither 5 nor QoS 2
+        came += talk(
+            client, broker, lab, versions=[V31, V311], highest=1, more="proxy_protocol on;"
+        )
     wait_until(
-        lambda: rabbitmq.told()[before:] == [(DEVICE, name) for name in names],
+        lambda: broker.told() == [(DEVICE, name) for name in came],
         "its log names them with their addresses",
-        context=lambda: rabbitmq.told()[before:],
+        context=broker.told,
     )
+    with_a_connect_of_20_kib(lab, broker)
 
 
-@pytest.mark.needs("rabbitmq", "root")
-@pytest.mark.xdist_group("rabbitmq")
-@pytest.mark.timeout(180)
-def test_a_rewritten_connect_of_20_kib_follows_the_proxy_header(lab, rabbitmq):
+def with_a_connect_of_20_kib(lab, rabbitmq):
+    """It is rewritten, behind the PROXY header."""
     more = "proxy_protocol on; mqtt on; mqtt_set_connect clientid device-of-$remote_addr;"
     port, _logged = front(lab, rabbitmq, more)
     will = ("gone", b"w" * 20_000, 1, False)

@@ -10,6 +10,7 @@ import pytest
 from lab import balancer as balancers
 from lab import netns
 from lab.balancer import Balancer
+from lab.ejabberd import Ejabberd
 from lab.gate import Gate
 from lab.haproxy import HAProxy
 from lab.mosquitto import Mosquitto
@@ -17,6 +18,7 @@ from lab.netns import Networks
 from lab.nodes import Hole, Node, echo
 from lab.ports import Ports
 from lab.process import Program
+from lab.rabbitmq import RabbitMQ
 
 # The lab itself can be tried on a balancer that is known to work.
 PROGRAM = os.environ.get("TIDEGATE_LAB_PROGRAM", "tidegate")
@@ -52,6 +54,14 @@ class Lab:
         options.setdefault("name", self._name("node"))
         return self._started(Mosquitto(folder=self.folder, **options))
 
+    def ejabberd(self) -> Ejabberd:
+        """Another broker, which is slower to start."""
+        return self._started(Ejabberd(folder=self._own_folder("ejabberd"), port=self.ports.free()))
+
+    def rabbitmq(self) -> RabbitMQ:
+        """A broker that reads PROXY headers, and takes ten seconds to start, or more."""
+        return self._started(RabbitMQ(folder=self._own_folder("rabbitmq"), ports=self.ports))
+
     def haproxy(self, **options) -> HAProxy:
         """A running PROXY reader."""
         return self._started(HAProxy(folder=self.folder, name=self._name("haproxy"), **options))
@@ -79,9 +89,7 @@ class Lab:
 
     def idle_balancer(self, conf, *, program=PROGRAM, **options) -> Balancer:
         """A balancer of a whole configuration that the test starts; `options` of `Balancer`."""
-        folder = os.path.join(self.folder, self._name(program))
-        os.mkdir(folder)
-        made = Balancer(conf, folder=folder, program=program, **options)
+        made = Balancer(conf, folder=self._own_folder(program), program=program, **options)
         self._programs.append(made)
         return self._owned(made)
 
@@ -118,6 +126,11 @@ class Lab:
     def _owned(self, thing):
         self._stack.callback(thing.clean_up)
         return thing
+
+    def _own_folder(self, kind):
+        folder = os.path.join(self.folder, self._name(kind))
+        os.mkdir(folder)
+        return folder
 
     def _name(self, kind):
         self._count += 1
