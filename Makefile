@@ -63,7 +63,7 @@ bench-quick: $(BUILT) $(PLOTTER) ## the same in under two minutes
 $(PLOTTER): $(TOOLS)
 	@$(BIN)/pip install --quiet --group bench && touch $@ || echo "without matplotlib there is no plot"
 
-peers: ## the programs that tests run against (scripts/peers.txt), by apt
+peers: ## the programs that tests run against (scripts/peers.txt), by apt and npm
 	@scripts/peers
 
 install: ## tidegate on PATH (PREFIX=/usr/local), a starter file in /etc/tidegate
