@@ -6,6 +6,7 @@ of them end with its first process, also when the test run is killed.
 
 import os
 
+from lab.netns import WITH_HOSTS
 from lab.process import Program
 
 
@@ -16,6 +17,12 @@ class Erlang(Program):
         user = [] if os.geteuid() == 0 else ["--user", "--map-current-user"]
         unshare = ["unshare", *user, "--pid", "--fork", "--kill-child=KILL"]
         home = {"HOME": folder, "ERL_CRASH_DUMP": os.path.join(folder, "crash.dump")}
+        if not os.path.exists("/etc/hosts"):
+            # Erlang has to find "localhost".
+            hosts = os.path.join(folder, "hosts")
+            with open(hosts, "w", encoding="utf-8") as file:
+                file.write("127.0.0.1 localhost\n")
+            unshare += [*WITH_HOSTS, hosts]
         super().__init__([*unshare, *argv], folder=folder, name=name, env={**home, **env})
 
     def clean_up(self):

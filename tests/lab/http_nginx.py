@@ -4,15 +4,13 @@ import os
 import socket
 
 from lab import sockets
-from lab.netns import OWN_HOSTS
+from lab.netns import WITH_HOSTS
 
 METHODS = {
     "hash": "hash $http_x_key;",
     "consistent": "hash $http_x_key consistent;",
     "ip_hash": "ip_hash;",
 }
-# Where the addresses of names are to be ours; what is mounted ends with the namespace.
-WITH_HOSTS = ["unshare", "--mount", "sh", "-ec", f'{OWN_HOSTS} shift; exec "$@"', "with-hosts"]
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 

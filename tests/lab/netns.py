@@ -25,6 +25,9 @@ else
 fi
 """
 
+# Runs a command with the hosts file that stands before it.
+WITH_HOSTS = ["unshare", "--mount", "sh", "-ec", f'{OWN_HOSTS} shift; exec "$@"', "with-hosts"]
+
 SET_UP = (
     "set -e; ip link set lo up"
     + OWN_HOSTS
@@ -65,7 +68,8 @@ class Networks(Program):
         """Make them; returns when the cable is up and the names are known."""
         super().start()
         found = self.wait_until(lambda: re.search(r"ready (\d+)", self.output()), "is set up")
-        user = ["--user", "--preserve-credentials"] if _user() else []
+        # As root we may be in a changed root, which a new mount namespace would not be.
+        user = ["--user", "--preserve-credentials"] if _user() else ["--root"]
         self.front = ["nsenter", "-t", str(self.pid), *user, "--net", "--mount", "--"]
         self.cluster = ["nsenter", "-t", found[1], *user, "--net", "--"]
         return self

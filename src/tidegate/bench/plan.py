@@ -19,6 +19,9 @@ AT_ONCE = 500
 # A client speaks when three quarters of its keep-alive have passed in silence.
 KEEPALIVE_SHARE = 0.75
 
+# How long one of several addresses of a target may take to be chosen.
+PROBE_SECONDS = 1.0
+
 
 class PlanError(Exception):
     """Options that cannot be carried out; the text says which and why."""
@@ -102,13 +105,28 @@ def make_generator(plan: Plan) -> Generator:
 
 
 def resolve(host: str, port: int) -> bytes:
-    """The first address of a host, packed; PlanError when there is none."""
+    """The address of a host, packed; PlanError when there is none.
+
+    Of several the first that takes a connection: "localhost" is ::1 and 127.0.0.1, and a target
+    often listens on one of them only.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
-        raise PlanError(f'cannot resolve "{host}": {error}') from None
+        if host != "localhost":
+            raise PlanError(f'cannot resolve "{host}": {error}') from None
+        # A system without a hosts file does not know the name (RFC 6761, section 6.3).
+        return pack_address(socket.AF_INET, "127.0.0.1", port)
+    if len(found) > 1:
+        found = [one for one in found if _accepts(one[0], one[4])] or found
     family, _, _, _, address = found[0]
     return pack_address(family, str(address[0]), port)
+
+
+def _accepts(family: int, address: object) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(PROBE_SECONDS)
+        return sock.connect_ex(address) == 0  # type: ignore[arg-type]  # as getaddrinfo gave it
 
 
 def _packets(plan: Plan) -> tuple[list[bytes], list[bytes], list[bytes]]:
