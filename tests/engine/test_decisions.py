@@ -137,11 +137,13 @@ def test_prereading_tells_when_the_client_has_ended(rig):
 
 def test_a_silent_client_is_closed_after_the_preread_timeout(rig):
     async def main():
-        session = Scripted(preread=lambda *_: pytest.fail("nothing was sent"))
+        session = Scripted(preread=lambda *_: Refuse(200))
         entrance = rig.listen(session, preread_size=100, preread_timeout_ms=50)
         reader, writer = await asyncio.open_connection("127.0.0.1", entrance)
         assert await reader.read() == b""
-        assert rig.engine.calls["pick"] == rig.engine.calls["preread"] == 0
+        await until(lambda: session.report)
+        assert session.seen == [(b"", True)]
+        assert session.report.status == 200
         assert rig.counter("active") == 0
         writer.close()
 

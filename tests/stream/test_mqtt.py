@@ -524,3 +524,20 @@ def test_a_client_that_waits_for_its_connack_is_told_of_a_shutdown(
         writer.close()
 
     run(rig, entrance, main, silent)
+
+
+@pytest.mark.parametrize("words", [b"", connect("dev")[:9]], ids=["nothing", "half a CONNECT"])
+def test_who_is_silent_before_the_choice_is_closed_and_logged(stream, entrance, broker, words):
+    one = broker()
+    rig = stream(
+        "log_format f '$status $bytes_received $server_port'; access_log /dev/null f;"
+        "server { listen 1; mqtt_preread on; preread_timeout 50ms;"
+        f" proxy_pass 127.0.0.1:{one.port}; }}"
+    )
+
+    async def main():
+        assert await visit(entrance, words) == b""
+
+    run(rig, entrance, main, one)
+    assert rig.lines.access == [f"200 {len(words)} {entrance.getsockname()[1]}"]
+    assert one.connects == []

@@ -14,7 +14,7 @@ class Session(Protocol):
     """The Python half of a session, made by its listener's `session(handle)`."""
 
     def preread(self, data: bytes, ended: bool, /) -> Outcome:
-        """The client's first bytes so far; `ended` when no more will come."""
+        """The client's first bytes so far; `ended` when no more will come, or came in time."""
     def pick(self, /) -> Outcome:
         """Where to go, for a listener that does not preread."""
     def connected(self, /) -> None:

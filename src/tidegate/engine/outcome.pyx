@@ -19,7 +19,6 @@ REASONS = (
     "client_error",
     "upstream_error",
     "timed_out",
-    "preread_timed_out",
     "refused",
     "killed",
     "failed",

@@ -66,7 +66,6 @@ from tidegate.engine.types cimport (
     LINGER,
     LINGER_MS,
     PREREAD,
-    PREREAD_TIMED_OUT,
     REFUSED,
     REFUSING,
     RELAY,
@@ -697,7 +696,11 @@ cdef void on_deadline(Core *core, Session *s) noexcept nogil:
     elif s.state == ANSWERING:
         fail_try(core, s, ETIME)
     elif s.state == PREREAD:
-        finish(core, s, PREREAD_TIMED_OUT, True)
+        # Whatever comes later is too late: Python has to do with what is there.
+        s.ends[CLIENT].ended = True
+        want(core, s, CLIENT, 0)
+        s.state = DECIDING
+        call(core, s, CALL_PREREAD)
     elif s.state == LINGER:
         linger_over(core, s)
     elif s.state == REFUSING:

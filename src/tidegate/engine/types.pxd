@@ -62,7 +62,6 @@ cdef enum Reason:
     CLIENT_ERROR
     UPSTREAM_ERROR
     TIMED_OUT
-    PREREAD_TIMED_OUT
     REFUSED
     KILLED
     FAILED
