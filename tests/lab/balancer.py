@@ -69,12 +69,12 @@ class Balancer(Program):
         """Wait until each of `workers` processes has each listening socket in its epoll set."""
 
         def ready():
+            pids = self.workers()
+            if len(pids) != workers:
+                return False
             inodes = [proc.listening_inodes(port, pid=self.pid) for port in ports]
             inodes += [proc.unix_listening_inodes(path) for path in paths]
-            pids = self.workers()
-            return len(pids) == workers and all(
-                found and all(proc.accepts(pid, found) for pid in pids) for found in inodes
-            )
+            return all(found and all(proc.accepts(pid, found) for pid in pids) for found in inodes)
 
         self.wait_until(ready, f"{workers} workers accept on {[*ports, *paths]}")
         return self

@@ -1,5 +1,6 @@
 """What /proc tells of the programs under test, without making a connection that they would see."""
 
+import contextlib
 import os
 import re
 
@@ -10,8 +11,8 @@ def listening_inodes(port, *, pid="self") -> set[str]:
     """Inodes of the TCP sockets that listen on `port`, in the network namespace of `pid`."""
     return {
         fields[9]
-        for fields in _sockets(pid)
-        if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port
+        for fields in _sockets(pid, only_listening=True)
+        if int(fields[1].rpartition(":")[2], 16) == port
     }
 
 
@@ -100,15 +101,23 @@ def alive(pid) -> bool:
         return False
 
 
-def _sockets(pid):
-    """The rows of the kernel's tables of TCP sockets; none for a process that is gone."""
+def _sockets(pid, *, only_listening=False):
+    """The rows of the kernel's tables of TCP sockets; none for a process that is gone.
+
+    Those that listen come first. A machine after a benchmark has thousands that only wait for the
+    end of their time: to read on for a few that listen costs a tenth of a second.
+    """
     for name in ("tcp", "tcp6"):
-        try:
-            with open(f"/proc/{pid}/net/{name}", encoding="ascii") as table:
-                rows = list(table)[1:]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        yield from map(str.split, rows)
+        with (
+            contextlib.suppress(FileNotFoundError, ProcessLookupError),
+            open(f"/proc/{pid}/net/{name}", encoding="ascii") as table,
+        ):
+            next(table)
+            for row in table:
+                fields = row.split()
+                if only_listening and fields[3] != LISTEN:
+                    break
+                yield fields
 
 
 def _watched(pid, epoll) -> set[int]:

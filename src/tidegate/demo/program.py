@@ -123,12 +123,16 @@ def free_port() -> int:
 
 def listening(port: int) -> bool:
     """Whether somebody listens on a loopback port, found out without connecting to it."""
+    wanted, listen = f":{port:04X}", "0A"
     with open("/proc/net/tcp", encoding="ascii") as table:
-        wanted, listen = f":{port:04X}", "0A"
-        return any(
-            fields[1].endswith(wanted) and fields[3] == listen
-            for fields in (line.split() for line in table)
-        )
+        next(table)
+        for line in table:
+            fields = line.split()
+            if fields[3] != listen:
+                break  # those that listen come first, before what may be thousands
+            if fields[1].endswith(wanted):
+                return True
+    return False
 
 
 def _end_with_us() -> None:
