@@ -107,6 +107,8 @@ def run(rig, entrance, main, *brokers):
         await until(lambda: rig.engine.active == 0)
         for one in brokers:
             await one.__aexit__()
+        # Whatever happened, every node was given back.
+        assert [rig.board.peer_row(row).conns for row in range(4)] == [0] * 4
 
     rig.run(all_of_it)
 
@@ -541,3 +543,111 @@ def test_who_is_silent_before_the_choice_is_closed_and_logged(stream, entrance, 
     run(rig, entrance, main, one)
     assert rig.lines.access == [f"200 {len(words)} {entrance.getsockname()[1]}"]
     assert one.connects == []
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("how", ["end", "reset"])
+def test_a_client_that_leaves_before_its_connack_takes_no_place(
+    stream, entrance, broker, version, how
+):
+    """The node is silent; without this the session would wait for it for ten minutes."""
+    silent = broker(None)
+    rig = stream(
+        "server { listen 1; mqtt_preread on; mqtt_next_upstream timeout; mqtt_connack_timeout 60s;"
+        f" proxy_pass 127.0.0.1:{silent.port}; }}"
+    )
+
+    async def main():
+        _, writer = await asyncio.open_connection(*entrance.getsockname())
+        writer.write(connect("dev", version=version))
+        await until(lambda: silent.connects)
+        if how == "end":
+            writer.close()
+        else:
+            writer.transport.abort()
+        await until(lambda: rig.engine.active == 0)
+
+    run(rig, entrance, main, silent)
+
+
+def test_a_client_that_leaves_behind_its_messages_is_heard_out(stream, entrance, broker):
+    """CONNECT, PUBLISH and the end, all before the CONNACK."""
+    bad, good = broker("close"), broker(WELCOME)
+    rig = stream(
+        f"upstream b {{ server 127.0.0.1:{bad.port}; server 127.0.0.1:{good.port}; }}"
+        "server { listen 1; mqtt_preread on; mqtt_next_upstream error; proxy_pass b; }"
+    )
+
+    async def main():
+        _, writer = await asyncio.open_connection(*entrance.getsockname())
+        writer.write(connect("dev") + PUBLISH * 3)
+        writer.write_eof()
+        await until(lambda: good.behind == PUBLISH * 3)
+        writer.close()
+
+    run(rig, entrance, main, bad, good)
+
+
+@pytest.mark.parametrize("answer", [REFUSED, "close"], ids=["refusing", "closing"])
+def test_the_last_nodes_failure_counts_too(stream, entrance, broker, answer):
+    bad, worse = broker(answer), broker(answer)
+    servers = "".join(f"server 127.0.0.1:{one.port} max_fails=9;" for one in (bad, worse))
+    rig = stream(
+        f"upstream b {{ {servers} }}"
+        "server { listen 1; mqtt_preread on; mqtt_next_upstream 0x9C error; proxy_pass b; }"
+    )
+
+    async def main():
+        await visit(entrance, connect("dev"))
+
+    run(rig, entrance, main, bad, worse)
+    assert [rig.board.peer_row(row).fails for row in range(2)] == [1, 1]
+    told = [line for level, line in rig.lines.errors if level == "error"]
+    assert [f"127.0.0.1:{one.port}" in line for one, line in zip((bad, worse), told, strict=True)]
+
+
+def test_a_node_that_closes_every_session_unheard_is_explained_in_mqtt_5_too(
+    stream, entrance, broker
+):
+    one = broker("close")
+    rig = stream(f"server {{ listen 1; mqtt_preread on; proxy_pass 127.0.0.1:{one.port}; }}")
+
+    async def main():
+        for _ in range(4):
+            await visit(entrance, connect("dev"), size=1)
+
+    run(rig, entrance, main, one)
+    assert len([line for _, line in rig.lines.errors if "PROXY protocol or TLS" in line]) == 1
+
+
+def test_other_fields_may_be_set_to_the_client_id_that_is_set(stream, entrance, broker):
+    one = broker()
+    rig = stream(
+        "server { listen 1; mqtt on; mqtt_set_connect username $mqtt_set_clientid;"
+        f" mqtt_set_connect clientid 'x-$mqtt_keepalive'; proxy_pass 127.0.0.1:{one.port}; }}"
+    )
+
+    async def main():
+        await visit(entrance, connect("dev"))
+
+    run(rig, entrance, main, one)
+    (hello,) = one.connects
+    assert (hello.client_id, hello.username) == ("x-60", "x-60")
+
+
+def test_after_an_auth_exchange_no_keep_alive_is_assumed(stream, entrance, broker):
+    """The node answers AUTH first, so what keep alive it grants is not seen."""
+    auth = b"\xf0\x09\x18\x07\x15\x00\x04SCRA"
+    one = broker(auth)
+    rig = stream(f"server {{ listen 1; mqtt_preread on; proxy_pass 127.0.0.1:{one.port}; }}")
+
+    async def main():
+        reader, writer = await asyncio.open_connection(*entrance.getsockname())
+        writer.write(connect("dev", keepalive=1))
+        await reader.readexactly(len(auth))
+        await asyncio.sleep(2)
+        writer.write(PINGREQ)
+        await until(lambda: one.behind.endswith(PINGREQ))
+        writer.close()
+
+    run(rig, entrance, main, one)

@@ -15,6 +15,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLOUT
         EPOLLERR
         EPOLLHUP
+        EPOLLRDHUP
         EPOLLEXCLUSIVE
         EPOLL_CTL_ADD
         EPOLL_CTL_MOD
@@ -56,6 +57,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_ERROR
         SO_KEEPALIVE
         MSG_NOSIGNAL
+        MSG_PEEK
         SHUT_WR
 
     int socket(int domain, int type, int protocol)

@@ -81,6 +81,10 @@ from tidegate.engine.types cimport (
 
 COUNTERS = ("active", "connections", "", "", "", "", "", "", "accepted", "handled")
 SERVED_AT_ONCE = DECISIONS
+# The status of those who are told that we go.
+cdef enum:
+    SERVICE_UNAVAILABLE = 503
+
 CALLS = ("preread", "pick", "connected", "answer", "inspect", "end")
 
 
@@ -466,6 +470,7 @@ cdef class Engine:
         if not words:
             return
         leave_upstream(&self.core, s)
+        s.status = SERVICE_UNAVAILABLE
         refuse(&self.core, s, PyBytes_AS_STRING(words), <uint32_t>PyBytes_GET_SIZE(words))
 
     # --- listeners ---

@@ -18,10 +18,12 @@ from tidegate.engine.linux cimport (
     EPOLL_CTL_MOD,
     EPOLLIN,
     EPOLLOUT,
+    EPOLLRDHUP,
     IP_BIND_ADDRESS_NO_PORT,
     IPPROTO_IP,
     IPPROTO_TCP,
     MSG_NOSIGNAL,
+    MSG_PEEK,
     SHUT_WR,
     SIOCINQ,
     SIOCOUTQ,
@@ -181,6 +183,9 @@ cdef bint collect(
         return False
     if n <= 0:
         s.ends[side].ended = True
+        if side == UPSTREAM and not s.reasoned:
+            s.reasoned = True
+            s.reason = UPSTREAM_CLOSED if n == 0 else UPSTREAM_ERROR
         want(core, s, side, 0)
         return True
     grown = <Pending *>realloc(kept[0], sizeof(Pending) + have + <uint32_t>n)
@@ -266,6 +271,7 @@ cdef void leave_upstream(Core *core, Session *s) noexcept nogil:
     free(s.answer)
     s.first = s.rest = s.answer = end.pending = NULL
     end.ended = end.broken = end.shut = False
+    s.reasoned = False
     end.received = end.sent = 0
 
 
@@ -305,6 +311,8 @@ cdef void inspect(Core *core, Session *s, uint32_t need) noexcept nogil:
         write_to(core, s, UPSTREAM)
     else:
         refresh(core, s, UPSTREAM)
+    if s.state == ANSWERING and s.answer is NULL and not s.ends[CLIENT].ended:
+        want(core, s, CLIENT, EPOLLIN)
 
 
 cdef void read_answer(Core *core, Session *s) noexcept nogil:
@@ -625,6 +633,24 @@ cdef void bury(Core *core, Session *s) noexcept nogil:
     core.graveyard = s
 
 
+cdef void client_early(Core *core, Session *s) noexcept nogil:
+    """The client stirs before its node has answered: a client that has left takes no place longer.
+
+    What it sent waits in the kernel, and then only an end behind it is of interest. An end behind
+    bytes that are still to go to the node does not stop them.
+    """
+    cdef char byte
+    cdef ssize_t n = recv(s.ends[CLIENT].fd, &byte, 1, MSG_PEEK)
+    if n < 0 and errno != EAGAIN and errno != EINTR:
+        finish(core, s, CLIENT_ERROR, True)
+    elif n == 0 and s.rest is NULL and not s.terms.half_close:
+        finish(core, s, CLIENT_CLOSED, True)
+    elif n > 0 and s.ends[CLIENT].events & EPOLLIN:
+        want(core, s, CLIENT, EPOLLRDHUP)
+    else:
+        want(core, s, CLIENT, 0)
+
+
 # --- what the loop calls ---
 
 
@@ -651,6 +677,8 @@ cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept n
     elif s.state == REFUSING:
         if s.ends[side].pending is not NULL:
             write_to(core, s, side)
+    elif side == CLIENT and (s.state == CONNECTING or s.state == ANSWERING):
+        client_early(core, s)
     else:
         # It speaks while it is not its turn; its bytes wait in the kernel.
         want(core, s, side, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.mqtt.errors import MqttError
+from tidegate.mqtt.fields import encode_text
 from tidegate.mqtt.reason_codes import Reason
 from tidegate.mqtt.rewrite import KEEP, rewrite
 from tidegate.mqtt.version import MQTT_5
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from tidegate.config import model
     from tidegate.mqtt.connect import Connect
+    from tidegate.stream.mqtt_session import MqttSession
     from tidegate.stream.session import Session
 
 # A CONNACK has a few dozen bytes; its properties may hold as much as this before we stop looking.
@@ -58,6 +60,7 @@ class MqttRules:
         "_settings",
         "answer_ms",
         "buffer_size",
+        "judges",
         "kept",
         "strict",
         "tries_after_error",
@@ -73,10 +76,13 @@ class MqttRules:
         reads_connack: bool,
     ) -> None:
         tries = mqtt.next_upstream
-        self._settings = settings if mqtt.rewrite else ()
+        # The client identifier first: the other values may name what it was set to.
+        first = sorted(settings, key=lambda setting: setting.field != "clientid")
+        self._settings = tuple(first) if mqtt.rewrite else ()
         self._factor = mqtt.keepalive_factor
         self._retried = frozenset() if tries is None else tries.codes
         self._inspects = tries is not None or reads_connack
+        self.judges = tries is not None  # a node is well once its CONNACK is
         # Only MQTT 5 has a Server Keep Alive.
         self._inspects_5 = self._inspects or mqtt.keepalive_factor is not None
         self.buffer_size = mqtt.buffer_size  # bytes that a CONNECT may have
@@ -90,34 +96,37 @@ class MqttRules:
         # How long a CONNACK may take; 0 is the proxy's time-out.
         self.answer_ms = mqtt.connack_timeout_ms if self.tries_after_silence else 0
 
-    def rewritten(self, session: Session, connect: Connect) -> tuple[bytes, str | None]:
-        """The packet for the node, and the client identifier that was set.
+    def rewritten(self, session: MqttSession, connect: Connect) -> bytes:
+        """The packet for the node; the session is given the client identifier that was set.
 
         Raises NotSettableError.
         """
         if not self._settings:
-            return connect.packet, None
+            return connect.packet
         changes: dict[str, str | None] = {}
         for setting in self._settings:
             value = setting.value(session)
             if not value and setting.keep_if_empty:
                 continue
-            if value or setting.field != "clientid":
-                changes[setting.field] = value or None
-            else:
+            if not value and setting.field == "clientid":
                 message = "the client identifier to set is empty"
                 raise NotSettableError(message, REFUSALS["clientid"])
+            try:
+                encode_text(value, setting.field)
+            except MqttError as error:
+                raise NotSettableError(error.message, REFUSALS[setting.field]) from None
+            if setting.field == "clientid":
+                session.set_client_id = value
+            changes[setting.field] = value or None
         try:
-            packet = rewrite(
+            return rewrite(
                 connect,
                 client_id=changes.get("clientid") or KEEP,
                 username=changes.get("username", KEEP),
                 password=changes.get("password", KEEP),
             )
         except MqttError as error:
-            field = "username" if "clientid" not in changes else "clientid"
-            raise NotSettableError(error.message, REFUSALS[field]) from None
-        return packet, changes.get("clientid")
+            raise NotSettableError(error.message, REFUSALS["password"]) from None
 
     def idle_ms(self, keepalive: int) -> int:
         """How long a client with this keep alive (seconds) may be silent; 0 is no own limit."""

@@ -17,15 +17,25 @@ from tidegate.mqtt.connack import encode_connack, parse_connack
 from tidegate.mqtt.errors import Fault, MqttError
 from tidegate.mqtt.parse_connect import parse_connect
 from tidegate.mqtt.reason_codes import Reason, code_for, name_of
+from tidegate.mqtt.version import MQTT_5
 from tidegate.stream.mqtt_rules import ANSWER_SIZE, NotSettableError
 from tidegate.stream.mqtt_variables import read
-from tidegate.stream.session import BAD_GATEWAY, BAD_REQUEST, OK, Opening, Session, Try
+from tidegate.stream.session import (
+    BAD_GATEWAY,
+    BAD_REQUEST,
+    LOGGED_CLIENT_ID,
+    OK,
+    Opening,
+    Session,
+    Try,
+)
 
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Outcome
     from tidegate.mqtt.connack import Connack
     from tidegate.mqtt.connect import Connect
     from tidegate.stream.mqtt_rules import MqttRules
+    from tidegate.stream.proxy import Proxy
     from tidegate.stream.server import Port
 
 # What a client is told where the reason is not in its own CONNECT.
@@ -48,7 +58,7 @@ NO_FAILURE = frozenset({Reason.QUOTA_EXCEEDED, Reason.CONNECTION_RATE_EXCEEDED})
 class MqttSession(Session):
     """One MQTT client's connection; `hello` is its CONNECT, None for a client of another kind."""
 
-    __slots__ = ("accepted", "connack", "hello", "kept", "name", "set_client_id")
+    __slots__ = ("accepted", "connack", "hello", "kept", "name", "node_failed", "set_client_id")
 
     def __init__(self, port: Port, handle: int) -> None:
         super().__init__(port, handle)
@@ -57,6 +67,7 @@ class MqttSession(Session):
         self.connack: Connack | None = None
         self.name: str | None = None  # the client identifier, for the error log
         self.set_client_id: str | None = None
+        self.node_failed = False  # the node that the session has did not serve it
         self.kept: dict[str, str | None] | None = None
 
     # --- the phases ---
@@ -74,9 +85,10 @@ class MqttSession(Session):
         if isinstance(hello, fixed_header.Need):
             return Need(hello.size)
         self.hello = hello
-        self.name = hello.client_id
+        # No more of it than the error log shows: a client may send 65,535 bytes.
+        self.name = hello.client_id[:LOGGED_CLIENT_ID]
         try:
-            packet, self.set_client_id = rules.rewritten(self, hello)
+            packet = rules.rewritten(self, hello)
         except NotSettableError as error:
             self.tell_refusal(Fault.VALUE, str(error))
             return self.refuse(BAD_REQUEST, error.reason)
@@ -110,8 +122,13 @@ class MqttSession(Session):
         return Refuse(BAD_REQUEST, encode_connack(error.version, code))
 
     def connected(self) -> None:
-        """The node took the connection; without an answer to wait for, the relay begins."""
-        super().connected()
+        """The node took the connection; without an answer to wait for, the relay begins.
+
+        Where its CONNACK decides whether it is well, taking a connection proves nothing yet.
+        """
+        self.tell_connected()
+        if not self.rules.judges:
+            self.forgive()
         if self.opening is not None and not self.opening.answer_size:
             self.settle()
 
@@ -151,19 +168,24 @@ class MqttSession(Session):
         return self.pass_on(None)
 
     def next_node(self, told: str, *, failed: bool) -> Outcome | None:
-        """Leave this node for another; None where no other may be asked or is alive."""
+        """Leave this node for another; None where no other may be asked or is alive.
+
+        What the node did counts for it either way; with None the session still has it.
+        """
         proxy = self.proxy
+        self.node_failed = failed
+        self.say(Level.ERROR if failed else Level.NOTICE, told, self.address)
         if not proxy.may_try_again(len(self.failed) + 1, self.age_ms):
             return None
         other = self.reserve(proxy)
         if other < 0:
             return None
-        address = self.address
-        self.say(Level.ERROR if failed else Level.NOTICE, told, address)
-        if proxy.upstream.release(self.peer, failed=failed):
+        self.failed = (*self.failed, Try(self.address, self.progress.connect_ms))
+        left, self.peer = self.peer, other
+        self.node_failed = False
+        if proxy.upstream.release(left, failed=failed):
+            address = proxy.upstream.peers[left].address.text
             self.say(Level.WARN, "upstream server temporarily disabled", address)
-        self.failed = (*self.failed, Try(address, self.progress.connect_ms))
-        self.peer = other
         return self.go(proxy)
 
     def pass_on(self, connack: Connack | None) -> Outcome:
@@ -171,10 +193,20 @@ class MqttSession(Session):
         idle_ms = -1
         if connack is not None:
             self.connack = connack
+            if not self.node_failed:
+                self.forgive()
             if connack.server_keepalive is not None:
                 idle_ms = self.rules.idle_ms(connack.server_keepalive)
+        elif self.hello is not None and self.hello.version == MQTT_5:
+            # The keep alive will be agreed on unseen, after AUTH: no limit of ours is right.
+            idle_ms = 0
         self.settle()
         return Accept(idle_ms=idle_ms)
+
+    def give_back(self, proxy: Proxy) -> None:
+        """The node has one session less; one that did not serve it has a failure more."""
+        if proxy.upstream.release(self.peer, failed=self.node_failed):
+            self.say(Level.WARN, "upstream server temporarily disabled", self.address)
 
     def settle(self) -> None:
         """Keep what the logs will name and let the packets go; they hold passwords, too."""
@@ -185,6 +217,7 @@ class MqttSession(Session):
         self.connack = None
         self.opening = None
         self.attempt = None
+        self.set_client_id = None
 
     def refuse(self, status: int, reason: Reason | None = None) -> Outcome:
         """Close the client with a CONNACK that says why."""
@@ -216,7 +249,7 @@ class MqttSession(Session):
 
     @property
     def client_id(self) -> str | None:
-        """The client identifier as the client sent it."""
+        """The client identifier as the client sent it, cut to what a log shows."""
         return self.name
 
     def mqtt(self, name: str) -> str | None:

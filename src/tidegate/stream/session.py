@@ -160,11 +160,19 @@ class Session:
 
     def connected(self) -> None:
         """The node took the connection; called only where somebody wants to know."""
-        proxy = self.proxy
-        if proxy.upstream.failing(self.peer):
-            proxy.upstream.connected(self.peer)
+        self.tell_connected()
+        self.forgive()
+
+    def tell_connected(self) -> None:
+        """The line at level info for a connect that succeeded."""
         if self.port.server.tells_all:
             self.say(Level.INFO, f"proxy {self.local_address} connected to {self.address}")
+
+    def forgive(self) -> None:
+        """The node is well: its failures are forgotten, where nginx forgets them."""
+        upstream = self.proxy.upstream
+        if upstream.failing(self.peer):
+            upstream.connected(self.peer)
 
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
         """The node was not reached: go on with the next, where that is allowed."""
@@ -198,13 +206,21 @@ class Session:
         server = self.port.server
         if self.peer >= 0:
             proxy = self.proxy
-            proxy.upstream.release(self.peer, failed=False)
+            if report.connect_ms < 0:
+                # The client left while we connected.
+                proxy.upstream.cancel(self.peer)
+            else:
+                self.give_back(proxy)
             hint = proxy.early_close(self.peer, report)
             if hint is not None:
                 self.say(Level.WARN, hint, self.address)
         if server.tells_all:
             self.tell_end(report)
         self.log()
+
+    def give_back(self, proxy: Proxy) -> None:
+        """The node has one session less."""
+        proxy.upstream.release(self.peer, failed=False)
 
     def log(self) -> None:
         """One line in each access log."""
