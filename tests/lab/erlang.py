@@ -15,7 +15,7 @@ class Erlang(Program):
 
     def __init__(self, argv, *, folder, name, env):
         user = [] if os.geteuid() == 0 else ["--user", "--map-current-user"]
-        unshare = ["unshare", *user, "--pid", "--fork", "--kill-child=KILL"]
+        unshare = ["unshare", *user, "--pid", "--mount-proc", "--fork", "--kill-child=KILL"]
         home = {"HOME": folder, "ERL_CRASH_DUMP": os.path.join(folder, "crash.dump")}
         if not os.path.exists("/etc/hosts"):
             # Erlang has to find "localhost".
