@@ -21,7 +21,7 @@ class Program:
         """`prefix` is what runs it elsewhere, e.g. `nsenter …`; `env` is added to ours."""
         self.name = name
         self.folder = folder
-        self.argv = [*prefix, *_die_with_us(), *_hear_signals(), *map(str, argv)]
+        self.argv = [*prefix, *_die_with_us(), *map(str, argv)]
         self.logs = [os.path.join(folder, f"{name}.out")]
         self._env = {**os.environ, **(env or {})}
         self._process = None
@@ -123,14 +123,6 @@ def read(path) -> str:
             return file.read()
     except FileNotFoundError:
         return ""
-
-
-def _hear_signals():
-    """What undoes that signals are ignored, as in all that a shell starts in the background."""
-    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
-    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
-    names = ",".join(number.name.removeprefix("SIG") for number in ignored)
-    return ["env", f"--default-signal={names}"] if ignored else []
 
 
 def _die_with_us():
