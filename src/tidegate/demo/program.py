@@ -37,6 +37,7 @@ class Program:
         self.said: list[str] = []
         self._line = line
         self._process = process
+        self._over = False  # then its number may be another's
         self._reader = asyncio.create_task(self._read(output))
 
     @classmethod
@@ -69,6 +70,7 @@ class Program:
         self._signal_all(signal.SIGTERM)
         await asyncio.wait([self._reader], timeout=END_WITHIN)
         self._signal_all(signal.SIGKILL)
+        self._over = True
         await self._reader
         return code
 
@@ -82,11 +84,14 @@ class Program:
 
     async def stop(self) -> None:
         """End it and all that it started."""
+        if self._over:
+            return
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), END_WITHIN)
         self._signal_all(signal.SIGKILL)
+        self._over = True
         await self._process.wait()
         await self._reader
 
