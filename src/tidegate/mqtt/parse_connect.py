@@ -126,7 +126,8 @@ def _parse(packet: bytes, header: FixedHeader, version: int) -> Connect:
     properties = NO_PROPERTIES
     will = username = None
     flags = packet[flags_at]
-    _check_flags(flags, version)
+    if flags & ~flag.CLEAN_START:
+        _check_flags(flags, version)
     at = flags_at + BEHIND_LEVEL
     if version == MQTT_5:
         if not length_is_minimal(packet, header):

@@ -31,6 +31,7 @@ class Proxy:
         "_bind",
         "_model",
         "_notify",
+        "_plain",
         "_relay",
         "_tries",
         "key",
@@ -66,6 +67,11 @@ class Proxy:
             half_close=proxy.half_close,
             nodelay=nodelay,
         )
+        # Most sessions have the same plan but for the peer: it is made once.
+        self._plain = tuple(
+            self._connect(peer, local=b"", first=b"", notify=False)
+            for peer in range(len(upstream.peers))
+        )
         limits = [n for n in (upstream.tries, proxy.next_upstream_tries) if n]
         self._tries = min(limits) if proxy.next_upstream and limits else 1
 
@@ -77,15 +83,9 @@ class Proxy:
         notify = self._notify or self.upstream.failing(peer)
         opening = session.opening
         if opening is None:
-            return Connect(
-                self._addresses[peer],
-                relay=self._relay,
-                timeout_ms=proxy.connect_timeout_ms,
-                local=local,
-                first=header,
-                keepalive=proxy.socket_keepalive,
-                notify=notify,
-            )
+            if notify or local or header:
+                return self._connect(peer, local=local, first=header, notify=notify)
+            return self._plain[peer]
         return Connect(
             self._addresses[peer],
             relay=self._relay,
@@ -99,6 +99,18 @@ class Proxy:
             answer_size=opening.answer_size,
             answer_ms=opening.answer_ms or proxy.timeout_ms,
             idle_ms=opening.idle_ms,
+        )
+
+    def _connect(self, peer: int, *, local: bytes, first: bytes, notify: bool) -> Connect:
+        """The plan for a session that nobody looks into."""
+        return Connect(
+            self._addresses[peer],
+            relay=self._relay,
+            timeout_ms=self._model.connect_timeout_ms,
+            local=local,
+            first=first,
+            keepalive=self._model.socket_keepalive,
+            notify=notify,
         )
 
     def may_try_again(self, tried: int, age_ms: int) -> bool:

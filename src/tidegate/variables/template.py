@@ -96,6 +96,9 @@ def compile_template(
     constant = template.constant
     if constant is not None:
         return lambda _session: constant
+    if len(template.parts) == 1 and isinstance(template.parts[0], Variable):
+        getter = getters[template.parts[0].name]
+        return lambda session: getter(session) or ""
     steps = [getters[part.name] if isinstance(part, Variable) else part for part in template.parts]
     return lambda session: "".join(
         [step if isinstance(step, str) else step(session) or "" for step in steps]
