@@ -38,6 +38,10 @@ class Scripted:
     def pick(self):
         return self.answers["pick"]()
 
+    def farewell(self, status):
+        say = self.answers.get("farewell")
+        return say(status) if say else b""
+
     def end(self, report):
         self.report = report
 
@@ -248,6 +252,67 @@ def test_an_exception_in_a_decision_ends_that_session_alone(rig):
     rig.troubles.clear()
 
 
+@pytest.mark.parametrize("where", ["preread", "answer", "inspect"])
+def test_a_session_whose_decision_fails_may_say_farewell(rig, where):
+    """As long as no relay has begun; a client that has spoken hears all of it."""
+    words = b"status %d " * 5_000
+
+    def fail(*_):
+        raise ZeroDivisionError(where)
+
+    async def main():
+        server, port = await echo_server()
+        if where == "answer":
+            server.close()
+            await server.wait_closed()
+
+        def preread(_data, _ended):
+            return Connect(
+                pack_address(socket.AF_INET, "127.0.0.1", port),
+                relay=RELAY,
+                timeout_ms=5000,
+                answer_size=100,
+                answer_ms=5000,
+            )
+
+        session = Scripted(
+            preread=preread, farewell=lambda status: words.replace(b"%d", b"%d" % status)
+        )
+        session.answers |= {"preread": fail} if where == "preread" else {}
+        session.answer = session.inspect = fail
+        entrance = rig.listen(session, preread_size=100, preread_timeout_ms=5000)
+        reader, writer = await asyncio.open_connection("127.0.0.1", entrance)
+        writer.write(b"hello")
+        assert await reader.read() == words.replace(b"%d", b"500")
+        writer.close()
+        await until(lambda: session.report)
+        assert (session.report.status, session.report.reason) == (500, "refused")
+        await until(lambda: rig.engine.active == 0)
+        server.close()
+
+    rig.run(main)
+    assert [repr(error) for error in rig.troubles] == [f"ZeroDivisionError('{where}')"]
+    rig.troubles.clear()
+
+
+def test_a_farewell_that_fails_too_still_ends_the_session_once(rig):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    async def main():
+        session = Scripted(pick=fail, farewell=fail)
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.listen(session))
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: session.report)
+        assert session.report.status == 500
+        await until(lambda: rig.engine.active == 0)
+
+    rig.run(main)
+    assert [type(error) for error in rig.troubles] == [ZeroDivisionError] * 2
+    rig.troubles.clear()
+
+
 def test_what_is_no_outcome_is_a_fault_of_that_session(rig):
     async def main():
         entrance = rig.listen(Scripted(pick=lambda: None))
@@ -356,6 +421,9 @@ def test_places_that_come_free_in_a_decision_let_the_next_in(rig, end):
     class Each:
         def pick(self):
             return pick()
+
+        def farewell(self, _status):
+            return b""
 
         def end(self, _report):
             pass

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from lab.stream import StreamRig
+from lab.stream_mqtt import WELCOME, Broker
 from tidegate.config.model import Level
 
 
@@ -30,3 +31,17 @@ def stream(tmp_path):
     for rig in made:
         rig.close()
         assert rig.troubles == []
+
+
+@pytest.fixture
+def broker():
+    """Make brokers that answer each CONNECT with the bytes given; see `Broker`."""
+    made = []
+
+    def make(answer=WELCOME):
+        made.append(Broker(answer))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.sock.close()

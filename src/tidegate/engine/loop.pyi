@@ -27,8 +27,11 @@ class Session(Protocol):
         """
     def inspect(self, data: bytes, ended: bool, /) -> Outcome:
         """The upstream's first bytes, where the plan asked; Connect leaves it for another."""
-    def farewell(self, /) -> bytes:
-        """What to tell a client without a relay yet when all sessions end; b"" is nothing."""
+    def farewell(self, status: int, /) -> bytes:
+        """What to tell a client without a relay yet whose session ends; b"" is nothing.
+
+        `status` is 500 where a decision for it raised, 503 where all sessions end.
+        """
     def end(self, report: Report, /) -> None:
         """The session is over, and the handle with it."""
 
@@ -38,7 +41,8 @@ class Engine:
     `connections` is the limit of sockets (worker_connections). `counters` is a writable buffer of
     format "Q" with at least as many places as COUNTERS; `serial` one "Q" that all engines of an
     instance share. `notice(errno)` is called when accepting pauses: 0 is at the limit. `trouble` is
-    called with an exception that a decision raised (its session is closed with status 500).
+    called with an exception that a decision raised (its session says its farewell and is closed
+    with status 500).
     """
 
     def __init__(

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport errno
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -81,8 +81,9 @@ from tidegate.engine.types cimport (
 
 COUNTERS = ("active", "connections", "", "", "", "", "", "", "accepted", "handled")
 SERVED_AT_ONCE = DECISIONS
-# The status of those who are told that we go.
 cdef enum:
+    # The status of sessions that a fault of ours ends, and of those who are told that we go.
+    INTERNAL_ERROR = 500
     SERVICE_UNAVAILABLE = 503
 
 CALLS = ("preread", "pick", "connected", "answer", "inspect", "end")
@@ -246,11 +247,18 @@ cdef class Engine:
                 self.decide(s)
             except Exception as error:  # noqa: BLE001
                 # One session's trouble stays its own.
-                s.status = 500
-                finish(&self.core, s, KILLED, True)
+                self.give_up(s)
                 self.trouble(error)
         with nogil:
             empty_graveyard(&self.core)
+
+    cdef give_up(self, Session *s):
+        """End a session whose decision raised; where it was still its turn, not without a word."""
+        s.status = INTERNAL_ERROR
+        if s.owner is not NULL and s.state == DECIDING:
+            self.say_farewell(s, INTERNAL_ERROR)
+        if s.state != REFUSING:
+            finish(&self.core, s, KILLED, True)
 
     cdef decide(self, Session *s):
         cdef int calls = s.calls
@@ -455,22 +463,22 @@ cdef class Engine:
             if s.state == FREE or s.state == ENDED or s.state == LINGER:
                 continue
             if s.owner is not NULL and s.state != RELAY and s.state != REFUSING:
-                self.say_farewell(s)
+                self.say_farewell(s, SERVICE_UNAVAILABLE)
             finish(&self.core, s, KILLED, False)
         while self.core.queue_head is not NULL:
             self.serve()
 
-    cdef say_farewell(self, Session *s):
+    cdef say_farewell(self, Session *s, uint16_t status):
         cdef bytes words
         try:
-            words = (<object>s.owner).farewell()
+            words = (<object>s.owner).farewell(status)
         except Exception as error:  # noqa: BLE001
             self.trouble(error)
             return
         if not words:
             return
         leave_upstream(&self.core, s)
-        s.status = SERVICE_UNAVAILABLE
+        s.status = status
         refuse(&self.core, s, PyBytes_AS_STRING(words), <uint32_t>PyBytes_GET_SIZE(words))
 
     # --- listeners ---

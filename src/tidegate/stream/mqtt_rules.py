@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 # A CONNACK has a few dozen bytes; its properties may hold as much as this before we stop looking.
 ANSWER_SIZE = 65536
 
+# Where its silence is no reason to leave it, a node gets so long for its CONNACK at least: a client
+# with a keep alive of some seconds may ask for a CONNACK that takes as long to make.
+LEAST_ANSWER_MS = 10_000
+
 # How a client is told that what the configuration made of its CONNECT cannot be.
 REFUSALS = {
     "clientid": Reason.CLIENT_IDENTIFIER_NOT_VALID,
@@ -53,12 +57,12 @@ class MqttRules:
     """
 
     __slots__ = (
+        "_connack_ms",
         "_factor",
         "_inspects",
         "_inspects_5",
         "_retried",
         "_settings",
-        "answer_ms",
         "buffer_size",
         "judges",
         "kept",
@@ -93,8 +97,7 @@ class MqttRules:
         # What sends a client to the next node: one that closes, one that says nothing.
         self.tries_after_error = tries is not None and tries.error
         self.tries_after_silence = tries is not None and tries.timeout
-        # How long a CONNACK may take; 0 is the proxy's time-out.
-        self.answer_ms = mqtt.connack_timeout_ms if self.tries_after_silence else 0
+        self._connack_ms = mqtt.connack_timeout_ms if self.tries_after_silence else 0
 
     def rewritten(self, session: MqttSession, connect: Connect) -> bytes:
         """The packet for the node; the session is given the client identifier that was set.
@@ -131,6 +134,16 @@ class MqttRules:
     def idle_ms(self, keepalive: int) -> int:
         """How long a client with this keep alive (seconds) may be silent; 0 is no own limit."""
         return 0 if self._factor is None else int(keepalive * self._factor * 1000)
+
+    def answer_ms(self, keepalive: int) -> int:
+        """How long a CONNACK may take for a client with this keep alive; 0 is `proxy_timeout`.
+
+        A client that waits is silent: what bounds that bounds a CONNACK that is only to be seen.
+        """
+        if self._connack_ms:
+            return self._connack_ms
+        idle_ms = self.idle_ms(keepalive)
+        return max(idle_ms, LEAST_ANSWER_MS) if idle_ms else 0
 
     def inspects(self, version: int) -> bool:
         """Whether the CONNACK matters: for the next node, for logs, for its Server Keep Alive."""

@@ -23,6 +23,7 @@ from tidegate.stream.mqtt_variables import read
 from tidegate.stream.session import (
     BAD_GATEWAY,
     BAD_REQUEST,
+    INTERNAL_ERROR,
     LOGGED_CLIENT_ID,
     OK,
     Opening,
@@ -46,10 +47,15 @@ REASONS = {
     503: Reason.QUOTA_EXCEEDED,
 }
 WORDS = {
-    Reason.SERVER_UNAVAILABLE: "no node can be reached",
-    Reason.NOT_AUTHORIZED: "access denied",
-    Reason.QUOTA_EXCEEDED: "too many connections",
+    403: "access denied",
+    500: "internal error",
+    502: "no node can be reached",
+    503: "too many connections",
 }
+
+# Characters that logs show of each thing that MQTT says. A client may say 65,535 bytes of each, and
+# what will be logged is kept while the session lasts; real ones have tens.
+LOGGED_VALUE = 512
 
 # Refusals that tell of a limit, not of a node that is ill.
 NO_FAILURE = frozenset({Reason.QUOTA_EXCEEDED, Reason.CONNECTION_RATE_EXCEEDED})
@@ -96,7 +102,7 @@ class MqttSession(Session):
             packet,
             len(hello.packet),
             ANSWER_SIZE if rules.inspects(hello.version) else 0,
-            rules.answer_ms,
+            rules.answer_ms(hello.keepalive),
             rules.idle_ms(hello.keepalive),
         )
         return self.choose()
@@ -208,11 +214,20 @@ class MqttSession(Session):
         if proxy.upstream.release(self.peer, failed=self.node_failed):
             self.say(Level.WARN, "upstream server temporarily disabled", self.address)
 
+    def log(self) -> None:
+        """One line in each access log, the same whether there was a relay or not."""
+        self.keep()
+        super().log()
+
+    def keep(self) -> None:
+        """Note what the logs will name."""
+        kept = self.rules.kept
+        if kept and self.hello is not None:
+            self.kept = {name: cut(self.mqtt(name)) for name in kept}
+
     def settle(self) -> None:
         """Keep what the logs will name and let the packets go; they hold passwords, too."""
-        kept = self.rules.kept
-        if kept:
-            self.kept = {name: self.mqtt(name) for name in kept}
+        self.keep()
         self.hello = None
         self.connack = None
         self.opening = None
@@ -222,11 +237,12 @@ class MqttSession(Session):
     def refuse(self, status: int, reason: Reason | None = None) -> Outcome:
         """Close the client with a CONNACK that says why."""
         reason = reason or REASONS.get(status)
-        return Refuse(status, b"" if reason is None else self.refusal(reason, WORDS.get(reason)))
+        return Refuse(status, b"" if reason is None else self.refusal(reason, WORDS.get(status)))
 
-    def farewell(self) -> bytes:
+    def farewell(self, status: int, /) -> bytes:
         """A client that waits for its CONNACK is told that there will be none here."""
-        return self.refusal(Reason.SERVER_UNAVAILABLE, "shutting down")
+        words = WORDS[status] if status == INTERNAL_ERROR else "shutting down"
+        return self.refusal(Reason.SERVER_UNAVAILABLE, words)
 
     def refusal(self, reason: Reason, words: str | None) -> bytes:
         """The CONNACK that says no; empty for a client that cannot be told."""
@@ -274,3 +290,8 @@ class MqttSession(Session):
     def count(self, fault: Fault) -> None:
         """One more refusal of this kind."""
         self.port.server.refusals.count(fault)
+
+
+def cut(value: str | None) -> str | None:
+    """As much of a value as logs show."""
+    return None if value is None else value[:LOGGED_VALUE]

@@ -196,7 +196,7 @@ class Session:
         """The node's first bytes; only sessions whose opening asks for them are shown them."""
         raise NotImplementedError
 
-    def farewell(self) -> bytes:
+    def farewell(self, _status: int, /) -> bytes:
         """Without a protocol that is known there is nothing to say."""
         return b""
 
