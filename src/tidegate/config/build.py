@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tidegate.config import values
 from tidegate.config.build_mqtt import bounded, make_mqtt
 from tidegate.config.model import (
+    Bind,
     ErrorLog,
     Level,
     Model,
@@ -21,7 +22,6 @@ from tidegate.config.model import (
     Upstream,
 )
 from tidegate.config.scope import Scope
-from tidegate.variables.template import parse
 
 if TYPE_CHECKING:
     from tidegate.config.draft import Draft, LogsDraft, ServerDraft, StreamDraft
@@ -126,14 +126,14 @@ def _content(draft: ServerDraft) -> Proxy | Return:
     assert draft.upstream is not None
     assert draft.pass_span is not None
     scope = draft.scope
-    bind = scope.optional_text("proxy_bind")
+    bind = scope.get("proxy_bind")
     return Proxy(
         upstream=draft.upstream.name,
         connect_timeout_ms=scope.integer("proxy_connect_timeout"),
         timeout_ms=scope.integer("proxy_timeout"),
         buffer_size=min(scope.integer("proxy_buffer_size"), LARGEST_BUFFER),
         protocol=scope.flag("proxy_protocol"),
-        bind=parse(bind) if bind else None,
+        bind=bind if isinstance(bind, Bind) and bind.addresses else None,
         next_upstream=scope.flag("proxy_next_upstream"),
         next_upstream_tries=min(scope.integer("proxy_next_upstream_tries"), values.LONGEST_MS),
         next_upstream_timeout_ms=scope.integer("proxy_next_upstream_timeout"),

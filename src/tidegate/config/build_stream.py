@@ -1,10 +1,11 @@
-"""`server {}` of stream: `proxy_pass`, `proxy_bind`, `return`; and the end of `stream {}`."""
+"""`server {}` of stream: `proxy_pass`, `return`; and the end of `stream {}`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tidegate.config import build_mqtt
+from tidegate.config.build_bind import proxy_bind
 from tidegate.config.build_listen import listen
 from tidegate.config.build_logs import access_log, log_format, stream_error_log
 from tidegate.config.build_method import hash_, ip_hash, least_conn, random
@@ -15,11 +16,9 @@ from tidegate.config.diagnostics import ConfigError
 from tidegate.config.draft import LogsDraft, ServerDraft, in_server, in_stream, refused
 from tidegate.config.model import Return
 from tidegate.config.scope import Scope, put_positive
-from tidegate.config.urls import QUAD, UrlError, parse_url
 
 if TYPE_CHECKING:
     from tidegate.config.draft import DraftHandler, Reading
-    from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
 
 
@@ -54,36 +53,6 @@ def return_(reading: Reading, directive: Directive, scope: Scope) -> None:
     value = template(reading, directive.args[0], directive)
     target = in_server(reading)
     target.upstream, target.answer = None, Return(value=value, span=directive.name.span)
-
-
-def proxy_bind(reading: Reading, directive: Directive, scope: Scope) -> None:
-    """Read `proxy_bind ADDRESS | off`."""
-    scope.claim(directive.name.text)
-    word, *rest = directive.args
-    off = word.text == "off" and not rest
-    if template(reading, word, directive).constant is not None and not off:
-        _check_local(word)
-    if rest and rest[0].text == "transparent":
-        error = refused('"transparent" of "proxy_bind"', reason="it needs rights workers give up")
-        error.span = rest[0].span
-        raise error
-    if rest:
-        raise ConfigError(f'invalid parameter "{rest[0].text}"', rest[0].span)
-    scope.put(directive.name.text, "" if off else word.text)
-
-
-def _check_local(word: Token) -> None:
-    """Whether a word is an IP address, with a port or without; raises ConfigError."""
-    text = f"[{word.text}]" if word.text.count(":") > 1 and "[" not in word.text else word.text
-    try:
-        url = parse_url(text)
-    except UrlError:
-        url = None
-    if url is None or url.literal is None or url.unix:
-        hint = "an IP address of this host is expected"
-        if QUAD.match(word.text):
-            hint = "an IP address of this host is expected, with a port from 1 to 65535 or none"
-        raise ConfigError(f'invalid address "{word.text}"', word.span, hint=hint)
 
 
 def proxy_buffer_size(_reading: Reading, directive: Directive, scope: Scope) -> None:

@@ -150,8 +150,8 @@ HERE: tuple[Row, ...] = (
     Row(
         name="proxy_bind",
         contexts=BOTH,
-        args="1,2",
-        doc="The local address of connections to brokers, or `off`.",
+        args="1+",
+        doc="Our address, or addresses in turn, on the way to brokers; `transparent`; or `off`.",
         proof=E2E + "test_proxy_bind.py::test_the_node_sees_the_address",
     ),
     _proxy(

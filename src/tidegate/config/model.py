@@ -147,6 +147,14 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """`proxy_bind`: addresses to connect from, in turn; `transparent` ones need not be our own."""
+
+    addresses: tuple[Template, ...]
+    transparent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
     """`proxy_pass` and what goes with it."""
 
@@ -155,7 +163,7 @@ class Proxy:
     timeout_ms: int
     buffer_size: int
     protocol: bool
-    bind: Template | None
+    bind: Bind | None
     next_upstream: bool
     next_upstream_tries: int
     next_upstream_timeout_ms: int

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from tidegate.config.lexer import Token
-    from tidegate.config.model import MqttNextUpstream
+    from tidegate.config.model import Bind, MqttNextUpstream
     from tidegate.config.parser import Directive
 
-    Value: TypeAlias = bool | int | float | str | MqttNextUpstream
+    Value: TypeAlias = bool | int | float | str | Bind | MqttNextUpstream
 
 
 class Scope:

@@ -97,8 +97,11 @@ cdef extern from "<netinet/in.h>" nogil:
 
     enum:
         IPPROTO_IP
+        IPPROTO_IPV6
         IPPROTO_TCP
+        IPV6_TRANSPARENT
         IP_BIND_ADDRESS_NO_PORT
+        IP_TRANSPARENT
 
     uint16_t htons(uint16_t value)
     uint16_t ntohs(uint16_t value)

@@ -367,6 +367,7 @@ cdef class Engine:
             <sockaddr *>PyBytes_AS_STRING(plan.local),
             <uint32_t>PyBytes_GET_SIZE(plan.local),
             plan.keepalive,
+            plan.transparent,
         )
         if error:
             fail_try(&self.core, s, error)

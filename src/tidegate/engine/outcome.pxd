@@ -19,6 +19,7 @@ cdef class Connect:
     cdef long timeout_ms
     cdef bint keepalive
     cdef bint notify
+    cdef bint transparent
     cdef unsigned int take
     cdef unsigned int answer_size
     cdef long answer_ms

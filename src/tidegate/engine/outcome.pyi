@@ -28,8 +28,9 @@ class Need:
 class Connect:
     """Outcome: connect to `address`, send `first` and what was preread, then relay.
 
-    `address` and `local` (where to bind; empty is anywhere) are what `pack_address` made. `first`
-    stands for the first `take` of the preread bytes. With `notify` the session's `connected` is
+    `address` and `local` (where to bind; empty is anywhere) are what `pack_address` made; with
+    `transparent` the local one need not be this host's. `first` stands for the first `take` of the
+    preread bytes. With `notify` the session's `connected` is
     called once the upstream has taken the connection.
 
     With `answer_size` the upstream gets `first` alone, and its first bytes, that many at most, go
@@ -47,6 +48,7 @@ class Connect:
         first: bytes = b"",
         keepalive: bool = False,
         notify: bool = False,
+        transparent: bool = False,
         take: int = 0,
         answer_size: int = 0,
         answer_ms: int = 0,

@@ -77,6 +77,7 @@ cdef class Connect:
         bytes first not None=b"",
         bint keepalive=False,
         bint notify=False,
+        bint transparent=False,
         unsigned int take=0,
         unsigned int answer_size=0,
         long answer_ms=0,
@@ -91,6 +92,7 @@ cdef class Connect:
         self.first = first
         self.keepalive = keepalive
         self.notify = notify
+        self.transparent = transparent
         self.take = take
         self.answer_size = answer_size
         self.answer_ms = answer_ms

@@ -15,6 +15,7 @@ cdef int connect_upstream(
     const sockaddr *local,
     uint32_t local_size,
     bint keepalive,
+    bint transparent,
 ) noexcept nogil
 cdef void leave_upstream(Core *core, Session *s) noexcept nogil
 cdef void fail_try(Core *core, Session *s, int error) noexcept nogil

@@ -12,6 +12,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from tidegate.engine.linux cimport (
+    AF_INET6,
     AF_UNIX,
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
@@ -20,8 +21,11 @@ from tidegate.engine.linux cimport (
     EPOLLOUT,
     EPOLLRDHUP,
     IP_BIND_ADDRESS_NO_PORT,
+    IP_TRANSPARENT,
     IPPROTO_IP,
+    IPPROTO_IPV6,
     IPPROTO_TCP,
+    IPV6_TRANSPARENT,
     MSG_NOSIGNAL,
     MSG_PEEK,
     SHUT_WR,
@@ -209,6 +213,25 @@ cdef void read_first(Core *core, Session *s) noexcept nogil:
 # --- connect ---
 
 
+cdef int bind_local(
+    int fd, const sockaddr *local, uint32_t local_size, bint transparent
+) noexcept nogil:
+    """Give a socket its own address; 0, or the negative errno."""
+    cdef int one = 1
+    cdef bint v6 = local.sa_family == AF_INET6
+    # Without it the port is chosen at bind, and all destinations share one pool of ports.
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one))
+    if transparent and setsockopt(
+        fd,
+        IPPROTO_IPV6 if v6 else IPPROTO_IP,
+        IPV6_TRANSPARENT if v6 else IP_TRANSPARENT,
+        &one,
+        sizeof(one),
+    ) != 0:
+        return -errno
+    return -errno if bind(fd, local, local_size) != 0 else 0
+
+
 cdef int connect_upstream(
     Core *core,
     Session *s,
@@ -217,6 +240,7 @@ cdef int connect_upstream(
     const sockaddr *local,
     uint32_t local_size,
     bint keepalive,
+    bint transparent,
 ) noexcept nogil:
     """Begin to connect; 0, or the errno of what failed at once, negative for our own bind."""
     cdef End *end = &s.ends[UPSTREAM]
@@ -234,10 +258,7 @@ cdef int connect_upstream(
         if s.terms.nodelay:
             setsockopt(end.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
         if local_size:
-            # Without it the port is chosen at bind, and all destinations share one pool of ports.
-            setsockopt(end.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one))
-            if bind(end.fd, local, local_size) != 0:
-                error = -errno
+            error = bind_local(end.fd, local, local_size, transparent)
     if error == 0 and connect(end.fd, address, address_size) != 0 and errno != EINPROGRESS:
         error = errno
     if error:

@@ -8,6 +8,7 @@ import pwd
 import resource
 from typing import TYPE_CHECKING
 
+from tidegate.config.model import Proxy
 from tidegate.process.errors import StartError, failed
 
 if TYPE_CHECKING:
@@ -40,7 +41,14 @@ def restrict(model: Model, *, report: Callable[[str], None]) -> None:
             report(failed(f"setpriority({model.worker_priority})", error))
     # nginx's single process keeps its user, too.
     if os.geteuid() == 0 and model.user is not None and model.master_process:
-        _become(model.user, model.group)
+        _become(model.user, model.group, keeps_raw=binds_to_any(model))
+
+
+def binds_to_any(model: Model) -> bool:
+    """Whether a server has `proxy_bind ... transparent`: then the user alone is not enough."""
+    servers = model.stream.servers if model.stream is not None else ()
+    proxies = [server.content for server in servers if isinstance(server.content, Proxy)]
+    return any(proxy.bind is not None and proxy.bind.transparent for proxy in proxies)
 
 
 def _limit_files(number: int, report: Callable[[str], None]) -> None:
@@ -56,7 +64,8 @@ def _limit_files(number: int, report: Callable[[str], None]) -> None:
         )
 
 
-def _become(user: str, group: str | None) -> None:
+def _become(user: str, group: str | None, *, keeps_raw: bool) -> None:
+    """Change to a user for good; with `keeps_raw` CAP_NET_RAW stays."""
     try:
         entry = pwd.getpwnam(user)
         gid = entry.pw_gid if group is None else grp.getgrnam(group).gr_gid
@@ -65,9 +74,20 @@ def _become(user: str, group: str | None) -> None:
     try:
         os.initgroups(user, gid)
         os.setgid(gid)
-        os.setuid(entry.pw_uid)
+        if keeps_raw:
+            _set_uid_but_raw(entry.pw_uid)
+        else:
+            os.setuid(entry.pw_uid)
     except OSError as error:
         raise StartError(failed(f"setuid({entry.pw_uid})", error)) from error
+
+
+def _set_uid_but_raw(uid: int) -> None:
+    from tidegate.process import capabilities  # noqa: PLC0415 - few need it, and it takes memory
+
+    capabilities.keep_through_setuid()
+    os.setuid(uid)
+    capabilities.keep_net_raw()
 
 
 def room_for_sockets() -> int:

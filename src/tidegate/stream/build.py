@@ -11,6 +11,7 @@ from tidegate.stream.mqtt_rules import MqttRules, Setting
 from tidegate.stream.mqtt_variables import OF_CONNACK
 from tidegate.stream.proxy import Proxy
 from tidegate.stream.server import Server
+from tidegate.stream.source import Sources
 from tidegate.stream.variables import GETTERS, OF_THE_SOCKET
 from tidegate.variables.template import Template, Variable, compile_template
 
@@ -81,7 +82,7 @@ class Builder:
             content,
             upstream,
             nodelay=server.tcp_nodelay,
-            bind=None if content.bind is None else compile_template(content.bind, GETTERS),
+            sources=_sources(content.bind, described),
             key=_key(described.method),
             notify=error_log.enabled(Level.INFO),
         )
@@ -110,6 +111,12 @@ def _rules(mqtt: model.Mqtt, logged: set[str]) -> MqttRules:
         kept=tuple(sorted(name for name in logged if name.startswith("mqtt_"))),
         reads_connack=bool(logged & OF_CONNACK.keys()),
     )
+
+
+def _sources(bind: model.Bind | None, upstream: model.Upstream) -> Sources | None:
+    if bind is None:
+        return None
+    return Sources(bind, upstream.peers, lambda text: compile_template(text, GETTERS))
 
 
 def _key(method: model.Method) -> Callable[[Session], bytes] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 from tidegate.engine.address import pack_address, unpack_address
@@ -17,10 +16,7 @@ if TYPE_CHECKING:
     from tidegate.config import model
     from tidegate.engine.outcome import Report
     from tidegate.stream.session import Session
-
-
-class BindError(ValueError):
-    """`proxy_bind` names no address that could be bound."""
+    from tidegate.stream.source import Sources
 
 
 class Proxy:
@@ -28,13 +24,14 @@ class Proxy:
 
     __slots__ = (
         "_addresses",
-        "_bind",
         "_model",
         "_notify",
         "_plain",
         "_relay",
+        "_transparent",
         "_tries",
         "key",
+        "sources",
         "unlocked",
         "upstream",
     )
@@ -45,7 +42,7 @@ class Proxy:
         upstream: Upstream,
         *,
         nodelay: bool,
-        bind: Callable[[Session], str] | None,
+        sources: Sources | None,
         key: Callable[[Session], bytes] | None,
         notify: bool,
     ) -> None:
@@ -53,8 +50,9 @@ class Proxy:
         self.upstream = upstream
         self.unlocked = 0
         self.key = key  # what the method chooses by
-        self._bind = bind
+        self.sources = sources  # None where the kernel chooses our address
         self._notify = notify
+        self._transparent = sources is not None and sources.transparent
         self._addresses = tuple(
             pack_address(peer.address.family, peer.address.host, peer.address.port)
             for peer in upstream.peers
@@ -75,12 +73,18 @@ class Proxy:
         limits = [n for n in (upstream.tries, proxy.next_upstream_tries) if n]
         self._tries = min(limits) if proxy.next_upstream and limits else 1
 
-    def plan(self, session: Session, peer: int) -> Connect:
-        """How to reach `peer` for this session; raises BindError."""
+    def plan(self, session: Session, peer: int, *, anywhere: bool = False) -> Connect:
+        """How to reach `peer` for this session, `anywhere` without `proxy_bind`.
+
+        Raises NoSourceError, InvalidAddressError.
+        """
         proxy = self._model
-        local = self._local(session, peer) if self._bind is not None else b""
-        header = self._header(session) if proxy.protocol else b""
         notify = self._notify or self.upstream.failing(peer)
+        local = b""
+        if self.sources is not None and not anywhere:
+            local = self.sources.take(session, peer)
+            notify = notify or self.sources.has_news(peer)
+        header = self._header(session) if proxy.protocol else b""
         opening = session.opening
         if opening is None:
             if notify or local or header:
@@ -95,6 +99,7 @@ class Proxy:
             keepalive=proxy.socket_keepalive,
             # Without an answer to inspect this is when a session learns that it may forget.
             notify=notify or not opening.answer_size,
+            transparent=self._transparent,
             take=opening.take,
             answer_size=opening.answer_size,
             answer_ms=opening.answer_ms or proxy.timeout_ms,
@@ -111,6 +116,7 @@ class Proxy:
             first=first,
             keepalive=self._model.socket_keepalive,
             notify=notify,
+            transparent=self._transparent,
         )
 
     def may_try_again(self, tried: int, age_ms: int) -> bool:
@@ -122,33 +128,7 @@ class Proxy:
         """What to tell the operator when a node keeps closing sessions before its first byte."""
         return passive.watch(self.upstream, peer, report, proxy_protocol=self._model.protocol)
 
-    def local_text(self, session: Session) -> str:
-        """The address of `proxy_bind`, for messages."""
-        return self._bind(session) if self._bind is not None else ""
-
-    def _local(self, session: Session, peer: int) -> bytes:
-        text = self.local_text(session)
-        family = self.upstream.peers[peer].address.family
-        if not text or family == socket.AF_UNIX:
-            return b""
-        host, port = split_bind(text)
-        try:
-            return pack_address(family, host, port)
-        except ValueError:
-            raise BindError(f"bind({text}) failed: no address to reach the upstream from") from None
-
     def _header(self, session: Session) -> bytes:
         engine = session.port.server.engine
         server = session.server_endpoint or unpack_address(engine.server_address(session.handle))
         return encode_v1(session.client_endpoint, server)
-
-
-def split_bind(text: str) -> tuple[str, int]:
-    """Host and port of a `proxy_bind` value; 0 is any port."""
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        return host, int(rest[1:]) if rest[1:].isdecimal() else 0
-    if text.count(":") == 1:
-        host, _, port = text.partition(":")
-        return host, int(port) if port.isdecimal() else 0
-    return text, 0

@@ -16,7 +16,7 @@ from tidegate.balance.upstream import Attempt
 from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Outcome, Refuse
-from tidegate.stream.proxy import BindError
+from tidegate.stream.source import InvalidAddressError, NoSourceError
 
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Report
@@ -82,11 +82,13 @@ class Session:
         "attempt",
         "failed",
         "handle",
+        "misses",
         "opening",
         "peer",
         "port",
         "report",
         "server_endpoint",
+        "source",
     )
 
     def __init__(self, port: Port, handle: int) -> None:
@@ -99,6 +101,8 @@ class Session:
         self.report: Report | None = None
         self.server_endpoint: Endpoint | None = None
         self.opening: Opening | None = None
+        self.source = ""  # the address of proxy_bind that the node sees
+        self.misses = 0  # tries in vain that were no node's fault
 
     # --- the phases ---
 
@@ -133,9 +137,13 @@ class Session:
         """Reserve the next node and say how to get there."""
         self.peer = self.reserve(proxy)
         if self.peer < 0:
-            self.complain(Level.ERROR, "no live upstreams", proxy.upstream.name)
-            return self.refuse(BAD_GATEWAY)
+            return self.no_node(proxy)
         return self.go(proxy)
+
+    def no_node(self, proxy: Proxy) -> Outcome:
+        """Refuse the client, as no node is left."""
+        self.complain(Level.ERROR, "no live upstreams", proxy.upstream.name)
+        return self.refuse(BAD_GATEWAY)
 
     def reserve(self, proxy: Proxy) -> int:
         """Take the next node's turn; its index, or -1."""
@@ -147,12 +155,25 @@ class Session:
         return peer
 
     def go(self, proxy: Proxy) -> Outcome:
-        """The way to the node that was reserved."""
-        try:
-            return proxy.plan(self, self.peer)
-        except BindError as error:
-            self.complain(Level.CRIT, str(error), self.address)
-            return self.refuse(INTERNAL_ERROR)
+        """The way to the node that was reserved, or to the next to which we have a port."""
+        while True:
+            try:
+                return proxy.plan(self, self.peer)
+            except InvalidAddressError as error:
+                self.complain(Level.ERROR, f'invalid local address "{error}"', self.address)
+                return proxy.plan(self, self.peer, anywhere=True)
+            except NoSourceError as error:
+                self.blame_sources(error)
+                if error.bound:
+                    return self.refuse(INTERNAL_ERROR)
+            proxy.upstream.cancel(self.peer)
+            self.failed = (*self.failed, Try(self.address, 0))
+            self.peer = -1
+            if not proxy.may_try_again(len(self.failed), self.age_ms):
+                return self.refuse(BAD_GATEWAY)
+            self.peer = self.reserve(proxy)
+            if self.peer < 0:
+                return self.no_node(proxy)
 
     def refuse(self, status: int) -> Outcome:
         """Close the client; in the words of its protocol where that is known."""
@@ -164,7 +185,10 @@ class Session:
         self.forgive()
 
     def tell_connected(self) -> None:
-        """The line at level info for a connect that succeeded."""
+        """What a connect that succeeded gives to tell: that at level info, and left out sources."""
+        sources = self.proxy.sources
+        if sources is not None and sources.has_news(self.peer):
+            self.tell_sources(sources.news(self.peer))
         if self.port.server.tells_all:
             self.say(Level.INFO, f"proxy {self.local_address} connected to {self.address}")
 
@@ -177,6 +201,8 @@ class Session:
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
         """The node was not reached: go on with the next, where that is allowed."""
         proxy = self.proxy
+        if proxy.sources is not None and proxy.sources.missed(self, error):
+            return self.go(proxy)
         ours = error < 0 or error in OUR_OWN
         address = self.address
         self.blame(error, address)
@@ -286,9 +312,11 @@ class Session:
     def blame(self, error: int, address: str) -> None:
         """Say why a node was not reached, in nginx's words."""
         reason = f"({abs(error)}: {os.strerror(abs(error))})"
-        if error < 0:
-            local = self.proxy.local_text(self)
-            self.complain(Level.CRIT, f"bind({local}) failed {reason}", address)
+        if error == -errno.EPERM:
+            # Of the steps before connect only this one asks for rights.
+            self.complain(Level.ALERT, f"setsockopt(IP_TRANSPARENT) failed {reason}", address)
+        elif error < 0:
+            self.complain(Level.CRIT, f"bind({self.source}) failed {reason}", address)
         elif error in TIMEOUTS:
             timed_out = f"({errno.ETIMEDOUT}: {os.strerror(errno.ETIMEDOUT)})"
             self.say(Level.ERROR, f"upstream timed out {timed_out} {TIMEOUTS[error]}", address)
@@ -298,6 +326,26 @@ class Session:
             self.complain(Level.CRIT, f"connect() to {address} failed {reason}", address)
         else:
             self.complain(Level.ERROR, f"connect() failed {reason}", address)
+
+    def blame_sources(self, error: NoSourceError) -> None:
+        """Say that no address of ours leads to the node."""
+        if error.bound:
+            said = f"bind({error.addresses}) failed {error.reason}"
+        else:
+            said = f"connect() to {self.address} failed {error.reason}"
+            said += f", no free port from {error.addresses}"
+        self.complain(Level.CRIT, said, self.address)
+
+    def tell_sources(self, news: dict[str, int]) -> None:
+        """Say which addresses of ours others have to stand in for."""
+        full = [text for text, error in news.items() if error > 0]
+        if full:
+            said = f"no free port from {', '.join(full)}, other addresses take over"
+            self.complain(Level.WARN, said, self.address)
+        for text, error in news.items():
+            if error < 0:
+                said = f"bind({text}) failed ({-error}: {os.strerror(-error)})"
+                self.complain(Level.CRIT, f"{said}, other addresses take over", self.address)
 
     def complain(self, level: Level, message: str, upstream: str) -> None:
         """A line about the way to a node."""
