@@ -40,7 +40,8 @@ def test_a_snippet_is_read_without_a_complaint(snippet: str, tmp_path: Path) -> 
         outside, server = (snippet, "") if "log_format" in snippet else ("", snippet)
         to = "" if "proxy_pass" in snippet else "proxy_pass brokers;"
         text = (
-            f"stream {{ {inside}\n{outside}\n upstream brokers {{ server 127.0.0.1:1883; }}"
+            f"stream {{ {inside}\n{outside}\n upstream brokers {{"
+            " server 127.0.0.1:1883; server 127.0.0.2:1883; }"
             f" server {{ listen 1883; {to}\n{server}\n }} }}"
         )
     file = tmp_path / "page.conf"

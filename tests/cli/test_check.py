@@ -119,7 +119,7 @@ def test_check_names_methods_and_what_looks_into_mqtt(read, tmp_path):
 stream {
     mqtt_preread on;
     upstream a { hash "$mqtt_preread_clientid-${server_port}x" consistent; server a:1883; }
-    upstream b { ip_hash; server a:1883; }
+    upstream b { ip_hash; server a:1883; server 10.0.0.9:1; }
     upstream c { least_conn; server a:1883; }
     upstream d { random; server a:1883; }
     upstream e { random two; server a:1883; }
@@ -134,7 +134,7 @@ stream {
         "listen     0.0.0.0:2 -> b (mqtt_preread, mqtt_next_upstream, mqtt_require)",
         "listen     0.0.0.0:3 -> a fixed answer",
         f"upstream   a (hash $mqtt_preread_clientid-${{server_port}}x consistent): {address}",
-        f"upstream   b (ip_hash): {address}",
+        f"upstream   b (ip_hash): {address}, 10.0.0.9:1",
         f"upstream   c (least_conn): {address}",
         f"upstream   d (random): {address}",
         f"upstream   e (random two): {address}",
@@ -142,4 +142,4 @@ stream {
     ]
     lines = start_block(read(text).model).splitlines()
     assert "  listen    0.0.0.0:1 → a (mqtt_preread, mqtt)" in lines
-    assert "            b (ip_hash): 10.0.0.1:1883" in lines
+    assert "            b (ip_hash): 10.0.0.1:1883, 10.0.0.9:1" in lines

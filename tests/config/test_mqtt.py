@@ -312,6 +312,80 @@ class TestNextUpstream:
         ]
 
 
+class TestNoOtherNode:
+    """`mqtt_next_upstream` that can never ask a second node is warned of where it stands."""
+
+    TEXT = """\
+events {{}}
+stream {{
+    {around}
+    upstream many {{ server emqx1:1; server emqx2:1; }}
+    upstream one {{ server emqx1:1; server emqx2:1 down; }}
+    upstream two {{ server pair:1; }}
+    server {{
+        listen 1;
+        {own}
+    }}
+    server {{
+        listen 2;
+        {other}
+    }}
+}}
+"""
+
+    def problems(self, folder, own, *, around="", other="return x;"):
+        loaded = folder.load(self.TEXT.format(own=own, around=around, other=other))
+        assert loaded.first_error is None
+        return [(problem.line, problem.span.column, problem.message) for problem in loaded.problems]
+
+    @pytest.mark.parametrize(
+        ("more", "reason"),
+        [
+            ("proxy_pass many; proxy_next_upstream off;", '"proxy_next_upstream off"'),
+            ("proxy_pass many; proxy_next_upstream_tries 1;", '"proxy_next_upstream_tries 1"'),
+            ("proxy_pass one;", 'one server in upstream "one"'),
+            ("proxy_pass emqx1:1883;", 'one server in upstream "emqx1:1883"'),
+        ],
+    )
+    def test_the_reason_is_told(self, folder, more, reason):
+        message = f'"mqtt_next_upstream" asks no other node with {reason}'
+        own = f"mqtt_next_upstream 3; {more}"
+        assert self.problems(folder, own) == [(9, 9, message)]
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            "proxy_pass many;",
+            "proxy_pass many; proxy_next_upstream_tries 2;",
+            "proxy_pass two;",
+            "proxy_pass pair:1;",
+            "return x;",
+        ],
+    )
+    def test_else_nothing_is_said(self, folder, more):
+        assert self.problems(folder, f"mqtt_next_upstream 3 error; {more}") == []
+        assert self.problems(folder, f"mqtt_next_upstream off; {more}") == []
+
+    def test_what_is_inherited_must_serve_one_server(self, folder):
+        around = "mqtt_next_upstream 3;"
+        no = "proxy_pass one;"
+        assert self.problems(folder, no, around=around, other="proxy_pass many;") == []
+        message = '"mqtt_next_upstream" asks no other node with one server in upstream "one"'
+        found = self.problems(folder, no, around=around, other="proxy_pass one;")
+        assert found == [(3, 5, message)]
+        own = "mqtt_next_upstream off; proxy_pass many;"
+        assert self.problems(folder, no, around=around, other=own) == [(3, 5, message)]
+
+    def test_what_stands_behind_counts(self, folder):
+        own = "proxy_pass many; mqtt_next_upstream 3;"
+        found = self.problems(
+            folder, own, other="return x; } proxy_next_upstream off; server { listen 3; return x;"
+        )
+        assert [message for _, _, message in found] == [
+            '"mqtt_next_upstream" asks no other node with "proxy_next_upstream off"'
+        ]
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -36,7 +36,8 @@ class TestOfMqttWhereNoServerLooks:
         "name", ["mqtt_preread_clientid", "mqtt_keepalive", "mqtt_user_property_region"]
     )
     def test_in_a_hash_key(self, folder, name):
-        text = f"upstream a {{ hash ${name}; server emqx1:1; }} server {{ listen 1; proxy_pass a; "
+        group = f"upstream a {{ hash ${name}; server emqx1:1; server emqx2:1; }}"
+        text = f"{group} server {{ listen 1; proxy_pass a; "
         (warning,) = problems(folder, text + "}")
         assert (warning.message, warning.fatal) == (empty(name, "hash"), False)
         assert (warning.span.line, warning.hint) == (3, ADD)

@@ -88,19 +88,45 @@ def test_an_empty_client_id_to_set_refuses_the_client(stream, entrance, broker, 
     assert one.connects == []
 
 
-def test_an_empty_value_may_keep_the_client_id_and_removes_a_user_name(stream, entrance, broker):
-    one = broker()
+@pytest.mark.parametrize(("version", "password"), [(4, None), (5, b"x")])
+def test_an_empty_value_may_keep_the_client_id_and_removes_a_user_name(
+    stream, entrance, broker, version, password
+):
+    """Before MQTT 5 the password goes with it."""
+    one = broker(encode_connack(version, 0))
     rig = stream(
         "server { listen 1; mqtt on; mqtt_set_connect clientid '$mqtt_will_topic' if_empty=keep;"
         f" mqtt_set_connect username ''; proxy_pass 127.0.0.1:{one.port}; }}"
     )
 
     async def main():
-        await visit(entrance, connect("mine", version=4, username="me", password=b"x"))
+        packet = connect("mine", version=version, username="me", password=b"x")
+        await visit(entrance, packet, size=4)
 
     run(rig, entrance, main, one)
     (hello,) = one.connects
-    assert (hello.client_id, hello.username, hello.password) == ("mine", None, None)
+    assert (hello.client_id, hello.username, hello.password) == ("mine", None, password)
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_a_password_to_set_needs_a_user_name_before_mqtt_5(stream, entrance, broker, version):
+    one = broker(encode_connack(version, 0))
+    rig = stream(
+        "log_format f '$status'; access_log /dev/null f; server { listen 1; mqtt on;"
+        f" mqtt_set_connect password new; proxy_pass 127.0.0.1:{one.port}; }}"
+    )
+
+    async def main():
+        for username in ("me", None):
+            answer = await visit(entrance, connect("d", version=version, username=username), size=4)
+            if version == 5 or username:
+                assert answer == encode_connack(version, 0)[:4]
+            else:
+                assert answer == encode_connack(version, 4)
+
+    run(rig, entrance, main, one)
+    assert {hello.password for hello in one.connects} == {b"new"}
+    assert rig.lines.access == ["200", "200" if version == 5 else "400"]
 
 
 @pytest.mark.parametrize(

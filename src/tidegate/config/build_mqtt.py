@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tidegate.config import values
 from tidegate.config.build_variables import template
 from tidegate.config.diagnostics import ConfigError, did_you_mean
-from tidegate.config.draft import in_server
+from tidegate.config.draft import in_server, in_stream
 from tidegate.config.model import Mqtt, MqttNextUpstream, SetConnect
 from tidegate.config.parser import Directive
 from tidegate.config.scope import put_positive
@@ -147,6 +147,7 @@ def mqtt_next_upstream(reading: Reading, directive: Directive, scope: Scope) -> 
         timeout="timeout" in named,
     )
     scope.put(directive.name.text, found)
+    in_stream(reading).retries.append((found, directive))
 
 
 def _code(word: Token) -> int:
@@ -183,6 +184,34 @@ def finish_server(reading: Reading, draft: ServerDraft) -> None:
             message = f'"{name}" has no effect without "{need}"'
             hint = f'add "{need}" to the server, or to "stream {{}}"'
             reading.report.warn(message, found.name.span, line=found.end.line, hint=hint)
+
+
+def finish_retries(reading: Reading) -> None:
+    """Warn of each `mqtt_next_upstream` by which no server can ask another node."""
+    stream = in_stream(reading)
+    for found, directive in stream.retries:
+        reasons = [
+            _why_no_other(draft)
+            for draft in stream.servers
+            if draft.sound and draft.upstream and draft.scope.get(directive.name.text) is found
+        ]
+        if reasons and all(reasons):
+            message = f'"mqtt_next_upstream" asks no other node with {reasons[0]}'
+            hint = "what a node refuses goes to the client, as without the directive"
+            span, line = directive.name.span, directive.end.line
+            reading.report.warn(message, span, line=line, hint=hint)
+
+
+def _why_no_other(draft: ServerDraft) -> str | None:
+    """What keeps a server from asking a second node; None where nothing does."""
+    if not draft.scope.flag("proxy_next_upstream"):
+        return '"proxy_next_upstream off"'
+    if draft.scope.get("proxy_next_upstream_tries") == 1:
+        return '"proxy_next_upstream_tries 1"'
+    group = draft.upstream
+    if group is not None and group.sound and sum(not peer.down for peer in group.peers) == 1:
+        return f'one server in upstream "{group.name}"'
+    return None
 
 
 def _inside(block: Directive, name: str) -> Directive | None:

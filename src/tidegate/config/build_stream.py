@@ -75,6 +75,7 @@ def finish_stream(reading: Reading) -> None:
     finish_variables(reading)
     for draft in stream.servers:
         build_mqtt.finish_server(reading, draft)
+    build_mqtt.finish_retries(reading)
 
 
 HANDLERS: dict[tuple[str, str], DraftHandler] = {

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Listen,
         LogFormat,
         Method,
+        MqttNextUpstream,
         Peer,
         Return,
         SetConnect,
@@ -117,6 +118,7 @@ class StreamDraft:
     zones: dict[str, int] = field(default_factory=dict)
     variables: list[VariableUse] = field(default_factory=list)
     promised: set[str] = field(default_factory=set)
+    retries: list[tuple[MqttNextUpstream, Directive]] = field(default_factory=list)
 
     def groups(self, host: str) -> list[UpstreamDraft]:
         """The groups of a name, or a host in `proxy_pass`; nginx compares in small letters."""
