@@ -57,6 +57,9 @@ FOUNDATION = [
 # Ways to choose a node.
 METHODS = ["hash", "ip_hash", "least_conn", "random"]
 
+# How and when lines are written.
+LOGS = ["open_log_file_cache"]
+
 # What looks into MQTT.
 MQTT = [
     "preread_buffer_size",
@@ -87,7 +90,7 @@ def test_every_context_is_known_and_can_be_entered():
 
 
 def test_all_directives_that_work_are_here():
-    assert {row.name for row in HERE} == {*FOUNDATION, *METHODS, *MQTT}
+    assert {row.name for row in HERE} == {*FOUNDATION, *METHODS, *LOGS, *MQTT}
 
 
 @pytest.mark.parametrize("row", HERE, ids=lambda row: f"{row.name}-{row.contexts[0]}")

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tidegate.config.model import Keepalive, Level, Proxy, Return
+from tidegate.config.model import Keepalive, Level, LogBuffer, OpenLogFiles, Proxy, Return
 
 
 def addresses(server):
@@ -213,18 +213,67 @@ class TestLogs:
         ("text", "message"),
         [
             ("syslog:server=1.1.1.1 f", '"access_log" to "syslog:" is not supported yet'),
-            ("/l/$remote_addr f", "a variable in the path of an access log is not supported yet"),
-            ("l f buffer=32k", 'parameter "buffer" of "access_log" is not supported yet'),
             ("l f gzip", 'parameter "gzip" of "access_log" is not supported yet'),
-            ("l f if=$x", 'parameter "if" of "access_log" is not supported yet'),
+            ("l f gzip=10", 'invalid compression level "10"'),
+            ("l f if=$x", 'unknown "x" variable'),
+            ("/l/$x f", 'unknown "x" variable'),
             ("l f buffer=x", 'invalid buffer size "x"'),
             ("l f flush=0", 'invalid flush time "0"'),
+            ("l f flush=1s", 'no buffer is defined for access_log "l"'),
+            ("l$pid f buffer=1k", "buffered logs cannot have variables in name"),
             ("l f sync", 'invalid parameter "sync"'),
         ],
     )
-    def test_what_comes_later_is_refused(self, folder, text, message):
+    def test_what_is_wrong_in_access_log_is_told(self, folder, text, message):
         stream = f"stream {{ log_format f x; access_log {text}; }}"
         assert folder.errors(f"events {{}} {stream}") == [message]
+
+    def test_one_file_has_one_buffer(self, folder):
+        def logs(*words):
+            lines = "".join(f"access_log {word};" for word in words)
+            return f"log_format f x; log_format g x; server {{ listen 1; return x; {lines} }}"
+
+        (server,) = folder.stream(
+            logs("l f buffer=1k flush=5s", "l g", "l f buffer=1k flush=5s")
+        ).servers
+        assert {log.buffer for log in server.access_logs} == {LogBuffer(size=1024, flush_ms=5000)}
+        text = f"events {{}} stream {{ {logs('l f buffer=1k', 'l f buffer=2k')} }}"
+        assert folder.errors(text) == ['access_log "l" already defined with conflicting parameters']
+
+    def test_a_path_with_variables_begins_at_the_root(self, folder, tmp_path):
+        text = "log_format f x; server { listen 1; return x; access_log %s F if=$pid; }"
+        for path, whole in (
+            ("logs/$pid.log", f"{tmp_path}/logs/$pid.log"),
+            ("$pid", f"{tmp_path}/$pid"),
+            ("/l/$pid", "/l/$pid"),
+        ):
+            (log,) = folder.stream(text % path).servers[0].access_logs
+            assert str(log.name) == log.path == whole
+            assert str(log.condition) == "$pid"
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("max=x", 'invalid "open_log_file_cache" parameter "max=x"'),
+            ("valid=1s", '"open_log_file_cache" must have "max" parameter'),
+            ("max=1 valid=1ms", 'invalid "open_log_file_cache" parameter "valid=1ms"'),
+            ("on", 'invalid "open_log_file_cache" parameter "on"'),
+        ],
+    )
+    def test_what_is_wrong_in_open_log_file_cache_is_told(self, folder, text, message):
+        stream = f"stream {{ open_log_file_cache {text}; }}"
+        assert folder.errors(f"events {{}} {stream}") == [message]
+
+    def test_open_log_file_cache_is_for_paths_with_variables(self, folder):
+        def caches(outer, own):
+            logs = "log_format f x; access_log l f; access_log $pid f;"
+            text = f"{logs} {outer} server {{ listen 1; return x; {own} }}"
+            return [log.cache for log in folder.stream(text).servers[0].access_logs]
+
+        some = OpenLogFiles(limit=9, inactive=20, min_uses=2, valid=60)
+        assert caches("", "") == [None, None]
+        assert caches("open_log_file_cache max=9 inactive=20s min_uses=2;", "") == [None, some]
+        assert caches("open_log_file_cache max=9;", "open_log_file_cache off;") == [None, None]
 
 
 class TestVariables:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import ast
 import json
-import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.config.model import LogFormat
-from tidegate.observe.access_log import AccessFile, compile_line
+from tidegate.observe.access_log import compile_line
 from tidegate.variables.template import parse
 
 
@@ -31,6 +30,9 @@ def line(text, escape, value):
         ("default", None, "-"),
         ("default", "", ""),
         ("json", 'a"b\\c\n', 'a\\"b\\\\c\\n'),
+        ("json", "\x00\x1f\b\f\r\t", "\\u0000\\u001F\\b\\f\\r\\t"),
+        ("json", "\x7f\x9b\u2028", "\\u007F\\u009B\\u2028"),
+        ("json", "\udcff", "\N{REPLACEMENT CHARACTER}"),
         ("json", "é", "é"),
         ("json", None, ""),
         ("none", 'a"b', 'a"b'),
@@ -51,35 +53,21 @@ def test_json_is_read_back_as_it_was(value):
     assert json.loads(line('{"v":"$v"}', "json", value)) == {"v": value}
 
 
-def test_lines_of_a_turn_are_written_together_and_a_full_disk_stops_nobody():
-    async def main():
-        told = []
-        loop = asyncio.get_running_loop()
-        reading, writing = os.pipe()
-        file = AccessFile(writing, loop, changed=told.append)
-        file.write("one")
-        file.write("two")
-        await asyncio.sleep(0)
-        assert os.read(reading, 100) == b"one\ntwo\n"
-        os.close(reading)
-        os.close(writing)
-        fd = os.open("/dev/full", os.O_WRONLY)
-        file = AccessFile(fd, loop, changed=told.append)
-        for _ in range(2):
-            for _ in range(3):
-                file.write("lost")
-            await asyncio.sleep(0)
-        assert file.lost == 6
-        reading, writing = os.pipe()
-        os.dup2(writing, fd)
-        file.write("kept")
-        await asyncio.sleep(0)
-        assert os.read(reading, 100) == b"kept\n"
-        assert told == [
-            "write() to the access log failed (28: No space left on device), lines are lost",
-            "the access log is written again, 6 lines were lost",
-        ]
-        for one in (reading, writing, fd):
-            os.close(one)
+@given(st.text(), st.sampled_from(["default", "json"]))
+def test_no_reader_of_lines_sees_a_second_one_and_no_terminal_a_command(value, escape):
+    written = line("<$v>", escape, value)
+    assert len(written.splitlines()) == 1
+    assert not any(ord(one) < 0x20 or 0x7F <= ord(one) < 0xA0 for one in written)
 
-    asyncio.run(main())
+
+@given(st.binary())
+def test_bytes_that_are_no_text_are_told_in_hexadecimal(data):
+    written = line("$v", "default", data.decode("utf-8", "surrogateescape"))
+    assert ast.literal_eval(f'b"{written}"') == data
+
+
+@given(st.text(), st.text())
+def test_fields_in_quotes_stay_apart(first, second):
+    made = LogFormat(name="main", template=parse('"$v" "$w"'), escape="default")
+    getters = {"v": lambda _session: first, "w": lambda _session: second}
+    assert compile_line(made, getters)(None).count('"') == 4

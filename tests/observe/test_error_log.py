@@ -1,9 +1,12 @@
 import logging
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
+from lab.balancer import MODULES
 from tidegate.config import model
 from tidegate.config.model import Level
 from tidegate.observe.error_log import MAX_LINE, ErrorLog, LogHandler, escape
@@ -118,6 +121,38 @@ def test_a_full_disk_stops_nobody():
     log = ErrorLog([model.ErrorLog(path="/dev/full", level=Level.INFO)], {"/dev/full": fd})
     log.write(Level.ERROR, "lost")
     os.close(fd)
+
+
+def test_lines_that_a_pipe_does_not_take_are_counted_in_the_log_itself():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    log = ErrorLog([model.ErrorLog(path="/p", level=Level.INFO)], {"/p": writing})
+    for _ in range(100):
+        log.write(Level.ERROR, "x" * 2000)
+    whole = os.read(reading, 1 << 20).count(b"\n")
+    log.write(Level.ERROR, "again")
+    first, second = os.read(reading, 1 << 20).splitlines()
+    assert first.endswith(f": {100 - whole} lines of this log were lost".encode())
+    assert b"[alert]" in first
+    assert second.endswith(b": again")
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_closed_stderr_stops_nobody():
+    command = (
+        "from tidegate.config import model;"
+        "from tidegate.observe.error_log import ErrorLog;"
+        "log = ErrorLog([model.ErrorLog(path=None, level=model.Level.INFO)], {});"
+        "log.write(model.Level.ERROR, 'x'); print('alive')"
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, command],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": MODULES},
+        check=True,
+    )
+    assert done.stdout == b"alive\n"
 
 
 def test_a_traceback_is_logged_line_by_line(one):

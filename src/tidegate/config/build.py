@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
+from tidegate.config.build_logs import finished_access_logs
 from tidegate.config.build_mqtt import bounded, make_mqtt
 from tidegate.config.model import (
     Bind,
@@ -114,7 +115,7 @@ def _server(draft: ServerDraft, logs: LogsDraft, error_logs: tuple[ErrorLog, ...
         preread_timeout_ms=draft.scope.integer("preread_timeout"),
         mqtt=make_mqtt(draft),
         tcp_nodelay=draft.scope.flag("tcp_nodelay"),
-        access_logs=tuple(draft.logs.access_in(logs)),
+        access_logs=finished_access_logs(draft.logs, around=logs),
         error_logs=tuple(draft.logs.error) or error_logs,
         span=draft.directive.name.span,
     )

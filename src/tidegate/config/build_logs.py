@@ -1,14 +1,24 @@
-"""`error_log`, `access_log` and `log_format`."""
+"""`error_log`, `access_log`, `log_format` and `open_log_file_cache`."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
-from tidegate.config.build_variables import note_variables
+from tidegate.config.build_variables import note_variables, template
 from tidegate.config.diagnostics import ConfigError, did_you_mean
 from tidegate.config.draft import LogsDraft, in_stream, refused
-from tidegate.config.model import AccessLog, ErrorLog, Level, LogFormat
+from tidegate.config.model import (
+    AccessLog,
+    ErrorLog,
+    Level,
+    LogBuffer,
+    LogFormat,
+    OpenLogFiles,
+)
+from tidegate.config.row import Kind
+from tidegate.config.scope import EXPECTED
 from tidegate.variables.template import Template, TemplateError, parse
 
 if TYPE_CHECKING:
@@ -23,6 +33,9 @@ LEVELS = {level.name.lower(): level for level in Level}
 DEBUG_LEVELS = frozenset(
     f"debug_{part}" for part in ["core", "alloc", "mutex", "event", "http", "mail", "stream"]
 )
+
+SIZES = EXPECTED[Kind.SIZE]
+TIMES = EXPECTED[Kind.TIME]
 
 ESCAPES = ("default", "json", "none")
 
@@ -58,7 +71,7 @@ def _logs(reading: Reading) -> LogsDraft:
 
 
 def access_log(reading: Reading, directive: Directive, _scope: Scope) -> None:
-    """Read `access_log FILE FORMAT | off`."""
+    """Read `access_log FILE FORMAT [buffer=SIZE] [flush=TIME] [if=CONDITION] | off`."""
     target, *rest = directive.args
     logs = _logs(reading)
     if target.text == "off":
@@ -68,39 +81,123 @@ def access_log(reading: Reading, directive: Directive, _scope: Scope) -> None:
         return
     if target.text.startswith("syslog:"):
         raise refused('"access_log" to "syslog:"', reason="a file is")
-    if "$" in target.text:
-        raise refused("a variable in the path of an access log", reason="name the file itself")
-    formats = in_stream(reading).formats
+    name = _name(reading, directive) if "$" in target.text else None
     if not rest:
         hint = 'stream has no format of its own: define one with "log_format"'
         raise ConfigError("log format is not specified", hint=hint)
     form, *parameters = rest
-    if form.text not in formats:
-        hint = did_you_mean(form.text, list(formats)) or _no_format(form.text)
-        raise ConfigError(f'unknown log format "{form.text}"', form.span, hint=hint)
-    _refuse_parameters(parameters)
-    path = reading.draft.path(target.text)
-    logs.access.append(AccessLog(path=path, format=formats[form.text]))
+    log = AccessLog(
+        path=reading.draft.path(target.text),
+        format=_format_named(in_stream(reading).formats, form),
+        name=name,
+        condition=_condition(reading, parameters, directive),
+    )
+    buffer = read_buffer(parameters, target)
+    if buffer is not None:
+        if name is not None:
+            hint = "each file would need a buffer: name one file, or leave the buffer out"
+            raise ConfigError("buffered logs cannot have variables in name", hint=hint)
+        buffers = in_stream(reading).logs.buffers
+        if buffers.setdefault(log.path, buffer) != buffer:
+            message = f'access_log "{target.text}" already defined with conflicting parameters'
+            hint = "all logs of one file share its buffer: give them the same, or one of them only"
+            raise ConfigError(message, target.span, hint=hint)
+    logs.access.append(log)
 
 
-def _no_format(name: str) -> str:
-    if name == "combined":
-        return '"combined" is a format of http; stream has none of its own'
-    return 'a "log_format" stands above the "access_log" that uses it'
+def finished_access_logs(logs: LogsDraft, *, around: LogsDraft) -> tuple[AccessLog, ...]:
+    """The access logs of a server inside `around`, with what other lines say about their files."""
+    cache = (logs if logs.cache_set else around).cache
+    return tuple(
+        replace(log, buffer=around.buffers.get(log.path), cache=cache if log.name else None)
+        for log in logs.access_in(around)
+    )
 
 
-def _refuse_parameters(words: list[Token]) -> None:
-    """Check parameters as nginx does, then refuse those that nothing follows yet."""
+def _name(reading: Reading, directive: Directive) -> Template:
+    """A path with variables, from the root of the file system on."""
+    word = directive.args[0]
+    first, *others = template(reading, word, directive).parts
+    if isinstance(first, str):
+        return Template((reading.draft.path(first), *others))
+    return Template((reading.draft.path(""), first, *others))
+
+
+def _format_named(formats: dict[str, LogFormat], word: Token) -> LogFormat:
+    """A format by its name, in which nginx does not mind capital letters here."""
+    for name, form in formats.items():
+        if name.lower() == word.text.lower():
+            return form
+    if word.text.lower() == "combined":
+        hint = '"combined" is a format of http; stream has none of its own'
+    else:
+        hint = did_you_mean(word.text, list(formats)) or (
+            'a "log_format" stands above the "access_log" that uses it'
+        )
+    raise ConfigError(f'unknown log format "{word.text}"', word.span, hint=hint)
+
+
+def _condition(reading: Reading, words: list[Token], directive: Directive) -> Template | None:
+    """What `if=` says; of several the last one counts, as in nginx."""
+    found = None
+    for word in words:
+        if word.text.startswith("if="):
+            value = word._replace(text=word.text.removeprefix("if="))
+            found = template(reading, value, directive)
+    return found
+
+
+def read_buffer(words: list[Token], target: Token) -> LogBuffer | None:
+    """Read `buffer=SIZE` and `flush=TIME`; checks all other parameters, too."""
+    size = flush = 0
     for word in words:
         name, equals, value = word.text.partition("=")
-        if name == "buffer" and equals and not values.size(value):
-            raise ConfigError(f'invalid buffer size "{value}"', word.span)
-        if name == "flush" and equals and not values.milliseconds(value):
-            raise ConfigError(f'invalid flush time "{value}"', word.span)
-        if name not in ("buffer", "flush", "gzip", "if") or (not equals and name != "gzip"):
+        if name == "buffer" and equals:
+            size = values.size(value) or 0
+            if not size:
+                raise ConfigError(f'invalid buffer size "{value}"', word.span, hint=SIZES)
+        elif name == "flush" and equals:
+            flush = values.milliseconds(value) or 0
+            if not flush:
+                raise ConfigError(f'invalid flush time "{value}"', word.span, hint=TIMES)
+        elif name == "gzip":
+            _refuse_gzip(word, value if equals else "1")
+        elif name != "if" or not equals:
             raise ConfigError(f'invalid parameter "{word.text}"', word.span)
-        message = f'parameter "{name}" of "access_log" is not supported yet'
-        raise ConfigError(message, word.span, hint="lines are written one by one")
+    if flush and not size:
+        hint = "flush= says when a buffer is written that is not full: add buffer=32k"
+        raise ConfigError(f'no buffer is defined for access_log "{target.text}"', hint=hint)
+    return LogBuffer(size=size, flush_ms=flush) if size else None
+
+
+def _refuse_gzip(word: Token, level: str) -> None:
+    if not 1 <= (values.number(level) or 0) <= 9:  # noqa: PLR2004 zlib's levels
+        raise ConfigError(f'invalid compression level "{level}"', word.span)
+    message = 'parameter "gzip" of "access_log" is not supported yet'
+    raise ConfigError(message, word.span, hint="compress logs when they are rotated")
+
+
+def open_log_file_cache(reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `open_log_file_cache max=N [inactive=TIME] [min_uses=N] [valid=TIME] | off`."""
+    scope.claim(directive.name.text)
+    found = {"max": 0, "inactive": 10, "min_uses": 1, "valid": 60}
+    off = False
+    for word in directive.args:
+        name, equals, value = word.text.partition("=")
+        if word.text == "off":
+            off = True
+            continue
+        read = values.seconds if name in ("inactive", "valid") else values.number
+        number = read(value) if equals and name in found else None
+        if number is None:
+            message = f'invalid "open_log_file_cache" parameter "{word.text}"'
+            raise ConfigError(message, word.span)
+        found[name] = number
+    if not off and not found["max"]:
+        raise ConfigError('"open_log_file_cache" must have "max" parameter')
+    logs = _logs(reading)
+    logs.cache_set = True
+    logs.cache = None if off else OpenLogFiles(limit=found.pop("max"), **found)
 
 
 def log_format(reading: Reading, directive: Directive, _scope: Scope) -> None:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from tidegate.config import build_mqtt
 from tidegate.config.build_bind import proxy_bind
 from tidegate.config.build_listen import listen
-from tidegate.config.build_logs import access_log, log_format, stream_error_log
+from tidegate.config.build_logs import (
+    access_log,
+    log_format,
+    open_log_file_cache,
+    stream_error_log,
+)
 from tidegate.config.build_method import hash_, ip_hash, least_conn, random
 from tidegate.config.build_upstream import finish_group, passed_to, upstream, zone
 from tidegate.config.build_upstream import server as upstream_server
@@ -86,6 +91,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream", "error_log"): stream_error_log,
     ("stream", "access_log"): access_log,
     ("stream", "log_format"): log_format,
+    ("stream", "open_log_file_cache"): open_log_file_cache,
     ("stream", "map"): promise_variables,
     ("stream", "geo"): promise_variables,
     ("stream", "split_clients"): promise_variables,
@@ -103,6 +109,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream.server", "return"): return_,
     ("stream.server", "error_log"): stream_error_log,
     ("stream.server", "access_log"): access_log,
+    ("stream.server", "open_log_file_cache"): open_log_file_cache,
     ("stream.server", "set"): promise_variables,
     **build_mqtt.HANDLERS,
 }

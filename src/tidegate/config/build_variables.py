@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tidegate.config.scope import Scope
 
 # Whose texts are put together when a session ends.
-AFTER_ANSWER = ("log_format",)
+AFTER_ANSWER = ("log_format", "access_log")
 
 
 def template(reading: Reading, word: Token, directive: Directive) -> Template:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
         AccessLog,
         ErrorLog,
         Listen,
+        LogBuffer,
         LogFormat,
         Method,
         MqttNextUpstream,
+        OpenLogFiles,
         Peer,
         Return,
         SetConnect,
@@ -56,11 +58,17 @@ class UpstreamDraft:
 
 @dataclass(slots=True, kw_only=True)
 class LogsDraft:
-    """Logs of one block of stream; an empty list inherits."""
+    """Logs of one block of stream; an empty list inherits, and a `cache` that was not `cache_set`.
+
+    `buffers` are those of all of stream, by path: kept with the outermost block.
+    """
 
     error: list[ErrorLog] = field(default_factory=list)
     access: list[AccessLog] = field(default_factory=list)
     access_off: bool = False
+    cache: OpenLogFiles | None = None
+    cache_set: bool = False
+    buffers: dict[str, LogBuffer] = field(default_factory=dict)
 
     def access_in(self, around: LogsDraft) -> list[AccessLog]:
         """The access logs of a block inside `around`."""

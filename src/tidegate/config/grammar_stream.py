@@ -258,6 +258,14 @@ HERE: tuple[Row, ...] = (
         doc="Names a form of line for access logs.",
         proof=E2E + "test_access_logs.py::test_a_line_is_as_its_format_says",
     ),
+    Row(
+        name="open_log_file_cache",
+        contexts=BOTH,
+        args="1,2,3,4",
+        default="off",
+        doc="How many files stay open of access logs whose path has variables.",
+        proof="tests/observe/test_named_log.py::test_open_log_file_cache_keeps_files_open",
+    ),
 )
 
 IGNORED: tuple[Row, ...] = (
@@ -272,7 +280,6 @@ IGNORED: tuple[Row, ...] = (
     _ignored("proxy_responses", "1", UDP, kind=Kind.NUMBER),
     _ignored("resolver", "1+", RESOLVER, contexts=(*BOTH, *UPSTREAM)),
     _ignored("resolver_timeout", "1", RESOLVER, contexts=(*BOTH, *UPSTREAM), kind=Kind.TIME),
-    _ignored("open_log_file_cache", "1,2,3,4", "log files stay open"),
     _ignored("proxy_downstream_buffer", "1", 'use "proxy_buffer_size" instead', kind=Kind.SIZE),
     _ignored("proxy_upstream_buffer", "1", 'use "proxy_buffer_size" instead', kind=Kind.SIZE),
 )

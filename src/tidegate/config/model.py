@@ -48,11 +48,37 @@ class LogFormat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogBuffer:
+    """What an access log keeps back: bytes in each worker, and how long (0: until it is full)."""
+
+    size: int
+    flush_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLogFiles:
+    """`open_log_file_cache`: how many files stay open; times in seconds."""
+
+    limit: int
+    inactive: int
+    min_uses: int
+    valid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessLog:
-    """One `access_log` of a server; `path` is absolute."""
+    """One `access_log` of a server; `path` is absolute.
+
+    A path with variables is in `name`, too, and its files may stay open as `cache` says. Sessions
+    for which `condition` gives nothing, or "0", have no line.
+    """
 
     path: str
     format: LogFormat
+    name: Template | None = None
+    buffer: LogBuffer | None = None
+    condition: Template | None = None
+    cache: OpenLogFiles | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,10 @@ import time
 from typing import TYPE_CHECKING
 
 from tidegate.config.model import Level
+from tidegate.observe.outlet import writer_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tidegate.config import model
 
@@ -38,8 +39,9 @@ def escape(text: str) -> str:
 class ErrorLog:
     """The error logs of one context (main, or a server) in this process.
 
-    `fds` gives the open descriptor of each path; stderr needs none. A write that fails is lost: a
-    full disk must not stop the relay, and there is nowhere to say so.
+    `fds` gives the open descriptor of each path; stderr needs none. A line that is not taken is
+    lost: neither a full disk nor a pipe that nobody reads may stop the relay. The log itself says
+    how many were, once it takes lines again.
     """
 
     __slots__ = ("_logs", "_second", "_stamp", "_targets", "threshold")
@@ -53,9 +55,9 @@ class ErrorLog:
     def reopen(self, fds: Mapping[str, int]) -> None:
         """Write to these descriptors from now on."""
         self._targets = tuple(
-            (log.level, STDERR if log.path is None else fds[log.path]) for log in self._logs
+            _Target(log.level, STDERR if log.path is None else fds[log.path]) for log in self._logs
         )
-        self.threshold = min((level for level, _fd in self._targets), default=Level.EMERG + 1)
+        self.threshold = min((log.level for log in self._logs), default=Level.EMERG + 1)
 
     def enabled(self, level: Level) -> bool:
         """Whether a line of this level goes anywhere; ask before making a costly message."""
@@ -66,15 +68,25 @@ class ErrorLog:
         if level < self.threshold:
             return
         about = "" if connection is None else f"*{connection} "
+        line = self._line(level, about + escape(message))
+        for target in self._targets:
+            if level >= target.level:
+                self._put(target, line)
+
+    def _put(self, target: _Target, line: bytes) -> None:
+        if target.lost:
+            told = f"{target.lost} lines of this log were lost"
+            if not target.takes(self._line(Level.ALERT, told)):
+                target.lost += 1
+                return
+            target.lost = 0
+        if not target.takes(line):
+            target.lost += 1
+
+    def _line(self, level: Level, text: str) -> bytes:
         pid = os.getpid()
-        head = f"{self._now()} [{NAMES[level]}] {pid}#{pid}: {about}"
-        line = (head + escape(message)).encode("utf-8", "replace")[: MAX_LINE - 1] + b"\n"
-        for threshold, fd in self._targets:
-            if level >= threshold:
-                try:
-                    os.write(fd, line)
-                except OSError:
-                    continue
+        line = f"{self._now()} [{NAMES[level]}] {pid}#{pid}: {text}"
+        return line.encode("utf-8", "replace")[: MAX_LINE - 1] + b"\n"
 
     def _now(self) -> str:
         second = int(time.time())
@@ -82,6 +94,25 @@ class ErrorLog:
             self._second = second
             self._stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(second))
         return self._stamp
+
+
+class _Target:
+    """One file that lines go to; `lost` counts those it did not take."""
+
+    __slots__ = ("_write", "level", "lost")
+
+    def __init__(self, level: Level, fd: int) -> None:
+        self.level = level
+        self.lost = 0
+        self._write: Callable[[bytes], int] = writer_to(fd)
+
+    def takes(self, line: bytes) -> bool:
+        """Write `line` and return True, or False where that fails."""
+        try:
+            self._write(line)
+        except OSError:
+            return False
+        return True
 
 
 class LogHandler(logging.Handler):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from tidegate.observe.access_log import AccessFile, compile_line
+from tidegate.observe.access_file import AccessFile, BufferedFile
+from tidegate.observe.access_log import compile_line
 from tidegate.observe.error_log import ErrorLog
+from tidegate.observe.named_log import NamedLog
+from tidegate.variables.template import compile_template
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
     from tidegate.config import model
+    from tidegate.variables.template import Template
 
 T = TypeVar("T")
 
@@ -32,7 +36,8 @@ class Logs:
         self._fds = fds
         self._loop = loop
         self._alert = alert
-        self._files: dict[str, AccessFile] = {}
+        self._files: dict[tuple[str, model.LogBuffer | None], AccessFile] = {}
+        self._named: dict[tuple[str, model.OpenLogFiles | None], NamedLog] = {}
 
     def error_log(self, logs: tuple[model.ErrorLog, ...]) -> ErrorLog:
         """The error log of a context."""
@@ -42,17 +47,58 @@ class Logs:
         self, log: model.AccessLog, getters: Mapping[str, Callable[[T], str | None]]
     ) -> Callable[[T], None]:
         """A function that writes a session's line."""
-        file = self._files.get(log.path)
-        if file is None:
-            file = self._files[log.path] = AccessFile(
-                self._fds[log.path],
-                self._loop,
-                changed=lambda what: self._alert(f"{log.path}: {what}"),
-            )
         line = compile_line(log.format, getters)
-        return lambda session: file.write(line(session))
+        write = self._writer(log, line, getters)
+        if log.condition is None:
+            return write
+        condition = compile_template(log.condition, getters)
+        return lambda session: None if condition(session) in ("", "0") else write(session)
+
+    def _writer(
+        self,
+        log: model.AccessLog,
+        line: Callable[[T], str],
+        getters: Mapping[str, Callable[[T], str | None]],
+    ) -> Callable[[T], None]:
+        if log.name is None:
+            file = self._file(log.path, log.buffer)
+            return lambda session: file.write(line(session))
+        named = self._named.setdefault(
+            (log.path, log.cache),
+            NamedLog(log.path, folder=_folder(log.name), cache=log.cache, told=self._alert),
+        )
+        name = compile_template(log.name, getters)
+        return lambda session: named.write(name(session), line(session))
+
+    def _file(self, path: str, buffer: model.LogBuffer | None) -> AccessFile:
+        file = self._files.get((path, buffer))
+        if file is not None:
+            return file
+        fd = self._fds[path]
+        if buffer is None:
+            file = AccessFile(fd, self._loop, name=path, told=self._alert)
+        else:
+            file = BufferedFile(fd, self._loop, name=path, told=self._alert, buffer=buffer)
+        self._files[path, buffer] = file
+        return file
 
     def flush(self) -> None:
-        """Write every line that waits; for the last moment of a process."""
+        """Write every line that waits, before the files behind the descriptors change."""
         for file in self._files.values():
             file.flush()
+        for named in self._named.values():
+            named.close()
+
+    def finish(self) -> None:
+        """Write every line that waits; for the last moment of a process."""
+        for file in self._files.values():
+            file.finish()
+        for named in self._named.values():
+            named.finish()
+
+
+def _folder(name: Template) -> str:
+    """The folder that a path with variables is certain to be in, with its slash."""
+    first = name.parts[0]
+    assert isinstance(first, str)
+    return first[: first.rindex("/") + 1]

@@ -1,6 +1,7 @@
 """Log files: opened by the master for appending, handed to the workers as descriptors.
 
 Reopening puts the new file under the old descriptor's number, so nobody who writes has to know.
+Access logs with variables in their path are not here: workers open those themselves.
 """
 
 from __future__ import annotations
@@ -8,17 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from tidegate.observe.error_log import STDERR
+from tidegate.observe.opening import anew, open_log
 from tidegate.process.errors import StartError, failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tidegate.config.model import Model
-
-MODE = 0o644  # nginx's
-
-# A container's output may be a socket, which cannot be opened by name, or belong to another user.
-STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
 def paths_of(model: Model) -> Iterator[str]:
@@ -31,7 +29,18 @@ def paths_of(model: Model) -> Iterator[str]:
             if error_log.path is not None:
                 yield error_log.path
         for access_log in server.access_logs:
-            yield access_log.path
+            if access_log.name is None:
+                yield access_log.path
+
+
+def free_stderr(model: Model) -> None:
+    """Make stderr one that does not wait, where a log goes there; for us and our children."""
+    servers = model.stream.servers if model.stream is not None else ()
+    logs = [*model.error_logs, *(log for server in servers for log in server.error_logs)]
+    if any(log.path is None for log in logs):
+        fd = anew(STDERR)
+        os.dup2(fd, STDERR)
+        os.close(fd)
 
 
 class LogFiles:
@@ -46,7 +55,7 @@ class LogFiles:
             if path in self.fds:
                 continue
             try:
-                self.fds[path] = _open(path)
+                self.fds[path] = open_log(path)
             except OSError as error:
                 raise StartError(failed(f'open() "{path}"', error), _mend(error, path)) from error
 
@@ -54,7 +63,7 @@ class LogFiles:
         """Open all anew, as after a rotation; one that fails is reported and stays as it was."""
         for path, fd in self.fds.items():
             try:
-                new = _open(path)
+                new = open_log(path)
             except OSError as error:
                 report(failed(f'open() "{path}"', error))
                 continue
@@ -73,12 +82,6 @@ def replace(old: Mapping[str, int], new: Mapping[str, int]) -> None:
         if path in old:
             os.dup2(fd, old[path], inheritable=False)
         os.close(fd)
-
-
-def _open(path: str) -> int:
-    if path in STANDARD:
-        return os.dup(STANDARD[path])
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
 
 
 def _mend(error: OSError, path: str) -> str | None:

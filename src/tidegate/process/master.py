@@ -19,7 +19,7 @@ from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.process import handover
 from tidegate.process.errors import StartError
 from tidegate.process.handover import Handover
-from tidegate.process.logs import LogFiles, paths_of
+from tidegate.process.logs import LogFiles, free_stderr, paths_of
 from tidegate.process.pidfile import PidFile
 from tidegate.process.sockets import ListeningSockets
 from tidegate.process.supervisor import COMMAND, Stage, Supervisor, environment_of
@@ -84,6 +84,7 @@ class Master:
         pid_file: PidFile | None = None
         set_title(MASTER)
         try:
+            free_stderr(self._model)
             self._logs.open(paths_of(self._model))
             self._log = ErrorLog(self._model.error_logs, self._logs.fds)
             self._sockets.open(list(_listens(self._model)), workers=self._workers, note=self._note)

@@ -80,7 +80,7 @@ class Worker:
         self._channel.attach(loop, self._heard, on_end=self._orphaned)
         status = await self._exit
         if self._logs is not None:
-            self._logs.flush()
+            self._logs.finish()
         self._log.write(Level.NOTICE, "exit")
         return status
 

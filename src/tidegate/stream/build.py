@@ -58,7 +58,8 @@ class Builder:
         error_log = self._logs.error_log(server.error_logs)
         logged: set[str] = set()
         for log in server.access_logs:
-            logged |= names(log.format.template)
+            for read in (log.format.template, log.name, log.condition):
+                logged |= names(read) if read is not None else set()
         return Server(
             engine=self._engine,
             nodelay=server.tcp_nodelay,
