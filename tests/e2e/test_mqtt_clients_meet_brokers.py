@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from lab import packets, sockets
 from lab.clients import V5, V31, V311, Client
 from lab.ejabberd import USER
 from lab.mqttjs import mqttjs
@@ -13,6 +14,8 @@ from lab.waiting import PATIENCE, wait_until
 
 VERSIONS = {V31: "3.1", V311: "3.1.1", V5: "5"}
 COUNT = 20
+# First bytes of packets, and of none.
+CONNACK, CLOSED = 0x20, 0
 # An address that no client has unless it asks for it.
 DEVICE = "127.0.0.77"
 
@@ -113,6 +116,10 @@ def test_rabbitmq_is_told_where_its_clients_are(lab):
         context=broker.told,
     )
     with_a_connect_of_20_kib(lab, broker)
+    # It answers a second CONNECT, and leaves the client the name of its first.
+    heard = connecting_twice(lab, broker, versions=[3, 4], more="proxy_protocol on;")
+    assert heard == [CONNACK, CONNACK]
+    assert broker.output().count("duplicate connect/login attempt") == len(heard)
 
 
 def with_a_connect_of_20_kib(lab, rabbitmq):
@@ -126,3 +133,48 @@ def with_a_connect_of_20_kib(lab, rabbitmq):
             device.vanish()
             assert reader.receive().payload == b"w" * 20_000
     assert (DEVICE, f"device-of-{DEVICE}") in rabbitmq.told()
+
+
+def connecting_twice(lab, broker, *, versions, more=""):
+    """What the broker says to a second CONNECT; the log knows the first alone, which was read."""
+    port, logged = front(lab, broker, f"mqtt_require on; {more}")
+    heard = []
+    for version in versions:
+        with sockets.open_raw(port) as sock:
+            sock.sendall(packets.connect("first", version=version))
+            assert packets.read_packet(sock)[0] == CONNACK
+            sock.sendall(packets.connect("second", version=version))
+            heard.append(packets.read_packet(sock)[0])
+    lines = [f"first {VERSIONS[version]} 200" for version in versions]
+    wait_until(lambda: logged() == lines, "they are in the log as they began", context=logged)
+    return heard
+
+
+@pytest.mark.needs("mosquitto")
+def test_a_second_connect_is_the_brokers_to_judge(lab):
+    """MQTT asks it to close, and so it does."""
+    heard = connecting_twice(lab, lab.mosquitto(), versions=[3, 4, 5])
+    assert heard == [CLOSED] * 3
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("more", ["mqtt_preread on;", "mqtt on; mqtt_set_connect clientid x;"])
+def test_a_second_connect_passes_unread(lab, version, more):
+    """Nor is it rewritten: what follows the first packet is passed on byte by byte."""
+    second = packets.connect("second", version=version) + b"\x10\xff\xff\xff\xff and no CONNECT"
+
+    async def serve(session):
+        await session.recv()
+        await session.send(packets.connack(version=version))
+        while not session.received.endswith(second):
+            assert await session.recv()
+
+    node = lab.node(serve)
+    _balancer, port = lab.in_front(node, more=more)
+    with sockets.open_raw(port) as sock:
+        sock.sendall(packets.connect("x", version=version))
+        assert packets.read_packet(sock)[0] == CONNACK
+        sock.sendall(second)
+        assert sockets.receive_all(sock) == b""
+    first = packets.connect("x", version=version)
+    assert bytes(node.sessions[0].received) == first + second
