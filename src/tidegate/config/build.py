@@ -104,7 +104,8 @@ def _stream(draft: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Stream:
     )
     around = tuple(draft.logs.error) or error_logs
     servers = tuple(_server(server, draft.logs, around) for server in draft.servers)
-    return Stream(upstreams=upstreams, servers=servers)
+    variables = tuple(draft.definitions.items())
+    return Stream(upstreams=upstreams, servers=servers, variables=variables)
 
 
 def _server(draft: ServerDraft, logs: LogsDraft, error_logs: tuple[ErrorLog, ...]) -> Server:
@@ -118,6 +119,7 @@ def _server(draft: ServerDraft, logs: LogsDraft, error_logs: tuple[ErrorLog, ...
         access_logs=finished_access_logs(draft.logs, around=logs),
         error_logs=tuple(draft.logs.error) or error_logs,
         span=draft.directive.name.span,
+        assignments=tuple(draft.assignments),
     )
 
 

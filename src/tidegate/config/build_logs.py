@@ -219,10 +219,10 @@ def log_format(reading: Reading, directive: Directive, _scope: Scope) -> None:
 
 def _format_part(reading: Reading, word: Token, directive: Directive) -> Template:
     try:
-        found = parse(word.text)
+        found = parse(word.text, captures=False)
     except TemplateError as error:
         message = str(error)
-        if "bracket" not in message:
+        if "bracket" not in message and "unknown" not in message:
             message = f'invalid parameter "{word.text[error.offset :]}"'
         raise ConfigError(message, word.span) from None
     note_variables(reading, found, word, directive)

@@ -14,6 +14,8 @@ from tidegate.config.build_logs import (
     stream_error_log,
 )
 from tidegate.config.build_method import hash_, ip_hash, least_conn, random
+from tidegate.config.build_set import set_
+from tidegate.config.build_split_clients import split_clients
 from tidegate.config.build_upstream import finish_group, passed_to, upstream, zone
 from tidegate.config.build_upstream import server as upstream_server
 from tidegate.config.build_variables import finish_variables, promise_variables, template
@@ -94,7 +96,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream", "open_log_file_cache"): open_log_file_cache,
     ("stream", "map"): promise_variables,
     ("stream", "geo"): promise_variables,
-    ("stream", "split_clients"): promise_variables,
+    ("stream", "split_clients"): split_clients,
     ("stream", "keyval"): promise_variables,
     ("stream.upstream", "server"): upstream_server,
     ("stream.upstream", "zone"): zone,
@@ -110,6 +112,6 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream.server", "error_log"): stream_error_log,
     ("stream.server", "access_log"): access_log,
     ("stream.server", "open_log_file_cache"): open_log_file_cache,
-    ("stream.server", "set"): promise_variables,
+    ("stream.server", "set"): set_,
     **build_mqtt.HANDLERS,
 }

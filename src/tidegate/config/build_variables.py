@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tidegate.config.cycles import finish_cycles
 from tidegate.config.diagnostics import ConfigError, did_you_mean
 from tidegate.config.draft import VariableUse, in_stream
 from tidegate.variables import names
-from tidegate.variables.template import Template, TemplateError, parse
+from tidegate.variables.template import DIGITS, Template, TemplateError, parse
 
 if TYPE_CHECKING:
     from tidegate.config.draft import Reading, ServerDraft, StreamDraft
     from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
+    from tidegate.variables.computed import Definition
 
-# Whose texts are put together when a session ends.
-AFTER_ANSWER = ("log_format", "access_log")
+# Whose texts are put together when a session ends, or when they are asked for.
+AFTER_ANSWER = ("log_format", "access_log", "map", "geo", "split_clients")
 
 
 def template(reading: Reading, word: Token, directive: Directive) -> Template:
@@ -24,7 +26,7 @@ def template(reading: Reading, word: Token, directive: Directive) -> Template:
     try:
         found = parse(word.text)
     except TemplateError as error:
-        hint = 'a "$" begins a variable: $name or ${name}'
+        hint = 'a "$" begins a variable: $name or ${name}, or $1 to $9 for a group'
         raise ConfigError(str(error), word.span, hint=hint) from None
     note_variables(reading, found, word, directive)
     return found
@@ -46,6 +48,28 @@ def note_variables(reading: Reading, found: Template, word: Token, directive: Di
     )
 
 
+def variable_name(word: Token) -> str:
+    """The name in `$name`, where a directive defines it; raises ConfigError."""
+    if not word.text.startswith("$") or word.text == "$":
+        hint = "a variable to define is written with its dollar: $name"
+        raise ConfigError(f'invalid variable name "{word.text}"', word.span, hint=hint)
+    return word.text[1:].lower()
+
+
+def define(reading: Reading, name: str, word: Token, definition: Definition) -> None:
+    """Keep the definition of a variable, the last one of several; raises ConfigError."""
+    check_free(name, word)
+    in_stream(reading).definitions[name] = definition
+    in_stream(reading).defined_at[name] = word.span
+
+
+def check_free(name: str, word: Token) -> None:
+    """Whether a configuration may define a variable of this name; raises ConfigError."""
+    if name in names.STREAM or name in names.LATER:
+        hint = "this variable has a value of its own; choose another name"
+        raise ConfigError(f'the duplicate "{name}" variable', word.span, hint=hint)
+
+
 def promise_variables(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Take the variables that a refused `map`, `set` … would make for known: it was said once."""
     words = (word.text.lower() for word in directive.args)
@@ -55,28 +79,29 @@ def promise_variables(reading: Reading, directive: Directive, _scope: Scope) -> 
 def finish_variables(reading: Reading) -> None:
     """Complain of variables that there are not, and of those that are always empty: once each."""
     stream = in_stream(reading)
-    told = set(stream.promised)
+    told = {*stream.promised, *stream.definitions, *DIGITS}
     for use in stream.variables:
         if use.name in told:
             continue
         if not names.known(use.name):
             told.add(use.name)
-            _unknown(reading, use)
+            _unknown(reading, stream, use)
             continue
         empty = _always_empty(stream, use)
         if empty:
             told.add(use.name)
             message = f'the "{use.name}" variable is always empty in "{use.directive.name.text}"'
             reading.report.warn(message, use.span, line=use.directive.end.line, hint=empty)
+    finish_cycles(reading)
 
 
-def _unknown(reading: Reading, use: VariableUse) -> None:
+def _unknown(reading: Reading, stream: StreamDraft, use: VariableUse) -> None:
     line = use.directive.end.line
     if names.comes_later(use.name):
         message = f'the "{use.name}" variable is not supported yet'
         reading.report.error(message, use.span, line=line)
         return
-    hint = did_you_mean(use.name, list(names.STREAM))
+    hint = did_you_mean(use.name, [*names.STREAM, *stream.definitions])
     reading.report.error(f'unknown "{use.name}" variable', use.span, line=line, hint=hint)
 
 

@@ -13,6 +13,7 @@ from tidegate.config.scope import Scope
 if TYPE_CHECKING:
     from tidegate.config.model import (
         AccessLog,
+        Assignment,
         ErrorLog,
         Listen,
         LogBuffer,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tidegate.config.span import Span
     from tidegate.config.urls import Resolve, Url
     from tidegate.config.walk import Handler, Walk
+    from tidegate.variables.computed import Definition
     from tidegate.wire.address import Address
 
 
@@ -91,6 +93,7 @@ class ServerDraft:
     pass_span: Span | None = None
     answer: Return | None = None
     set_connect: list[SetConnect] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
     sound: bool = True
 
     @property
@@ -127,6 +130,8 @@ class StreamDraft:
     variables: list[VariableUse] = field(default_factory=list)
     promised: set[str] = field(default_factory=set)
     retries: list[tuple[MqttNextUpstream, Directive]] = field(default_factory=list)
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    defined_at: dict[str, Span] = field(default_factory=dict)
 
     def groups(self, host: str) -> list[UpstreamDraft]:
         """The groups of a name, or a host in `proxy_pass`; nginx compares in small letters."""

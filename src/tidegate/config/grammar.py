@@ -1,18 +1,25 @@
 """The one table of directives: where each may stand, what it takes, what we do with it.
 
-The rows stand in `grammar_main`, `grammar_stream`, `grammar_mqtt` and `grammar_http`; here is how
-they are found.
+The rows stand in `grammar_main`, `grammar_stream`, `grammar_variables`, `grammar_mqtt` and
+`grammar_http`; here is how they are found.
 To make a directive work, change its row from `Status.LATER` to `Status.HERE`.
 """
 
 from __future__ import annotations
 
-from tidegate.config import grammar_http, grammar_main, grammar_mqtt, grammar_stream
+from tidegate.config import (
+    grammar_http,
+    grammar_main,
+    grammar_mqtt,
+    grammar_stream,
+    grammar_variables,
+)
 from tidegate.config.row import ANYWHERE, CONTEXTS, Row, Status
 
 TABLE: tuple[Row, ...] = (
     *grammar_main.ROWS,
     *grammar_stream.ROWS,
+    *grammar_variables.ROWS,
     *grammar_mqtt.ROWS,
     *grammar_http.ROWS,
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tidegate.config.span import Span
+    from tidegate.variables.computed import Definition
     from tidegate.variables.template import Template
     from tidegate.wire.address import Address
 
@@ -209,6 +210,14 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """One `set $name VALUE`; the name stands without its dollar."""
+
+    name: str
+    value: Template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetConnect:
     """One `mqtt_set_connect`; `field` is "clientid", "username" or "password"."""
 
@@ -266,14 +275,19 @@ class Server:
     access_logs: tuple[AccessLog, ...]
     error_logs: tuple[ErrorLog, ...]
     span: Span
+    assignments: tuple[Assignment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """All of `stream {}`; `upstreams` holds the implicit ones too, each name once."""
+    """All of `stream {}`; `upstreams` holds the implicit ones too, each name once.
+
+    `variables` are those that the configuration defines, by name.
+    """
 
     upstreams: tuple[Upstream, ...]
     servers: tuple[Server, ...]
+    variables: tuple[tuple[str, Definition], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,9 @@ from tidegate.stream.mqtt_variables import OF_CONNACK
 from tidegate.stream.proxy import Proxy
 from tidegate.stream.server import Server
 from tidegate.stream.source import Sources
-from tidegate.stream.variables import GETTERS, OF_THE_SOCKET
-from tidegate.variables.template import Template, Variable, compile_template
+from tidegate.stream.variables import OF_THE_SOCKET, Getters, with_computed
+from tidegate.variables.computed import needed
+from tidegate.variables.template import DIGITS, Template, compile_template, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.server import ErrorLog
     from tidegate.stream.session import Session
+    from tidegate.variables.computed import Definition
 
 
 class Logs(Protocol):
@@ -47,31 +49,41 @@ class Builder:
         logs: Logs,
         refusals: Refusals,
         upstreams: Mapping[str, tuple[model.Upstream, Upstream]],
+        variables: Mapping[str, Definition],
     ) -> None:
         self._engine = engine
         self._logs = logs
         self._refusals = refusals
         self._upstreams = upstreams
+        self._variables = variables
+        self._getters = with_computed(variables)
 
     def server(self, server: model.Server) -> Server:
         """The server, ready for sessions."""
         error_log = self._logs.error_log(server.error_logs)
+        getters = self._getters
         logged: set[str] = set()
         for log in server.access_logs:
             for read in (log.format.template, log.name, log.condition):
                 logged |= names(read) if read is not None else set()
+        logged = needed(logged, self._variables)
+        given = logged - self._variables.keys()
         return Server(
             engine=self._engine,
             nodelay=server.tcp_nodelay,
-            mqtt=None if server.mqtt is None else _rules(server.mqtt, logged),
+            mqtt=None if server.mqtt is None else _rules(server.mqtt, given, getters),
             refusals=self._refusals,
             preread_size=_preread_size(server),
             preread_timeout_ms=server.preread_timeout_ms,
             proxy=self._proxy(server, error_log),
-            text=_text(server.content),
+            text=_text(server.content, getters),
             error_log=error_log,
-            access_logs=tuple(self._logs.access_log(log, GETTERS) for log in server.access_logs),
+            access_logs=tuple(self._logs.access_log(log, getters) for log in server.access_logs),
             keeps_address=bool(logged & OF_THE_SOCKET),
+            assignments=tuple(
+                (one.name, compile_template(one.value, getters)) for one in server.assignments
+            ),
+            logged=frozenset(logged & {*self._variables, *DIGITS}),
         )
 
     def _proxy(self, server: model.Server, error_log: ErrorLog) -> Proxy | None:
@@ -83,16 +95,16 @@ class Builder:
             content,
             upstream,
             nodelay=server.tcp_nodelay,
-            sources=_sources(content.bind, described),
-            key=_key(described.method),
+            sources=_sources(content.bind, described, self._getters),
+            key=_key(described.method, self._getters),
             notify=error_log.enabled(Level.INFO),
         )
 
 
-def _text(content: model.Proxy | model.Return) -> Callable[[Session], str]:
+def _text(content: model.Proxy | model.Return, getters: Getters) -> Callable[[Session], str]:
     """What a server without a proxy answers."""
     value = content.value if isinstance(content, model.Return) else Template(())
-    return compile_template(value, GETTERS)
+    return compile_template(value, getters)
 
 
 def _preread_size(server: model.Server) -> int:
@@ -102,11 +114,11 @@ def _preread_size(server: model.Server) -> int:
     return max(server.preread_buffer_size, server.mqtt.buffer_size)
 
 
-def _rules(mqtt: model.Mqtt, logged: set[str]) -> MqttRules:
+def _rules(mqtt: model.Mqtt, logged: set[str], getters: Getters) -> MqttRules:
     return MqttRules(
         mqtt,
         settings=tuple(
-            Setting(one.field, compile_template(one.value, GETTERS), one.keep_if_empty)
+            Setting(one.field, compile_template(one.value, getters), one.keep_if_empty)
             for one in mqtt.set_connect
         ),
         kept=tuple(sorted(name for name in logged if name.startswith("mqtt_"))),
@@ -114,22 +126,17 @@ def _rules(mqtt: model.Mqtt, logged: set[str]) -> MqttRules:
     )
 
 
-def _sources(bind: model.Bind | None, upstream: model.Upstream) -> Sources | None:
+def _sources(bind: model.Bind | None, upstream: model.Upstream, getters: Getters) -> Sources | None:
     if bind is None:
         return None
-    return Sources(bind, upstream.peers, lambda text: compile_template(text, GETTERS))
+    return Sources(bind, upstream.peers, lambda text: compile_template(text, getters))
 
 
-def _key(method: model.Method) -> Callable[[Session], bytes] | None:
+def _key(method: model.Method, getters: Getters) -> Callable[[Session], bytes] | None:
     """What the method chooses by; None where it needs nothing of the session."""
     if isinstance(method, model.IpHash):
         return lambda session: key_of(*session.client_endpoint[:2])
     if not isinstance(method, model.Hash):
         return None
-    text = compile_template(method.key, GETTERS)
+    text = compile_template(method.key, getters)
     return lambda session: text(session).encode("utf-8", "surrogateescape")
-
-
-def names(template: Template) -> set[str]:
-    """The variables that a template reads."""
-    return {part.name for part in template.parts if isinstance(part, Variable)}

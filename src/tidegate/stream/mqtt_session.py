@@ -91,6 +91,7 @@ class MqttSession(Session):
         if isinstance(hello, fixed_header.Need):
             return Need(hello.size)
         self.hello = hello
+        self.values = None  # found out before this, they knew nothing of MQTT
         # No more of it than the error log shows: a client may send 65,535 bytes.
         self.name = hello.client_id[:LOGGED_CLIENT_ID]
         try:

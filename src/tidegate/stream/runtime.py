@@ -53,6 +53,7 @@ class Runtime:
                 )
                 for one in stream.upstreams
             },
+            variables=dict(stream.variables),
         )
         ports = []
         for one in stream.servers:

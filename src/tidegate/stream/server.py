@@ -30,14 +30,17 @@ class Server:
     """Everything of a `server` that its sessions use, ready made.
 
     It has a `proxy`, or answers with `text`. `tells_all` is for the lines of each session that the
-    error log takes at level info only.
+    error log takes at level info only. `assignments` are its `set`; `logged` are the computed
+    variables that its access logs may ask for.
     """
 
     __slots__ = (
         "access_logs",
+        "assignments",
         "engine",
         "error_log",
         "keeps_address",
+        "logged",
         "mqtt",
         "nodelay",
         "preread_size",
@@ -62,6 +65,8 @@ class Server:
         error_log: ErrorLog,
         access_logs: tuple[Callable[[Session], None], ...],
         keeps_address: bool,
+        assignments: tuple[tuple[str, Callable[[Session], str]], ...] = (),
+        logged: frozenset[str] = frozenset(),
     ) -> None:
         self.engine = engine
         self.nodelay = nodelay
@@ -75,6 +80,8 @@ class Server:
         self.tells_all = error_log.enabled(Level.INFO)
         self.access_logs = access_logs
         self.keeps_address = keeps_address
+        self.assignments = assignments
+        self.logged = logged
 
 
 class Port:

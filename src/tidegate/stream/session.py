@@ -17,9 +17,10 @@ from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Outcome, Refuse
 from tidegate.stream.source import InvalidAddressError, NoSourceError
+from tidegate.variables.computed import Values
 
 if TYPE_CHECKING:
-    from tidegate.engine.outcome import Report
+    from tidegate.engine.outcome import Connect, Report
     from tidegate.stream.proxy import Proxy
     from tidegate.stream.server import Port
     from tidegate.wire.proxy_protocol import Endpoint
@@ -89,6 +90,7 @@ class Session:
         "report",
         "server_endpoint",
         "source",
+        "values",
     )
 
     def __init__(self, port: Port, handle: int) -> None:
@@ -103,6 +105,7 @@ class Session:
         self.opening: Opening | None = None
         self.source = ""  # the address of proxy_bind that the node sees
         self.misses = 0  # tries in vain that were no node's fault
+        self.values: Values | None = None  # of computed variables, once one was asked for
 
     # --- the phases ---
 
@@ -127,6 +130,8 @@ class Session:
     def choose(self) -> Outcome:
         """As `pick`, for a client whose first bytes are known."""
         server = self.port.server
+        if server.assignments:
+            self.compute()
         proxy = server.proxy
         if proxy is None:
             return Refuse(OK, server.text(self).encode("utf-8", "surrogateescape"))
@@ -158,10 +163,10 @@ class Session:
         """The way to the node that was reserved, or to the next to which we have a port."""
         while True:
             try:
-                return proxy.plan(self, self.peer)
+                return self.on_its_way(proxy.plan(self, self.peer))
             except InvalidAddressError as error:
                 self.complain(Level.ERROR, f'invalid local address "{error}"', self.address)
-                return proxy.plan(self, self.peer, anywhere=True)
+                return self.on_its_way(proxy.plan(self, self.peer, anywhere=True))
             except NoSourceError as error:
                 self.blame_sources(error)
                 if error.bound:
@@ -174,6 +179,15 @@ class Session:
             self.peer = self.reserve(proxy)
             if self.peer < 0:
                 return self.no_node(proxy)
+
+    def on_its_way(self, plan: Connect) -> Connect:
+        """The relay may begin now: only what its log line needs of the variables is kept.
+
+        Another try would find out again what it asks for.
+        """
+        if self.values is not None:
+            self.values = self.values.kept(self.port.server.logged)
+        return plan
 
     def refuse(self, status: int) -> Outcome:
         """Close the client; in the words of its protocol where that is known."""
@@ -254,6 +268,23 @@ class Session:
             write(self)
 
     # --- what is known ---
+
+    def compute(self) -> Values:
+        """The computed variables, with what the server's `set` give them."""
+        values = self.values
+        if values is None:
+            values = self.values = Values()
+        if not values.begun:
+            values.begun = True
+            kept = frozenset(values.known)
+            for name, text in self.port.server.assignments:
+                if name not in kept:
+                    values.known[name] = text(self)
+        return values
+
+    def tell(self, level: str, message: str) -> None:
+        """A line about a variable."""
+        self.say(Level[level.upper()], message)
 
     @property
     def proxy(self) -> Proxy:

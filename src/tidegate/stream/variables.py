@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from tidegate.engine.address import unpack_address
 from tidegate.stream import mqtt_variables
 from tidegate.stream.session import client_text
+from tidegate.variables.computed import computed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tidegate.stream.session import Session
+    from tidegate.variables.computed import Definition
     from tidegate.wire.proxy_protocol import Endpoint
 
 NGINX_VERSION = "1.31.0"  # whose behaviour this is
@@ -143,3 +145,10 @@ GETTERS = Getters(
         **{name: _of_mqtt(name) for name in mqtt_variables.NAMES},
     }
 )
+
+
+def with_computed(definitions: Mapping[str, Definition]) -> Getters:
+    """All getters of a configuration that defines these variables."""
+    getters = Getters(GETTERS)
+    getters.update(computed(definitions, GETTERS))
+    return getters

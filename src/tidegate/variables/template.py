@@ -41,7 +41,7 @@ class Template:
         for part, after in zip(self.parts, (*self.parts[1:], ""), strict=True):
             if isinstance(part, str):
                 text += part
-            elif isinstance(after, str) and after[:1] in NAME:
+            elif isinstance(after, str) and after[:1] in NAME and part.name not in DIGITS:
                 text += f"${{{part.name}}}"
             else:
                 text += f"${part.name}"
@@ -56,27 +56,35 @@ class TemplateError(ValueError):
         self.offset = offset
 
 
+# The names of what groups of regular expressions matched.
+DIGITS = frozenset("123456789")
 NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 
-def parse(text: str) -> Template:
+def parse(text: str, *, captures: bool = True) -> Template:
     """Split `text` at its `$name` and `${name}`; raises TemplateError on a lone or unclosed `$`.
 
-    Names are the same in capital and in small letters, as nginx has it.
+    Names are the same in capital and in small letters, as nginx has it. With `captures` a digit
+    behind `$` is a name of its own: `$1st` is what group 1 of a regular expression matched, and
+    "st". In braces digits are no captures.
     """
     parts: list[str | Variable] = []
     literal_from = position = 0
     while (dollar := text.find("$", position)) >= 0:
         braced = text.startswith("{", dollar + 1)
         start = end = dollar + (2 if braced else 1)
-        while end < len(text) and text[end] in NAME:
+        if captures and text[end : end + 1] in DIGITS and not braced:
             end += 1
+        else:
+            end = _name_end(text, end)
         if braced and not text.startswith("}", end):
             raise TemplateError(
                 f'the closing bracket in "{text[start:end]}" variable is missing', dollar
             )
         if start == end:
             raise TemplateError("invalid variable name", dollar)
+        if text[start:end] in DIGITS and (braced or not captures):
+            raise TemplateError(f'unknown "{text[start:end]}" variable', dollar)
         if dollar > literal_from:
             parts.append(text[literal_from:dollar])
         parts.append(Variable(text[start:end].lower()))
@@ -84,6 +92,12 @@ def parse(text: str) -> Template:
     if literal_from < len(text) or not parts:
         parts.append(text[literal_from:])
     return Template(tuple(parts))
+
+
+def _name_end(text: str, at: int) -> int:
+    while at < len(text) and text[at] in NAME:
+        at += 1
+    return at
 
 
 def compile_template(
@@ -103,3 +117,8 @@ def compile_template(
     return lambda session: "".join(
         [step if isinstance(step, str) else step(session) or "" for step in steps]
     )
+
+
+def names(template: Template) -> set[str]:
+    """The variables that a template reads."""
+    return {part.name for part in template.parts if isinstance(part, Variable)}
