@@ -73,7 +73,7 @@ class Balancer(Program):
             if len(pids) != workers:
                 return False
             inodes = [proc.listening_inodes(port, pid=self.pid) for port in ports]
-            inodes += [proc.unix_listening_inodes(path) for path in paths]
+            inodes += [proc.unix_listening_inodes(path, pid=self.pid) for path in paths]
             return all(found and all(proc.accepts(pid, found) for pid in pids) for found in inodes)
 
         self.wait_until(ready, f"{workers} workers accept on {[*ports, *paths]}")

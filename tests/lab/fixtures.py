@@ -11,6 +11,7 @@ from lab import balancer as balancers
 from lab import netns
 from lab.balancer import Balancer
 from lab.ejabberd import Ejabberd
+from lab.foreign import ForeignNode
 from lab.gate import Gate
 from lab.haproxy import HAProxy
 from lab.mosquitto import Mosquitto
@@ -73,6 +74,10 @@ class Lab:
             refuse = pytest.fail if os.environ.get("TIDEGATE_PEERS") == "required" else pytest.skip
             refuse(message)
         return self._started(Networks(folder=self.folder, nodes=nodes))
+
+    def foreign_node(self, network, host, port, serve=echo, **options) -> ForeignNode:
+        """A plain TCP node in a network of `networks`."""
+        return self._owned(ForeignNode(network, host, port, serve, **options))
 
     def running(self, argv, *, name, prefix=()) -> Program:
         """Any other running program."""

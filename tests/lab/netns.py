@@ -74,10 +74,33 @@ class Networks(Program):
         self.cluster = ["nsenter", "-t", found[1], *user, "--net", "--"]
         return self
 
+    def own(self, addresses, *, ports=None):
+        """Give the front more addresses, and a range of ports to connect from, as "20000 20099"."""
+        commands = "".join(f"ip addr add {one}/32 dev front\n" for one in addresses)
+        if ports is not None:
+            commands += f"echo {ports} > /proc/sys/net/ipv4/ip_local_port_range\n"
+        self._shell(self.front, commands)
+        routes = "".join(f"ip route add {one}/32 via {FRONT}\n" for one in addresses)
+        self._shell(self.cluster, routes)
+
+    def take_packets_for(self, address):
+        """Lead what the cluster sends to an address of nobody to the sockets of the front."""
+        self._shell(
+            self.front,
+            "ip rule add iif front lookup 100; ip route add local default dev lo table 100",
+        )
+        self._shell(self.cluster, f"ip route add {address}/32 via {FRONT}")
+
+    def answer_for(self, address):
+        """Make the front itself the way to an IPv6 address of nobody."""
+        self._shell(self.front, f"ip -6 route add local {address}/128 dev lo")
+
     def cut(self):
         """Pull the cable out at the cluster's end: what goes in at either end is lost."""
-        command = [*self.cluster, "ip", "link", "set", "cluster", "down"]
-        subprocess.run(command, check=True, capture_output=True)
+        self._shell(self.cluster, "ip link set cluster down")
+
+    def _shell(self, network, commands):
+        subprocess.run([*network, "sh", "-ec", commands], check=True, capture_output=True)
 
 
 def possible() -> bool:

@@ -16,11 +16,11 @@ def listening_inodes(port, *, pid="self") -> set[str]:
     }
 
 
-def unix_listening_inodes(path) -> set[str]:
-    """Inodes of the stream sockets that listen on the Unix socket `path`."""
+def unix_listening_inodes(path, *, pid="self") -> set[str]:
+    """Inodes of the stream sockets on the Unix socket `path`, in the network of `pid`."""
     accepting = 0x10000  # __SO_ACCEPTCON in the flags
     found = set()
-    with open("/proc/self/net/unix", encoding="utf-8", errors="replace") as table:
+    with open(f"/proc/{pid}/net/unix", encoding="utf-8", errors="replace") as table:
         for line in list(table)[1:]:
             fields = line.split()
             if len(fields) == 8 and fields[7] == path and int(fields[3], 16) & accepting:

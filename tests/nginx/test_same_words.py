@@ -132,6 +132,17 @@ SAME = {
     "rate of letters": in_server("listen 1883; return x; proxy_upload_rate fast;"),
     "tries of letters": in_server("listen 1883; return x; proxy_next_upstream_tries x;"),
     "proxy_bind of a name": in_server("listen 1883; return x; proxy_bind eth0;"),
+    "proxy_bind with an unknown word": in_server(
+        "listen 1; return x; proxy_bind 127.0.0.1 opaque;"
+    ),
+    "proxy_bind of transparent alone": in_server("listen 1; return x; proxy_bind transparent;"),
+    "proxy_bind off and transparent": in_server("listen 1; return x; proxy_bind off transparent;"),
+    "proxy_bind twice": in_server("listen 1; return x; proxy_bind off; proxy_bind 127.0.0.1;"),
+    "valid proxy_bind off": in_server("listen 1; return x; proxy_bind off;"),
+    "valid proxy_bind of another host": in_server("listen 1; return x; proxy_bind 192.0.2.1;"),
+    "valid proxy_bind transparent": in_server(
+        "listen 1; return x; proxy_bind $remote_addr transparent;"
+    ),
     "proxy_bind to port 0": in_server("listen 1883; return x; proxy_bind 127.0.0.1:0;"),
     "lone dollar": in_server('listen 1883; return "a $ b";'),
     "unclosed variable": in_server('listen 1883; return "${status";'),
@@ -252,6 +263,12 @@ DIFFERENT = {
         '"listen ... ssl" is not supported yet in FILE:4',
         'no "ssl_certificate" is defined for the "listen ... ssl" directive in FILE:4',
         "TLS comes later",
+    ),
+    "several addresses": (
+        in_server("listen 1883; return x; proxy_bind 127.0.0.1 127.0.0.2;"),
+        "",
+        'invalid parameter "127.0.0.2" in FILE:4',
+        "an address without a free port gives way to the next",
     ),
     "deferred": (
         in_server("listen 1883 deferred; return x;"),

@@ -87,7 +87,11 @@ def _set_uid_but_raw(uid: int) -> None:
 
     capabilities.keep_through_setuid()
     os.setuid(uid)
-    capabilities.keep_net_raw()
+    try:
+        capabilities.keep_net_raw()
+    except PermissionError as error:
+        mend = '"proxy_bind ... transparent" needs CAP_NET_RAW, which this process was not given'
+        raise StartError(failed("capset()", error), mend) from error
 
 
 def room_for_sockets() -> int:

@@ -126,7 +126,7 @@ class Sources:
         if family == socket.AF_UNIX:
             return b""
         sources = self._by_family[family]
-        turn = self._turns[peer]
+        turn = self._turns[peer] % len(sources)
         full = []
         for step in range(len(sources)):
             place = (turn + step) % len(sources)
@@ -141,7 +141,8 @@ class Sources:
                 packed = pack(text)[1] if text else b""
             session.source = text
             return packed
-        raise self._no_source(peer, full)
+        # Named in the order of the configuration.
+        raise self._no_source(peer, full[-turn:] + full[:-turn])
 
     def missed(self, session: Session, error: int) -> bool:
         """Whether a try failed for its source; then that is left out for a while.
@@ -162,7 +163,7 @@ class Sources:
             want = self._wants[key] = Want()
         want.error = error
         want.until = now + FULL_SECONDS
-        if want.told + QUIET_SECONDS <= now:
+        if self._many and want.told + QUIET_SECONDS <= now:
             self._news.setdefault(session.peer, {})[session.source] = error
         return True
 
@@ -198,12 +199,11 @@ class Sources:
 
 def pack(text: str) -> tuple[int, bytes]:
     """Family and sockaddr of `1.2.3.4`, `1.2.3.4:5`, `::1` or `[::1]:5`; InvalidAddressError."""
-    host, port = text, ""
+    host, port = text, "0"
     if text.startswith("["):
-        host, bracket, port = text[1:].partition("]")
-        if not bracket or port[:1] not in ("", ":"):
-            raise InvalidAddressError(text)
-        port = port[1:]
+        host, _, rest = text[1:].partition("]")
+        if not text.endswith("]"):
+            port = rest[1:] if rest.startswith(":") else ""
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -211,6 +211,6 @@ def pack(text: str) -> tuple[int, bytes]:
         # As nginx reads 010.0.0.1.
         host = ".".join([octet.lstrip("0") or octet[:1] for octet in host.split(".")])
     try:
-        return family, pack_address(family, host, int(port or "0"))
+        return family, pack_address(family, host, int(port if port.isdecimal() else ""))
     except ValueError:
         raise InvalidAddressError(text) from None
