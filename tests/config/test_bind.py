@@ -1,9 +1,12 @@
 """`proxy_bind`: one address or several, `transparent`, and those that this host has not."""
 
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
+PAGE = (Path(__file__).parents[2] / "docs/source-addresses.md").read_text()
 ELSEWHERE = "192.0.2.1"  # a network for documentation: no host has it
 
 
@@ -97,3 +100,31 @@ def test_what_can_be_bound_is_no_warning(folder, text):
 def test_an_address_whose_port_is_taken_is_still_ours(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert problems(folder, f"127.0.0.1:{taken.getsockname()[1]}") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("$to", [ELSEWHERE, "eth0"]),
+        ("127.0.0.1 ${to}", [ELSEWHERE, "eth0"]),
+        ("$to transparent", []),
+        ("$to:99", []),  # what comes of parts is not known before a session
+    ],
+)
+def test_values_that_are_not_ours_are_a_warning_where_they_are_used(folder, text, wrong):
+    loaded = folder.load(
+        f"""events {{}} stream {{ server {{ listen 1; return x;
+        proxy_bind {text}; }}
+        split_clients $remote_addr $to {{ 20% 127.0.0.2; 20% {ELSEWHERE}; 20% eth0; * ""; }} }}"""
+    )
+    assert [one.message.rpartition(" may be ")[2] for one in loaded.problems] == [
+        f"{', '.join(wrong)}: no addresses of this host" for _ in wrong[:1]
+    ]
+    assert all(one.span.line == 2 for one in loaded.problems)
+
+
+@pytest.mark.parametrize("snippet", re.findall(r"```nginx\n(.*?)```", PAGE, re.DOTALL))
+def test_the_page_shows_what_is_read(folder, snippet):
+    loaded = folder.load(f"events {{}} {snippet}")
+    assert loaded.model is not None
+    assert all(" of this host" in problem.message for problem in loaded.problems)

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.build_variables import template
 from tidegate.config.diagnostics import ConfigError
+from tidegate.config.draft import in_stream
 from tidegate.config.model import Bind
 from tidegate.config.urls import QUAD, UrlError, parse_url
+from tidegate.variables.split_clients import SplitClients
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tidegate.config.draft import Reading
     from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
+    from tidegate.variables.computed import Definition
     from tidegate.variables.template import Template
     from tidegate.wire.address import Address
 
@@ -48,15 +53,20 @@ def _once(addresses: list[Template]) -> tuple[Template, ...]:
     return tuple(dict.fromkeys(addresses))
 
 
+def _parse(text: str) -> Address | None:
+    """The IP address that a text is, with a port or without; None for what is none."""
+    try:
+        url = parse_url(f"[{text}]" if text.count(":") > 1 and "[" not in text else text)
+    except UrlError:
+        return None
+    return None if url.unix else url.literal
+
+
 def _literal(word: Token, *, first: bool) -> Address:
     """The IP address that a word is, with a port or without; raises ConfigError."""
-    text = f"[{word.text}]" if word.text.count(":") > 1 and "[" not in word.text else word.text
-    try:
-        url = parse_url(text)
-    except UrlError:
-        url = None
-    if url is not None and url.literal is not None and not url.unix:
-        return url.literal
+    address = _parse(word.text)
+    if address is not None:
+        return address
     hint = "an IP address of this host is expected"
     if QUAD.match(word.text):
         hint = "an IP address of this host is expected, with a port from 1 to 65535 or none"
@@ -65,6 +75,38 @@ def _literal(word: Token, *, first: bool) -> Address:
     # nginx takes no second address, and names what it does not know.
     hint = f'{hint}, or "transparent" at the end'
     raise ConfigError(f'invalid parameter "{word.text}"', word.span, hint=hint)
+
+
+def finish_binds(reading: Reading) -> None:
+    """Warn of values that a variable may bring into `proxy_bind` and that are none of ours."""
+    stream = in_stream(reading)
+    told: set[tuple[str, int]] = set()
+    for use in stream.variables:
+        words = use.directive.args
+        if use.directive.name.text != "proxy_bind" or words[-1].text == "transparent":
+            continue
+        word = next(one for one in words if one.span == use.span)
+        definition = stream.definitions.get(use.name)
+        if definition is None or word.text.lower() not in (f"${use.name}", f"${{{use.name}}}"):
+            continue
+        wrong = [value for value in _values(definition) if value and not _is_ours_text(value)]
+        if wrong and (use.name, use.span.line) not in told:
+            told.add((use.name, use.span.line))
+            _warn(reading, word, use.directive, wrong=wrong)
+
+
+def _values(definition: Definition) -> list[str]:
+    """The constant values of a variable that a configuration defines."""
+    match definition:
+        case SplitClients(parts=parts):
+            return list(dict.fromkeys(value for _limit, value in parts))
+        case _:
+            return []
+
+
+def _is_ours_text(text: str) -> bool:
+    address = _parse(text)
+    return address is not None and is_ours(address)
 
 
 def is_ours(address: Address) -> bool:
@@ -77,10 +119,17 @@ def is_ours(address: Address) -> bool:
     return True
 
 
-def _warn(reading: Reading, word: Token, directive: Directive) -> None:
+def _warn(
+    reading: Reading, word: Token, directive: Directive, *, wrong: Sequence[str] = ()
+) -> None:
     message = f'"{word.text}" in "{directive.name.text}" is no address of this host'
+    if wrong:
+        message = (
+            f'"{word.text}" in "{directive.name.text}" may be {", ".join(wrong)}: '
+            f"no address{'es' if len(wrong) > 1 else ''} of this host"
+        )
     hint = (
-        f"connections from it would end with: bind({word.text}) failed (99: Cannot assign requested"
-        " address); give it to an interface first"
+        f"sessions would end with: bind({[*wrong, word.text][0]}) failed (99: Cannot assign"
+        " requested address); give it to an interface first"
     )
     reading.report.warn(message, word.span, line=directive.end.line, hint=hint)

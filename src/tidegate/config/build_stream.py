@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidegate.config import build_mqtt
-from tidegate.config.build_bind import proxy_bind
+from tidegate.config.build_bind import finish_binds, proxy_bind
 from tidegate.config.build_listen import listen
 from tidegate.config.build_logs import (
     access_log,
@@ -80,6 +80,7 @@ def finish_stream(reading: Reading) -> None:
     for group in stream.upstreams:
         finish_group(reading, group)
     finish_variables(reading)
+    finish_binds(reading)
     for draft in stream.servers:
         build_mqtt.finish_server(reading, draft)
     build_mqtt.finish_retries(reading)
