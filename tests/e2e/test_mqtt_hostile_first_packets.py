@@ -115,6 +115,36 @@ def test_a_connect_of_256_mib_is_refused_by_its_length(lab, more):
 
 
 @pytest.mark.needs("mosquitto")
+@pytest.mark.parametrize(
+    ("more", "properties"),
+    [
+        ("mqtt_preread on; mqtt_require on;", 3_000),
+        ("mqtt on; mqtt_set_connect clientid x;", 20_000),
+    ],
+    ids=["preread", "rewrite"],
+)
+def test_thousands_of_user_properties_are_refused(lab, more, properties):
+    """As many as the buffer holds; to read them all would take 10 ms and more for each client."""
+    balancer, port, worker = front(lab, more)
+    served(port)
+    before = proc.private_kib(worker)
+    connect = packets.connect("x", version=5, properties=packets.user_property() * properties)
+    count = 50
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(sockets.open_raw(port)) for _ in range(count)]
+        for sock in socks:
+            sock.sendall(connect)
+        served(port)
+        for sock in socks:
+            assert sockets.receive_all(sock) == b"\x20\x03\x00\x81\x00"
+    statuses = [session["status"] for session in balancer.wait_sessions(count + 4)]
+    assert statuses.count("400") == count
+    assert balancer.errors().count("more than 256 user properties") == count
+    # What is refused is not kept.
+    assert proc.private_kib(worker) - before < 1024
+
+
+@pytest.mark.needs("mosquitto")
 def test_a_byte_a_second_is_cut_off_in_time(lab):
     """The time is that of the whole packet, not of the pauses in it."""
     balancer, port, _worker = front(lab, "mqtt_preread on; preread_timeout 3s;")

@@ -94,17 +94,26 @@ class Crowd:
         )
 
 
+def user_property(name="", value="") -> bytes:
+    """One user property of MQTT 5."""
+    return b"\x26" + _text(name) + _text(value)
+
+
 def _packet(kind, body) -> bytes:
-    length, size = bytearray(), len(body)
+    return bytes([kind]) + _length(len(body)) + body
+
+
+def _length(size) -> bytes:
+    length = bytearray()
     while True:
         size, digit = divmod(size, 128)
         length.append(digit | (0x80 if size else 0))
         if not size:
-            return bytes([kind]) + bytes(length) + body
+            return bytes(length)
 
 
 def _properties(version, properties) -> bytes:
-    return bytes([len(properties)]) + properties if version == 5 else b""
+    return _length(len(properties)) + properties if version == 5 else b""
 
 
 def _text(value) -> bytes:
