@@ -30,14 +30,12 @@ from tidegate.engine.linux cimport (
     socklen_t,
     take_number,
 )
-from tidegate.engine.session cimport call, occupy, preread
+from tidegate.engine.session cimport begin, occupy, secure
 from tidegate.engine.slab cimport slab_take
 from tidegate.engine.types cimport (
     ACCEPT_PAUSE_MS,
     ACCEPTS,
-    CALL_PICK,
     CLIENT,
-    DECIDING,
     TAG_LISTENER,
     UPSTREAM,
     Core,
@@ -110,6 +108,7 @@ cdef void begin_session(
     s.number = take_number(core.serial)
     s.listener = listener
     s.preread_size = listener.preread_size
+    s.preread_ms = listener.preread_timeout_ms
     s.address_size = size if size < sizeof(sockaddr_in6) else <uint32_t>sizeof(sockaddr_in6)
     memcpy(&s.address, address, s.address_size)
     listener.waiting += 1
@@ -118,11 +117,12 @@ cdef void begin_session(
     core.counters.active += 1
     core.counters.accepted += 1
     core.counters.handled += 1
-    s.state = DECIDING
-    if listener.preread_size:
-        preread(core, s, 1, core.now + listener.preread_timeout_ms)
-    else:
-        call(core, s, CALL_PICK)
+    if listener.tls is NULL:
+        begin(core, s)
+        return
+    s.tls = listener.tls
+    s.tls.refs += 1
+    secure(core, s)
 
 
 cdef void accept_from(Core *core, Listener *listener) noexcept nogil:

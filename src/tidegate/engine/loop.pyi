@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from tidegate.engine.outcome import Outcome, Report
+from tidegate.engine.tls_context import Context
 
 # The names of the 64-bit counters that an engine writes, in order; "" is a place not in use.
 COUNTERS: Final[tuple[str, ...]]
@@ -23,7 +24,8 @@ class Session(Protocol):
         """A try failed.
 
         `error` is an errno: ETIMEDOUT for our own time-out of the connect, ETIME for an answer that
-        did not come. It is negative where not the upstream but our `bind` to `local` failed.
+        did not come, EPROTO for a TLS handshake that failed. It is negative where not the upstream
+        but our `bind` to `local` failed.
         """
     def inspect(self, data: bytes, ended: bool, /) -> Outcome:
         """The upstream's first bytes, where the plan asked; Connect leaves it for another."""
@@ -83,8 +85,13 @@ class Engine:
         nodelay: bool = True,
         preread_size: int = 0,
         preread_timeout_ms: int = 0,
+        tls: Context | None = None,
     ) -> int:
-        """Accept from a listening socket, which stays the caller's; gives the listener's number."""
+        """Accept from a listening socket, which stays the caller's; gives the listener's number.
+
+        With `tls` a session comes to its decisions when its handshake is done. One whose handshake
+        fails has an `end` alone, with the reason "no_handshake" and status 500.
+        """
     def unlisten(self, number: int) -> None:
         """Accept no more; the socket may be closed at once, sessions in the queue go on."""
     def resume(self, handle: int, outcome: Outcome) -> bool:
@@ -99,6 +106,12 @@ class Engine:
         """The packed address that the client connected to."""
     def upstream_local_address(self, handle: int) -> bytes:
         """The packed address that the upstream sees us at."""
+    def secure(self, handle: int) -> bool:
+        """Whether the client's side has TLS."""
+    def tls(self, handle: int, name: str) -> str | None:
+        """The value of `$ssl_NAME`; None where it is empty, or without TLS."""
+    def fault(self, handle: int) -> tuple[int, str] | None:
+        """What went wrong in TLS last, once: a level of the error log and nginx's words."""
     def number(self, handle: int) -> int:
         """The session's number, unique in the instance."""
     def progress(self, handle: int) -> Report:

@@ -51,6 +51,9 @@ from tidegate.engine.session cimport (
 )
 from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free
 from tidegate.engine.timers cimport timers_free
+from tidegate.engine.tls cimport drop_tls, tls_free
+from tidegate.engine.tls_context cimport Context
+from tidegate.engine.tls_facts cimport tls_fact
 from tidegate.engine.turn cimport empty_graveyard, read_clock, run
 from tidegate.engine.types cimport (
     CALL_ANSWER,
@@ -67,9 +70,11 @@ from tidegate.engine.types cimport (
     FREE,
     KILLED,
     LINGER,
+    NO_HANDSHAKE,
     REFUSING,
     RELAY,
     RELAY_BUFFER,
+    TAG_HANDSHAKES,
     TAG_PYTHON,
     UPSTREAM,
     Core,
@@ -101,7 +106,7 @@ cdef class Engine:
 
     def __cinit__(self, *, uint32_t connections, counters, serial, notice, trouble):
         memset(&self.core, 0, sizeof(Core))
-        self.core.epoll = self.core.wake_fd = -1
+        self.core.epoll = self.core.wake_fd = self.core.handshakes = -1
         self.counters = counters
         self.serial = serial
         self.notice = notice
@@ -147,23 +152,31 @@ cdef class Engine:
                 Py_DECREF(<object>s.owner)
                 s.owner = NULL
             drop_terms(s.terms)
+            drop_tls(s.tls)
+            tls_free(&s.ends[CLIENT])
+            tls_free(&s.ends[UPSTREAM])
+            free(s.fault)
         while self.core.listeners is not NULL:
             listener = self.core.listeners
             self.core.listeners = listener.next
             Py_DECREF(<object>listener.factory)
+            drop_tls(listener.tls)
             free(listener)
         timers_free(&self.core.timers)
         slab_free(&self.core.slab)
         self.core.queue_head = self.core.queue_tail = self.core.graveyard = NULL
+        self.core.running = NULL
         free(self.core.buffer)
         free(self.events)
         self.core.buffer = NULL
         self.events = NULL
         if self.core.wake_fd >= 0:
             close(self.core.wake_fd)
+        if self.core.handshakes >= 0:
+            close(self.core.handshakes)
         if self.core.epoll >= 0:
             close(self.core.epoll)
-        self.core.wake_fd = self.core.epoll = -1
+        self.core.wake_fd = self.core.epoll = self.core.handshakes = -1
 
     # --- asyncio's selector ---
 
@@ -270,12 +283,7 @@ cdef class Engine:
         if calls & CALL_END:
             self.end(s)
             return
-        if s.owner is NULL:
-            owner = (<object>s.listener.factory)(handle_of(s))
-            Py_INCREF(owner)
-            s.owner = <PyObject *>owner
-            self.leave_listener(s)
-        owner = <object>s.owner
+        owner = self.owner_of(s)
         if calls & CALL_PREREAD:
             self.served[0] += 1
             first = s.preread
@@ -298,6 +306,15 @@ cdef class Engine:
             return
         self.apply(s, outcome)
 
+    cdef owner_of(self, Session *s):
+        """The Python half, made when it is first needed."""
+        if s.owner is NULL:
+            owner = (<object>s.listener.factory)(handle_of(s))
+            Py_INCREF(owner)
+            s.owner = <PyObject *>owner
+            self.leave_listener(s)
+        return <object>s.owner
+
     cdef tell_connected(self, owner):
         self.served[2] += 1
         try:
@@ -309,10 +326,10 @@ cdef class Engine:
     cdef end(self, Session *s):
         cdef object owner
         cdef Report report
-        if s.owner is NULL:
+        if s.owner is NULL and s.reason != NO_HANDSHAKE:
             self.leave_listener(s)
         else:
-            owner = <object>s.owner
+            owner = self.owner_of(s)
             s.owner = NULL
             Py_DECREF(owner)
             self.served[5] += 1
@@ -321,6 +338,8 @@ cdef class Engine:
             try:
                 owner.end(report)
             finally:
+                tls_free(&s.ends[CLIENT])
+                tls_free(&s.ends[UPSTREAM])
                 bury(&self.core, s)
             return
         bury(&self.core, s)
@@ -359,6 +378,13 @@ cdef class Engine:
         s.answer_size = plan.answer_size
         s.answer_ms = plan.answer_ms
         s.idle_ms = plan.idle_ms
+        if plan.tls is not None:
+            self.use_tls()
+            plan.tls.begin(&s.ends[UPSTREAM])
+            s.tls = plan.tls.context.tls
+            s.tls.refs += 1
+            if s.first is not NULL:
+                s.first.start = plan.plain
         error = connect_upstream(
             &self.core,
             s,
@@ -493,9 +519,12 @@ cdef class Engine:
         bint nodelay=True,
         uint32_t preread_size=0,
         int64_t preread_timeout_ms=0,
+        Context tls=None,
     ):
         """Accept from a listening socket, which stays the caller's; gives the listener's number."""
         cdef int flag = nodelay
+        if tls is not None:
+            self.use_tls()
         cdef Listener *listener = <Listener *>calloc(1, sizeof(Listener))
         if listener is NULL:
             raise MemoryError
@@ -508,7 +537,11 @@ cdef class Engine:
         listener.quota = 1
         listener.preread_size = preread_size
         listener.preread_timeout_ms = preread_timeout_ms
+        if tls is not None:
+            listener.tls = tls.tls
+            listener.tls.refs += 1
         if self.core.accepting and not watch_listener(&self.core, listener):
+            drop_tls(listener.tls)
             free(listener)
             raise OSError(errno, "epoll_ctl() failed")
         Py_INCREF(session)
@@ -518,6 +551,19 @@ cdef class Engine:
         occupy(&self.core, 1)
         pause_if_full(&self.core)
         return listener.id
+
+    cdef use_tls(self):
+        """Make the epoll descriptor of handshakes, once somebody needs it."""
+        cdef epoll_event event
+        if self.core.handshakes >= 0:
+            return
+        self.core.handshakes = epoll_create1(EPOLL_CLOEXEC)
+        if self.core.handshakes < 0:
+            raise OSError(errno, "epoll_create1() failed")
+        event.events = EPOLLIN
+        event.data.u64 = <uint64_t>TAG_HANDSHAKES
+        if epoll_ctl(self.core.epoll, EPOLL_CTL_ADD, self.core.handshakes, &event) != 0:
+            raise OSError(errno, "epoll_ctl() failed")
 
     def unlisten(self, uint32_t number):
         """Accept no more; the socket may be closed at once, sessions in the queue go on."""
@@ -539,6 +585,7 @@ cdef class Engine:
             link = &link[0].next
         link[0] = listener.next
         Py_DECREF(<object>listener.factory)
+        drop_tls(listener.tls)
         free(listener)
 
     # --- what Python may ask of a session ---
@@ -555,6 +602,27 @@ cdef class Engine:
     def upstream_local_address(self, uint64_t handle):
         """The packed address that the upstream sees us at."""
         return self.name_of(self.find(handle).ends[UPSTREAM].fd)
+
+    def secure(self, uint64_t handle):
+        """Whether the client's side has TLS."""
+        return self.find(handle).ends[CLIENT].ssl is not NULL
+
+    def tls(self, uint64_t handle, str name):
+        """The value of `$ssl_NAME`; None where it is empty, or without TLS."""
+        cdef Session *s = self.find(handle)
+        if s.ends[CLIENT].ssl is NULL:
+            return None
+        return tls_fact(s.ends[CLIENT].ssl, name)
+
+    def fault(self, uint64_t handle):
+        """What went wrong in TLS last, once: a level of the error log and words, or None."""
+        cdef Session *s = self.find(handle)
+        if s.fault is NULL:
+            return None
+        words = s.fault.data[: s.fault.end].decode("utf-8", "replace")
+        free(s.fault)
+        s.fault = NULL
+        return s.fault_level, words
 
     def number(self, uint64_t handle):
         """The session's number, unique in the instance."""

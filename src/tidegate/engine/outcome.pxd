@@ -1,3 +1,4 @@
+from tidegate.engine.tls_context cimport ClientTls
 from tidegate.engine.types cimport Session, Terms
 
 cdef void drop_terms(Terms *terms) noexcept nogil
@@ -24,6 +25,8 @@ cdef class Connect:
     cdef unsigned int answer_size
     cdef long answer_ms
     cdef long idle_ms
+    cdef ClientTls tls
+    cdef unsigned int plain
 
 
 cdef class Accept:

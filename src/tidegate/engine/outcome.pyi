@@ -2,6 +2,8 @@
 
 from typing import Final, TypeAlias
 
+from tidegate.engine.tls_context import ClientTls
+
 class Relay:
     """What a relaying session may do; one object serves all sessions of a server.
 
@@ -36,6 +38,9 @@ class Connect:
     With `answer_size` the upstream gets `first` alone, and its first bytes, that many at most, go
     to the session's `inspect` before the client sees them; they have `answer_ms` to come.
     `idle_ms` is how long the client may be silent, in place of the relay's limit for both sides.
+
+    With `tls` the upstream's handshake has to succeed too, or the try has failed (EPROTO); the
+    first `plain` bytes of `first` go before it.
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class Connect:
         answer_size: int = 0,
         answer_ms: int = 0,
         idle_ms: int = 0,
+        tls: ClientTls | None = None,
+        plain: int = 0,
     ) -> None: ...
 
 class Accept:

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from tidegate.engine.tls_context cimport ClientTls
 from tidegate.engine.types cimport (
     CLIENT,
     FAILED,
@@ -22,6 +23,7 @@ REASONS = (
     "refused",
     "killed",
     "failed",
+    "no_handshake",
 )
 
 
@@ -82,6 +84,8 @@ cdef class Connect:
         unsigned int answer_size=0,
         long answer_ms=0,
         long idle_ms=0,
+        ClientTls tls=None,
+        unsigned int plain=0,
     ):
         if len(address) < 2:
             raise ValueError("no packed address")
@@ -97,6 +101,10 @@ cdef class Connect:
         self.answer_size = answer_size
         self.answer_ms = answer_ms
         self.idle_ms = idle_ms
+        if plain > len(first):
+            raise ValueError("more plain bytes than there are")
+        self.tls = tls
+        self.plain = plain
 
 
 cdef class Accept:

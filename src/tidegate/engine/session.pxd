@@ -6,6 +6,8 @@ from tidegate.engine.types cimport Call, Core, Listener, Pending, Reason, Sessio
 cdef void occupy(Core *core, int places) noexcept nogil
 cdef void call(Core *core, Session *s, Call bit) noexcept nogil
 cdef Pending *pending_of(const char *data, uint32_t size, uint32_t more=*) noexcept nogil
+cdef void begin(Core *core, Session *s) noexcept nogil
+cdef void secure(Core *core, Session *s) noexcept nogil
 cdef void preread(Core *core, Session *s, uint32_t need, int64_t until) noexcept nogil
 cdef int connect_upstream(
     Core *core,

@@ -1,4 +1,4 @@
-"""The life of a session from its first byte to its last: preread, connect, relay, end.
+"""The life of a session from its first byte to its last: ssl, preread, connect, relay, end.
 
 This is the whole path of a message: an event comes in at `on_event`, `relay` reads once and sends
 once. Whatever is not the plain case (a slow receiver, a rate, an end) leaves that path for a
@@ -6,7 +6,7 @@ function of its own. Nothing here holds the GIL or calls Python; what needs a de
 the queue with `call`.
 """
 
-from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, ETIME, ETIMEDOUT, errno
+from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, EPROTO, ETIME, ETIMEDOUT, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
@@ -55,12 +55,30 @@ from tidegate.engine.linux cimport (
     ssize_t,
 )
 from tidegate.engine.timers cimport timers_drop, timers_set
+from tidegate.engine.tls cimport (
+    SHAKE_DONE,
+    SHAKE_FAILED,
+    SHAKE_READ,
+    Shake,
+    drop_tls,
+    note_fault,
+    run_again,
+    tls_accept,
+    tls_free,
+    tls_goodbye,
+    tls_read,
+    tls_shake,
+    tls_stands,
+    tls_start,
+    tls_write,
+)
 from tidegate.engine.types cimport (
     ANSWERING,
     CALL_ANSWER,
     CALL_CONNECTED,
     CALL_END,
     CALL_INSPECT,
+    CALL_PICK,
     CALL_PREREAD,
     CLIENT,
     CLIENT_CLOSED,
@@ -69,13 +87,16 @@ from tidegate.engine.types cimport (
     DECIDING,
     ENDED,
     FAILED,
+    HANDSHAKE,
     LINGER,
     LINGER_MS,
+    NO_HANDSHAKE,
     PREREAD,
     REFUSED,
     REFUSING,
     RELAY,
     RELAY_BUFFER,
+    SECURING,
     TAG_CLIENT,
     TIMED_OUT,
     UPSTREAM,
@@ -88,6 +109,10 @@ from tidegate.engine.types cimport (
     Reason,
     Session,
 )
+
+cdef enum:
+    # nginx's status of a session whose handshake failed.
+    INTERNAL_ERROR = 500
 
 
 cdef void occupy(Core *core, int places) noexcept nogil:
@@ -133,6 +158,8 @@ cdef void want(Core *core, Session *s, int side, uint32_t events) noexcept nogil
     cdef End *end = &s.ends[side]
     cdef epoll_event event
     cdef int op
+    if end.more and events & EPOLLIN:
+        run_again(core, s, side)
     if end.events == events or end.fd < 0:
         return
     if events == 0:
@@ -144,7 +171,10 @@ cdef void want(Core *core, Session *s, int side, uint32_t events) noexcept nogil
     event.events = events
     event.data.u64 = <uint64_t>s | <uint64_t>(TAG_CLIENT + side)
     end.events = events
-    if epoll_ctl(core.epoll, op, end.fd, &event) != 0 and events:
+    if (
+        epoll_ctl(core.handshakes if end.shaking else core.epoll, op, end.fd, &event) != 0
+        and events
+    ):
         end.events = 0
         finish(core, s, FAILED, False)
 
@@ -157,6 +187,98 @@ cdef void close_end(Core *core, End *end) noexcept nogil:
     end.fd = -1
     end.events = 0
     occupy(core, -1)
+
+
+cdef inline ssize_t pull(
+    Core *core, Session *s, int side, char *buffer, size_t size
+) noexcept nogil:
+    """Read from a side, through its TLS where it has one; as recv."""
+    if s.ends[side].ssl is NULL:
+        return recv(s.ends[side].fd, buffer, size, 0)
+    return tls_read(core, s, side, buffer, size)
+
+
+cdef inline ssize_t push(Session *s, int side, const char *data, size_t size) noexcept nogil:
+    """Write to a side, through its TLS where it has one; as send."""
+    if s.ends[side].ssl is NULL:
+        return send(s.ends[side].fd, data, size, MSG_NOSIGNAL)
+    return tls_write(s, side, data, size)
+
+
+cdef void begin(Core *core, Session *s) noexcept nogil:
+    """What the client says from here on is for its server: read it, or let Python choose."""
+    if s.preread_size:
+        preread(core, s, 1, core.now + s.preread_ms)
+        return
+    s.state = DECIDING
+    call(core, s, CALL_PICK)
+
+
+# --- ssl ---
+
+
+cdef void secure(Core *core, Session *s) noexcept nogil:
+    """Begin with the client's TLS, whose terms are in `s.tls`."""
+    s.state = HANDSHAKE
+    if not tls_accept(s):
+        finish(core, s, FAILED, False)
+        return
+    s.until = core.now + s.tls.timeout_ms
+    arm(core, s, s.until)
+    s.ends[CLIENT].shaking = True
+    if s.state == HANDSHAKE:
+        want(core, s, CLIENT, EPOLLIN)
+
+
+cdef void secure_upstream(Core *core, Session *s) noexcept nogil:
+    """Begin with the upstream's TLS; what goes before it in plain text goes now."""
+    cdef uint32_t plain = s.first.start if s.first is not NULL else 0
+    if plain and send(s.ends[UPSTREAM].fd, s.first.data, plain, MSG_NOSIGNAL) != <ssize_t>plain:
+        # A socket that was just connected takes a few hundred bytes, if anything.
+        fail_try(core, s, errno if errno else EAGAIN)
+        return
+    s.ends[UPSTREAM].sent += plain
+    if s.first is not NULL and s.first.start == s.first.end:
+        free(s.first)
+        s.first = NULL
+    want(core, s, UPSTREAM, 0)
+    s.state = SECURING
+    s.until = core.now + s.tls.timeout_ms
+    arm(core, s, s.until)
+    s.ends[UPSTREAM].shaking = True
+    if s.state != SECURING:
+        return
+    if tls_start(&s.ends[UPSTREAM]):
+        shake(core, s, UPSTREAM)
+    else:
+        fail_try(core, s, EPROTO)
+
+
+cdef void calm(Core *core, Session *s, int side) noexcept nogil:
+    """Its handshake is over, well or not: back to the first epoll descriptor."""
+    want(core, s, side, 0)
+    s.ends[side].shaking = False
+
+
+cdef void shake(Core *core, Session *s, int side) noexcept nogil:
+    """One step of a handshake."""
+    cdef Shake step = tls_shake(s, side)
+    if step != SHAKE_DONE and step != SHAKE_FAILED:
+        want(core, s, side, EPOLLIN if step == SHAKE_READ else EPOLLOUT)
+        return
+    calm(core, s, side)
+    if step == SHAKE_DONE:
+        drop_tls(s.tls)
+        s.tls = NULL
+        if side == CLIENT:
+            begin(core, s)
+        else:
+            joined(core, s)
+    elif side == CLIENT:
+        s.status = INTERNAL_ERROR
+        finish(core, s, NO_HANDSHAKE, True)
+    else:
+        fail_try(core, s, EPROTO)
 
 
 # --- preread ---
@@ -182,7 +304,7 @@ cdef bint collect(
     cdef ssize_t n
     if size > RELAY_BUFFER:
         size = RELAY_BUFFER
-    n = recv(s.ends[side].fd, core.buffer, size, 0)
+    n = pull(core, s, side, core.buffer, size)
     if n < 0 and (errno == EAGAIN or errno == EINTR):
         return False
     if n <= 0:
@@ -286,6 +408,10 @@ cdef void leave_upstream(Core *core, Session *s) noexcept nogil:
         close(end.fd)
         end.fd = -1
         end.events = 0
+    tls_free(end)
+    drop_tls(s.tls)
+    s.tls = NULL
+    end.shaking = False
     free(end.pending)
     free(s.first)
     free(s.rest)
@@ -305,6 +431,14 @@ cdef void established(Core *core, Session *s, uint32_t events) noexcept nogil:
         if error:
             fail_try(core, s, error)
             return
+    if s.tls is NULL:
+        joined(core, s)
+    else:
+        secure_upstream(core, s)
+
+
+cdef void joined(Core *core, Session *s) noexcept nogil:
+    """The way to the upstream is there: what waits for it may go."""
     s.connect_ms = <int>(core.now - s.try_started)
     if s.notify:
         call(core, s, CALL_CONNECTED)
@@ -404,7 +538,7 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
         size = allowance(core, s, side, size)
         if size == 0:
             return
-    n = recv(source.fd, core.buffer, size, 0)
+    n = pull(core, s, side, core.buffer, size)
     if n <= 0:
         if n == 0:
             side_ended(core, s, side, CLIENT_CLOSED if side == CLIENT else UPSTREAM_CLOSED)
@@ -416,7 +550,7 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
         s.active = core.now
     if s.first_byte_ms < 0 and side == UPSTREAM:
         s.first_byte_ms = <int>(core.now - s.try_started)
-    sent = send(target.fd, core.buffer, <size_t>n, MSG_NOSIGNAL)
+    sent = push(s, 1 - side, core.buffer, <size_t>n)
     if sent == n:
         target.sent += <uint64_t>n
     elif not hold_back(core, s, 1 - side, <uint32_t>n, sent):
@@ -448,9 +582,7 @@ cdef void write_to(Core *core, Session *s, int side) noexcept nogil:
     """Send what waits for this side; when all is gone its sender is read again."""
     cdef End *end = &s.ends[side]
     cdef Pending *pending = end.pending
-    cdef ssize_t n = send(
-        end.fd, pending.data + pending.start, pending.end - pending.start, MSG_NOSIGNAL
-    )
+    cdef ssize_t n = push(s, side, pending.data + pending.start, pending.end - pending.start)
     if n < 0:
         if errno == EAGAIN or errno == EINTR:
             refresh(core, s, side)
@@ -526,6 +658,7 @@ cdef void pass_end(Core *core, Session *s, int side) noexcept nogil:
         finish(core, s, <Reason>s.reason, True)
         return
     if not target.shut:
+        tls_goodbye(target)
         shutdown(target.fd, SHUT_WR)
         target.shut = True
     refresh(core, s, side)
@@ -584,6 +717,9 @@ cdef bint must_linger(End *end) noexcept nogil:
     cdef int waiting = 0
     if end.ended or end.broken:
         return False
+    if tls_stands(end):
+        # It answers our goodbye with its own.
+        return True
     if ioctl(end.fd, SIOCINQ, &waiting) == 0 and waiting > 0:
         return True
     return ioctl(end.fd, SIOCOUTQ, &waiting) == 0 and waiting > 0
@@ -607,6 +743,10 @@ cdef void finish(Core *core, Session *s, Reason reason, bint linger) noexcept no
             # The place that was kept for an upstream.
             occupy(core, -1)
             continue
+        if end.shaking:
+            calm(core, s, side)
+        if linger:
+            tls_goodbye(end)
         if linger and must_linger(end):
             if not end.shut:
                 shutdown(end.fd, SHUT_WR)
@@ -619,6 +759,8 @@ cdef void finish(Core *core, Session *s, Reason reason, bint linger) noexcept no
     free(s.answer)
     free(s.preread)
     s.first = s.rest = s.answer = s.preread = NULL
+    drop_tls(s.tls)
+    s.tls = NULL
     timers_drop(&core.timers, s)
     if s.state == LINGER:
         s.until = core.now + LINGER_MS
@@ -647,7 +789,9 @@ cdef void linger_read(Core *core, Session *s, int side) noexcept nogil:
 
 cdef void bury(Core *core, Session *s) noexcept nogil:
     """Free the session after this turn's last event, once nobody wants it any more."""
-    if s.dead or s.state != ENDED or s.queued or s.owner is not NULL or s.listener is not NULL:
+    if s.dead or s.state != ENDED or s.queued or s.run:
+        return
+    if s.owner is not NULL or s.listener is not NULL:
         return
     s.dead = True
     s.next = core.graveyard
@@ -664,6 +808,9 @@ cdef void client_early(Core *core, Session *s) noexcept nogil:
     cdef ssize_t n = recv(s.ends[CLIENT].fd, &byte, 1, MSG_PEEK)
     if n < 0 and errno != EAGAIN and errno != EINTR:
         finish(core, s, CLIENT_ERROR, True)
+    elif s.ends[CLIENT].more:
+        # What it sent was read ahead by its TLS.
+        want(core, s, CLIENT, EPOLLRDHUP if n < 0 else 0)
     elif n == 0 and s.rest is NULL and not s.terms.half_close:
         finish(core, s, CLIENT_CLOSED, True)
     elif n > 0 and s.ends[CLIENT].events & EPOLLIN:
@@ -684,6 +831,8 @@ cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept n
             relay(core, s, side)
         if s.state == RELAY and s.ends[side].pending is not NULL and events & ~<uint32_t>EPOLLIN:
             write_to(core, s, side)
+    elif s.ends[side].shaking:
+        shake(core, s, side)
     elif s.state == CONNECTING and side == UPSTREAM:
         established(core, s, events)
     elif s.state == PREREAD:
@@ -698,7 +847,9 @@ cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept n
     elif s.state == REFUSING:
         if s.ends[side].pending is not NULL:
             write_to(core, s, side)
-    elif side == CLIENT and (s.state == CONNECTING or s.state == ANSWERING):
+    elif side == CLIENT and (
+        s.state == CONNECTING or s.state == SECURING or s.state == ANSWERING
+    ):
         client_early(core, s)
     else:
         # It speaks while it is not its turn; its bytes wait in the kernel.
@@ -740,8 +891,12 @@ cdef void on_deadline(Core *core, Session *s) noexcept nogil:
                 if s.state != RELAY:
                     return
         arm(core, s, due(s))
-    elif s.state == CONNECTING:
+    elif s.state == CONNECTING or s.state == SECURING:
         fail_try(core, s, ETIMEDOUT)
+    elif s.state == HANDSHAKE:
+        note_fault(s, b"client timed out", ETIMEDOUT)
+        s.status = INTERNAL_ERROR
+        finish(core, s, NO_HANDSHAKE, False)
     elif s.state == ANSWERING:
         fail_try(core, s, ETIME)
     elif s.state == PREREAD:

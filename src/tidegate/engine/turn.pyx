@@ -1,9 +1,11 @@
 """The turn: what happens between two calls of Python, all of it without Python."""
 
-from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free
 
 from tidegate.engine.linux cimport (
     CLOCK_MONOTONIC,
+    EPOLLIN,
     clock_gettime,
     epoll_event,
     epoll_wait,
@@ -11,15 +13,20 @@ from tidegate.engine.linux cimport (
 )
 from tidegate.engine.listener cimport accept_from, resume_accepting
 from tidegate.engine.outcome cimport drop_terms
-from tidegate.engine.session cimport due, on_deadline, on_event
+from tidegate.engine.session cimport bury, due, on_deadline, on_event
 from tidegate.engine.slab cimport slab_give
 from tidegate.engine.timers cimport timers_drop, timers_set
+from tidegate.engine.tls cimport drop_tls, tls_free
 from tidegate.engine.types cimport (
     BATCHES,
+    CLIENT,
     EVENTS,
+    HANDSHAKES,
     TAG_CLIENT,
+    TAG_HANDSHAKES,
     TAG_LISTENER,
     TAG_MASK,
+    UPSTREAM,
     Core,
     Listener,
     Session,
@@ -52,7 +59,48 @@ cdef void empty_graveyard(Core *core) noexcept nogil:
         s = core.graveyard
         core.graveyard = s.next
         drop_terms(s.terms)
+        tls_free(&s.ends[CLIENT])
+        tls_free(&s.ends[UPSTREAM])
+        drop_tls(s.tls)
+        free(s.fault)
         slab_give(&core.slab, s)
+
+
+cdef void run_list(Core *core) noexcept nogil:
+    """Read once from each side whose TLS holds bytes that epoll does not know of."""
+    cdef Session *s = core.running
+    cdef Session *after
+    cdef uint8_t sides
+    cdef int side
+    core.running = NULL
+    while s is not NULL:
+        after = s.run_next
+        sides = s.run
+        s.run = 0
+        for side in range(2):
+            if sides >> side & 1 and s.ends[side].more and s.ends[side].events & EPOLLIN:
+                on_event(core, s, side, EPOLLIN)
+        bury(core, s)
+        s = after
+
+
+cdef void shake_hands(Core *core) noexcept nogil:
+    """A few steps of handshakes; those that are left stay ready for the next turn."""
+    cdef epoll_event events[HANDSHAKES]
+    cdef int count, i
+    count = epoll_wait(core.handshakes, events, HANDSHAKES, 0)
+    for i in range(count):
+        on_session(core, &events[i])
+
+
+cdef inline void on_session(Core *core, epoll_event *event) noexcept nogil:
+    cdef uint64_t data = event.data.u64
+    on_event(
+        core,
+        <Session *>(data & ~<uint64_t>TAG_MASK),
+        <int>(data & TAG_MASK) - TAG_CLIENT,
+        event.events,
+    )
 
 
 cdef int wait_ms(Core *core, int64_t deadline) noexcept nogil:
@@ -75,7 +123,9 @@ cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
     for _batch in range(BATCHES):
         if not core.accepting:
             resume_accepting(core)
-        sleep = 0 if core.queue_head is not NULL else wait_ms(core, deadline)
+        sleep = wait_ms(core, deadline)
+        if core.queue_head is not NULL or core.running is not NULL:
+            sleep = 0
         count = epoll_wait(core.epoll, events, EVENTS, sleep)
         read_clock(core)
         core.turn += 1
@@ -85,17 +135,16 @@ cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
         for i in range(count):
             data = events[i].data.u64
             if data & TAG_MASK >= TAG_CLIENT:
-                on_event(
-                    core,
-                    <Session *>(data & ~<uint64_t>TAG_MASK),
-                    <int>(data & TAG_MASK) - TAG_CLIENT,
-                    events[i].events,
-                )
+                on_session(core, &events[i])
             elif data & TAG_MASK == TAG_LISTENER:
                 accept_from(core, <Listener *>(data & ~<uint64_t>TAG_MASK))
+            elif data & TAG_MASK == TAG_HANDSHAKES:
+                shake_hands(core)
             else:
                 events[ready] = events[i]
                 ready += 1
+        if core.running is not NULL:
+            run_list(core)
         run_timers(core)
         empty_graveyard(core)
         if ready or core.queue_head is not NULL or core.pauses or core.now >= deadline:

@@ -5,6 +5,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tidegate.engine.linux cimport sockaddr_in6
+from tidegate.engine.openssl cimport SSL, SSL_CTX
 
 cdef enum:
     # The relay buffer of a worker: one read never takes more, whatever `proxy_buffer_size` says.
@@ -13,6 +14,8 @@ cdef enum:
     EVENTS = 512
     # Accepts per listener and turn, so that a storm of connects leaves room for running sessions.
     ACCEPTS = 64
+    # Steps of TLS handshakes per turn: one may cost a millisecond, and relays wait meanwhile.
+    HANDSHAKES = 4
     # Decisions per turn of asyncio, so that its own timers and readers get their share.
     DECISIONS = 64
     # Turns of epoll_wait without anything for Python before asyncio sees the time again.
@@ -27,8 +30,9 @@ cdef enum:
     # The low bits of an event's data say what the rest is: a descriptor of Python, or a pointer.
     TAG_PYTHON = 0
     TAG_LISTENER = 1
-    TAG_CLIENT = 2
-    TAG_UPSTREAM = 3
+    TAG_HANDSHAKES = 2  # the epoll descriptor of those that still shake hands
+    TAG_CLIENT = 3
+    TAG_UPSTREAM = 4
     TAG_MASK = 7
 
 cdef enum:
@@ -38,9 +42,11 @@ cdef enum:
 
 cdef enum State:
     FREE = 0
+    HANDSHAKE  # TLS with the client
     PREREAD  # reading the client's first bytes
     DECIDING  # Python has the word
     CONNECTING
+    SECURING  # TLS with the upstream
     ANSWERING  # the upstream's first bytes are shown to Python before the client sees them
     RELAY
     REFUSING  # our last bytes go to the client
@@ -65,6 +71,7 @@ cdef enum Reason:
     REFUSED
     KILLED
     FAILED
+    NO_HANDSHAKE  # of TLS, with the client
 
 cdef struct Counters:
     # A worker's row of the scoreboard: eight gauges, then totals that only grow.
@@ -83,6 +90,20 @@ cdef struct Terms:
     bint half_close
     bint nodelay
 
+cdef enum Verify:
+    # What a peer's certificate has to be.
+    VERIFY_OFF = 0
+    VERIFY_ON
+    VERIFY_OPTIONAL
+    VERIFY_OPTIONAL_NO_CA
+
+cdef struct Tls:
+    # What the TLS of a listener, or of the way to an upstream, is made of; shared, counted.
+    int64_t refs
+    SSL_CTX *ctx
+    int64_t timeout_ms  # of a handshake
+    uint8_t verify  # one of Verify
+
 cdef struct Pending:
     # Bytes that wait for their receiver.
     uint32_t start
@@ -96,6 +117,10 @@ cdef struct End:
     uint8_t ended  # nothing more will be read from it
     uint8_t broken  # nothing more can be written to it
     uint8_t shut  # we have said our end to it
+    uint8_t shaking  # in a TLS handshake, and so in the epoll descriptor of those
+    uint8_t more  # its TLS holds bytes, or an end, that epoll does not know of
+    uint8_t fault  # errno of a TLS read that came behind bytes
+    SSL *ssl  # NULL is plain TCP
     Pending *pending  # not yet taken by this side; its sender is not read meanwhile
     int64_t resume_at  # read no sooner (rates); 0 is now
     uint64_t received
@@ -112,6 +137,7 @@ cdef struct Listener:
     bint removed
     uint32_t preread_size
     int64_t preread_timeout_ms
+    Tls *tls  # NULL is plain TCP
     PyObject *factory
     Listener *next
 
@@ -127,6 +153,8 @@ cdef struct Session:
     uint8_t dead
     uint8_t reasoned  # who ended first is known
     uint8_t later  # Python owes an outcome
+    uint8_t run  # sides, as bits, that are on the run list
+    uint8_t fault_level  # as the error log's: 2 is info, 6 crit
     uint16_t status
     int32_t error  # errno of the last failed try
     int32_t connect_ms
@@ -143,15 +171,19 @@ cdef struct Session:
     int64_t ended
     int64_t active  # last byte moved, either way; with idle_ms from the client alone
     int64_t until  # deadline of the phase, where it is not the idle limit
+    int64_t preread_ms  # how long the preread may take
     uint64_t number
     Terms *terms
     Pending *preread  # the client's first bytes, kept until a node has taken the connection
     Pending *first  # what goes to the upstream before anything else
     Pending *rest  # what the client sent behind that, for the upstream whose answer is accepted
     Pending *answer  # what the upstream said so far
+    Tls *tls  # of the handshake that comes, or runs
+    Pending *fault  # what went wrong in TLS, for the log
     PyObject *owner
     Listener *listener  # until the Python half is made
     Session *next
+    Session *run_next
     sockaddr_in6 address
 
 cdef struct Deadline:
@@ -172,6 +204,7 @@ cdef struct Slab:
 cdef struct Core:
     # Everything of one engine that runs without Python.
     int epoll
+    int handshakes  # an epoll descriptor in the first; -1 until somebody uses TLS
     int wake_fd
     char *buffer
     int64_t now
@@ -184,6 +217,7 @@ cdef struct Core:
     Slab slab
     Session *queue_head
     Session *queue_tail
+    Session *running  # whose TLS holds bytes that epoll does not know of
     Session *graveyard  # ended in this turn, freed after its last event
     Listener *listeners
     bint accepting

@@ -1,0 +1,3 @@
+from tidegate.engine.openssl cimport SSL
+
+cdef tls_fact(SSL *ssl, str name)

@@ -1,0 +1,125 @@
+"""Certificates of a test's own: an authority, and what it signs, made by the openssl program."""
+
+import os
+import subprocess
+
+DAYS = 30
+
+
+class Authority:
+    """A certificate authority in `folder`; files are PEM."""
+
+    def __init__(self, folder, *, name="ca", subject="/CN=Lab CA", parent=None):
+        """`parent` makes it an intermediate one."""
+        self.folder = folder
+        self.name = name
+        self.parent = parent
+        self.key = os.path.join(folder, f"{name}.key")
+        self.certificate = os.path.join(folder, f"{name}.pem")
+        self._serial = 0x10
+        new_key(self.key)
+        extensions = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
+        if parent is None:
+            _self_sign(self.key, self.certificate, subject, extensions)
+        else:
+            parent.sign(name, subject=subject, extensions=extensions, key=self.key)
+
+    def path(self, name) -> str:
+        """A file in the folder."""
+        return os.path.join(self.folder, name)
+
+    def sign(
+        self, name, *, subject=None, extensions="", key=None, rsa=False, serial=None, days=DAYS
+    ):
+        """Make NAME.key and NAME.pem (the chain in it, too); returns both paths."""
+        key = key or self.path(f"{name}.key")
+        if not os.path.exists(key):
+            new_key(key, rsa=rsa)
+        self._serial += 1
+        request, certificate = self.path(f"{name}.csr"), self.path(f"{name}.pem")
+        more = self.path(f"{name}.ext")
+        with open(more, "w") as file:
+            file.write(extensions or "basicConstraints=CA:FALSE\n")
+        openssl(
+            "req", "-new", "-utf8", "-key", key, "-subj", subject or f"/CN={name}", "-out", request
+        )
+        if days < 0:
+            # `x509 -req` of OpenSSL 3.0 cannot sign for the past, `ca` can.
+            self._sign_in_the_past(request, certificate)
+        else:
+            openssl(
+                *("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key),
+                *("-set_serial", hex(serial or self._serial), "-days", str(days)),
+                *("-sha256", "-extfile", more, "-out", certificate),
+            )
+        if self.parent is not None:
+            with open(certificate, "a") as file, open(self.certificate) as ours:
+                file.write(ours.read())
+        return certificate, key
+
+    def revoke(self, *certificates) -> str:
+        """A list of revoked certificates; returns its path."""
+        self._database()
+        for certificate in certificates:
+            openssl(*self._ca(), "-revoke", certificate)
+        crl = self.path(f"{self.name}.crl")
+        openssl(*self._ca(), "-gencrl", "-crldays", str(DAYS), "-out", crl)
+        return crl
+
+    def _database(self):
+        database = self.path(f"{self.name}.db")
+        if os.path.exists(database):
+            return
+        for path, text in (
+            (database, ""),
+            (self.path(f"{self.name}.crlnumber"), "01\n"),
+            (
+                self.path(f"{self.name}.cnf"),
+                (
+                    f"[ca]\ndefault_ca=lab\n[lab]\ndatabase={database}\nnew_certs_dir={self.folder}\n"
+                    f"crlnumber={self.path(self.name)}.crlnumber\ndefault_md=sha256\nrand_serial=yes\n"
+                    "policy=any\nunique_subject=no\n[any]\ncommonName=optional\n"
+                ),
+            ),
+        ):
+            with open(path, "w") as file:
+                file.write(text)
+
+    def _ca(self):
+        config = self.path(f"{self.name}.cnf")
+        return ["ca", "-batch", "-config", config, "-cert", self.certificate, "-keyfile", self.key]
+
+    def _sign_in_the_past(self, request, certificate):
+        self._database()
+        past = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"]
+        openssl(*self._ca(), *past, "-notext", "-in", request, "-out", certificate)
+
+
+def new_key(path, *, rsa=False, password=None):
+    """A private key, P-256 or RSA-2048."""
+    kind = (
+        ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
+        if rsa
+        else ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    )
+    more = ["-aes256", "-pass", f"pass:{password}"] if password else []
+    openssl("genpkey", "-algorithm", *kind, *more, "-out", path)
+
+
+def _self_sign(key, certificate, subject, extensions):
+    config = f"{certificate}.cnf"
+    with open(config, "w") as file:
+        file.write(f"[req]\ndistinguished_name=dn\nx509_extensions=ext\n[dn]\n[ext]\n{extensions}")
+    openssl(
+        *("req", "-x509", "-new", "-utf8", "-key", key, "-subj", subject, "-days", str(DAYS)),
+        *("-sha256", "-config", config, "-out", certificate),
+    )
+
+
+def openssl(*arguments, text=None) -> str:
+    """Run the openssl program; returns its output."""
+    done = subprocess.run(
+        ["openssl", *arguments], input=text, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, f"openssl {' '.join(arguments)}\n{done.stderr}"
+    return done.stdout
