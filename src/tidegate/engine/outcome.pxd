@@ -47,6 +47,7 @@ cdef class Later:
 cdef class Report:
     cdef readonly str reason
     cdef readonly int status
+    cdef readonly int error
     cdef readonly unsigned long long bytes_received
     cdef readonly unsigned long long bytes_sent
     cdef readonly unsigned long long upstream_bytes_received

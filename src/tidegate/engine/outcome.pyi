@@ -90,6 +90,7 @@ class Report:
 
     reason: str  # one of REASONS: who ended first, or what else it was
     status: int
+    error: int  # errno that broke the relay: of a read, or negative of a write; else 0
     bytes_received: int  # from the client
     bytes_sent: int  # to the client
     upstream_bytes_received: int

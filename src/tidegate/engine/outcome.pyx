@@ -132,6 +132,7 @@ cdef class Report:
     cdef void fill(self, Session *s):
         self.reason = REASONS[s.reason]
         self.status = s.status if s.status else (500 if s.reason == FAILED else 200)
+        self.error = s.broken_by
         self.bytes_received = s.ends[CLIENT].received
         self.bytes_sent = s.ends[CLIENT].sent
         self.upstream_bytes_received = s.ends[UPSTREAM].received

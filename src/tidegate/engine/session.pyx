@@ -543,6 +543,8 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
         if n == 0:
             side_ended(core, s, side, CLIENT_CLOSED if side == CLIENT else UPSTREAM_CLOSED)
         elif errno != EAGAIN and errno != EINTR:
+            if s.broken_by == 0:
+                s.broken_by = errno
             side_ended(core, s, side, CLIENT_ERROR if side == CLIENT else UPSTREAM_ERROR)
         return
     source.received += <uint64_t>n
@@ -614,6 +616,8 @@ cdef void write_to(Core *core, Session *s, int side) noexcept nogil:
 cdef void write_failed(Core *core, Session *s, int side) noexcept nogil:
     """This side takes nothing any more; what it said before may still be unread, so read on."""
     cdef End *end = &s.ends[side]
+    if s.broken_by == 0 and s.state == RELAY:
+        s.broken_by = -errno
     end.broken = True
     free(end.pending)
     end.pending = NULL

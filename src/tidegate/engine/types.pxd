@@ -157,6 +157,7 @@ cdef struct Session:
     uint8_t fault_level  # as the error log's: 2 is info, 6 crit
     uint16_t status
     int32_t error  # errno of the last failed try
+    int32_t broken_by  # errno that a relay's read failed with, or negative its write; else 0
     int32_t connect_ms
     int32_t first_byte_ms
     int32_t timer  # place in the heap, -1 is none
