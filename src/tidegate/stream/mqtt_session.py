@@ -32,7 +32,7 @@ from tidegate.stream.session import (
 )
 
 if TYPE_CHECKING:
-    from tidegate.engine.outcome import Outcome
+    from tidegate.engine.outcome import Outcome, Report
     from tidegate.mqtt.connack import Connack
     from tidegate.mqtt.connect import Connect
     from tidegate.stream.mqtt_rules import MqttRules
@@ -114,7 +114,8 @@ class MqttSession(Session):
             return Refuse(OK)
         if error.fault == Fault.OVERSIZE:
             # nginx's words, and nginx closes here whatever it was.
-            self.say(Level.ERROR, f"preread buffer full: {error.message}")
+            full = f"preread buffer full ({error.message}) while prereading client data"
+            self.say_of_client(Level.ERROR, full)
             self.count(Fault.OVERSIZE)
             return Refuse(BAD_REQUEST)
         if not self.rules.strict:
@@ -187,7 +188,7 @@ class MqttSession(Session):
         other = self.reserve(proxy)
         if other < 0:
             return None
-        self.failed = (*self.failed, Try(self.address, self.progress.connect_ms))
+        self.failed = (*self.failed, tried_so_far(self.address, self.progress))
         left, self.peer = self.peer, other
         self.node_failed = False
         if proxy.upstream.release(left, failed=failed):
@@ -280,13 +281,8 @@ class MqttSession(Session):
     def tell_refusal(self, fault: Fault, message: str) -> None:
         """Log and count a client that is refused for what it sent."""
         self.count(fault)
-        if self.port.server.error_log.enabled(Level.INFO):
-            _family, host, _port = self.client_endpoint
-            self.say(
-                Level.INFO,
-                f"client sent no CONNECT that is allowed here ({fault}: {message}), "
-                f"client: {host}, server: {self.port.address}{self.about_client}",
-            )
+        told = f"client sent no CONNECT that is allowed here ({fault}: {message})"
+        self.say_of_client(Level.INFO, told)
 
     def count(self, fault: Fault) -> None:
         """One more refusal of this kind."""
@@ -296,3 +292,15 @@ class MqttSession(Session):
 def cut(value: str | None) -> str | None:
     """As much of a value as logs show."""
     return None if value is None else value[:LOGGED_VALUE]
+
+
+def tried_so_far(address: str, now: Report) -> Try:
+    """A node that took the connection and then did not serve."""
+    return Try(
+        address,
+        now.upstream_ms,
+        now.connect_ms,
+        now.first_byte_ms,
+        now.upstream_bytes_received,
+        now.upstream_bytes_sent,
+    )

@@ -16,6 +16,7 @@ from tidegate.balance.upstream import Attempt
 from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Outcome, Refuse
+from tidegate.stream.endings import lines_of
 from tidegate.stream.source import InvalidAddressError, NoSourceError
 from tidegate.variables.computed import Values
 
@@ -45,21 +46,15 @@ TIMEOUTS = {
 LOGGED_CLIENT_ID = 128
 
 
-# How a relay ended, in nginx's words; of other ends it says nothing, or has said it before.
-ENDS = {
-    "client_closed": "client disconnected",
-    "client_error": "client disconnected",
-    "upstream_closed": "upstream disconnected",
-    "upstream_error": "upstream disconnected",
-    "timed_out": "connection timed out",
-}
-
-
 class Try(NamedTuple):
-    """A node that was tried in vain; `connect_ms` is how long that took."""
+    """A node that was tried in vain; times in milliseconds, -1 where it did not come to that."""
 
     address: str
-    connect_ms: int
+    session_ms: int
+    connect_ms: int = -1
+    first_byte_ms: int = -1
+    received: int = 0
+    sent: int = 0
 
 
 class Opening(NamedTuple):
@@ -254,7 +249,7 @@ class Session:
             hint = proxy.early_close(self.peer, report)
             if hint is not None:
                 self.say(Level.WARN, hint, self.address)
-        if server.tells_all:
+        if server.tells_all or report.error:
             self.tell_end(report)
         self.log()
 
@@ -383,20 +378,29 @@ class Session:
         self.say(level, f"{message} while connecting to upstream", upstream)
 
     def say(self, level: Level, message: str, upstream: str | None = None) -> None:
-        """A line with nginx's details of the session behind it."""
+        """A line about the session; with `upstream` it ends in nginx's details of both sides."""
         log = self.port.server.error_log
         if not log.enabled(level):
             return
         if upstream is not None:
             now = self.progress
             message = (
-                f"{message}, client: {client_text(self.client_endpoint)}"
-                f", server: {self.port.address}{self.about_client}"
-                f', upstream: "{upstream}"'
+                f'{message}{self.about}, upstream: "{upstream}"'
                 f", bytes from/to client:{now.bytes_received}/{now.bytes_sent}"
                 f", bytes from/to upstream:{now.upstream_bytes_received}/{now.upstream_bytes_sent}"
             )
         log.write(level, message, connection=self.number)
+
+    def say_of_client(self, level: Level, message: str) -> None:
+        """A line that ends in nginx's details of the client, as before a node is chosen."""
+        if self.port.server.error_log.enabled(level):
+            self.say(level, message + self.about)
+
+    @property
+    def about(self) -> str:
+        """Who the client is and where it came in, for a log line."""
+        client = client_text(self.client_endpoint)
+        return f", client: {client}, server: {self.port.address}{self.about_client}"
 
     @property
     def about_client(self) -> str:
@@ -407,16 +411,14 @@ class Session:
         return f', clientid: "{name}"'
 
     def tell_end(self, report: Report) -> None:
-        """The last line at level info: who ended it, after how much."""
-        if report.reason not in ENDS:
-            return
-        self.say(
-            Level.INFO,
-            f"{ENDS[report.reason]}"
-            f", bytes from/to client:{report.bytes_received}/{report.bytes_sent}"
-            ", bytes from/to upstream:"
-            f"{report.upstream_bytes_received}/{report.upstream_bytes_sent}",
-        )
+        """The last lines: who ended it, after how much."""
+        for line in lines_of(report, relayed=self.peer >= 0):
+            if not line.detailed:
+                self.say(line.level, line.message)
+            elif self.peer >= 0:
+                self.say(line.level, line.message, self.address)
+            else:
+                self.say_of_client(line.level, line.message)
 
 
 def client_text(endpoint: Endpoint, *, port: bool = False) -> str:

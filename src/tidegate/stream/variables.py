@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.engine.address import unpack_address
 from tidegate.stream import mqtt_variables
-from tidegate.stream.session import client_text
+from tidegate.stream.session import Try, client_text
 from tidegate.variables.computed import computed
 
 if TYPE_CHECKING:
@@ -63,41 +63,64 @@ def _server_port(session: Session) -> str:
     return "" if family == socket.AF_UNIX else str(port)
 
 
-def _time_iso8601(_session: Session) -> str:
-    text = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+def _msec(_session: Session) -> str:
+    return seconds(time.time_ns() // 1_000_000)
+
+
+def _iso8601(now: float, fraction: str) -> str:
+    """A local time; what stands behind its seconds is put there."""
+    text = time.strftime(f"%Y-%m-%dT%H:%M:%S{fraction}%z", time.localtime(now))
     return f"{text[:-2]}:{text[-2:]}"
 
 
-def _per_try(
-    failed: Callable[[int], str], last: Callable[[Session], str]
-) -> Callable[[Session], str | None]:
-    """A value for each node that was tried, with nginx's comma between them."""
+def _time_iso8601_ms(_session: Session) -> str:
+    ms = time.time_ns() // 1_000_000
+    return _iso8601(ms // 1000, f".{ms % 1000:03d}")
+
+
+# nginx counts it as a try that no node was left.
+NO_NODE = Try("", 0)
+
+
+def _without_node(session: Session) -> bool:
+    return session.peer < 0 and session.attempt is not None and session.attempt.last < 0
+
+
+def _per_try(tried: str, last: str, text: Callable[[int], str]) -> Callable[[Session], str | None]:
+    """A value for each node that was tried, with nginx's comma between them.
+
+    `tried` and `last` are its names in a Try and, for the node of the session, in a Report.
+    """
 
     def read(session: Session) -> str | None:
-        values = [failed(one.connect_ms) for one in session.failed]
+        values = [text(getattr(one, tried)) for one in session.failed]
         if session.peer >= 0:
-            values.append(last(session))
+            values.append(text(getattr(session.progress, last)))
+        elif _without_node(session):
+            values.append(text(getattr(NO_NODE, tried)))
         return ", ".join(values) if values else None
 
     return read
 
 
-def _duration(name: str) -> Callable[[Session], str]:
-    def read(session: Session) -> str:
-        ms: int = getattr(session.progress, name)
-        return "-" if ms < 0 else seconds(ms)
-
-    return read
+def _time(ms: int) -> str:
+    return "-" if ms < 0 else seconds(ms)
 
 
 def _upstream_addr(session: Session) -> str | None:
     values = [one.address for one in session.failed]
     if session.peer >= 0:
         values.append(session.address)
-    elif session.attempt is not None and session.attempt.last < 0:
+    elif _without_node(session):
         # nginx logs the name of the upstream where no node was left.
         values.append(session.proxy.upstream.name)
     return ", ".join(values) if values else None
+
+
+def _upstream_last_addr(session: Session) -> str | None:
+    if session.peer >= 0:
+        return session.address
+    return session.failed[-1].address if session.failed else None
 
 
 class Getters(dict[str, "Callable[[Session], str | None]"]):
@@ -120,7 +143,7 @@ GETTERS = Getters(
         "bytes_sent": lambda session: str(session.progress.bytes_sent),
         "connection": lambda session: str(session.number),
         "hostname": lambda _session: socket.gethostname().lower(),
-        "msec": lambda _session: f"{time.time():.3f}",
+        "msec": _msec,
         "nginx_version": lambda _session: NGINX_VERSION,
         "pid": lambda _session: str(os.getpid()),
         "protocol": lambda _session: "TCP",
@@ -130,18 +153,16 @@ GETTERS = Getters(
         "server_port": _server_port,
         "session_time": lambda session: seconds(session.progress.session_ms),
         "status": lambda session: f"{session.progress.status:03d}",
-        "time_iso8601": _time_iso8601,
+        "time_iso8601": lambda _session: _iso8601(time.time(), ""),
+        "time_iso8601_ms": _time_iso8601_ms,
         "time_local": lambda _session: time.strftime("%d/%b/%Y:%H:%M:%S %z"),
         "upstream_addr": _upstream_addr,
-        "upstream_bytes_received": _per_try(
-            lambda _ms: "0", lambda session: str(session.progress.upstream_bytes_received)
-        ),
-        "upstream_bytes_sent": _per_try(
-            lambda _ms: "0", lambda session: str(session.progress.upstream_bytes_sent)
-        ),
-        "upstream_connect_time": _per_try(lambda _ms: "-", _duration("connect_ms")),
-        "upstream_first_byte_time": _per_try(lambda _ms: "-", _duration("first_byte_ms")),
-        "upstream_session_time": _per_try(seconds, _duration("upstream_ms")),
+        "upstream_bytes_received": _per_try("received", "upstream_bytes_received", str),
+        "upstream_bytes_sent": _per_try("sent", "upstream_bytes_sent", str),
+        "upstream_connect_time": _per_try("connect_ms", "connect_ms", _time),
+        "upstream_first_byte_time": _per_try("first_byte_ms", "first_byte_ms", _time),
+        "upstream_last_addr": _upstream_last_addr,
+        "upstream_session_time": _per_try("session_ms", "upstream_ms", _time),
         **{name: _of_mqtt(name) for name in mqtt_variables.NAMES},
     }
 )

@@ -54,12 +54,14 @@ STREAM: Final = MappingProxyType(
         "session_time": "how long the session took, in seconds with milliseconds",
         "status": "how the session ended: 200, 400, 403, 500, 502, 503",
         "time_iso8601": "the local time as 2026-11-22T05:18:04+00:00",
+        "time_iso8601_ms": "the same with milliseconds, as 2026-11-22T05:18:04.123+00:00",
         "time_local": "the local time as 22/Nov/2026:05:18:04 +0000",
         "upstream_addr": "the brokers tried, by address",
         "upstream_bytes_received": "bytes received from each broker",
         "upstream_bytes_sent": "bytes sent to each broker",
         "upstream_connect_time": "how long each connect took, in seconds with milliseconds",
         "upstream_first_byte_time": "how long each broker took to send its first byte",
+        "upstream_last_addr": "the address of the broker tried last (NGINX Plus)",
         "upstream_session_time": "how long the session with each broker took",
     }
 )
@@ -79,8 +81,6 @@ LATER: Final = frozenset(
         "proxy_protocol_server_port",
         "realip_remote_addr",
         "realip_remote_port",
-        "time_iso8601_ms",
-        "upstream_last_addr",
     }
 )
 LATER_PREFIXES: Final = ("ssl_", "proxy_protocol_tlv_", "geoip_")
