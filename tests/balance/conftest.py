@@ -62,6 +62,7 @@ def make_model(*, method: Method = TURNS, **upstreams: tuple[Peer, ...]) -> Mode
                 )
                 for name, peers in upstreams.items()
             ),
+            limit_conn_zones=(),
             servers=(),
         ),
         http=None,

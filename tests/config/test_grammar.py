@@ -59,6 +59,15 @@ METHODS = ["hash", "ip_hash", "least_conn", "random"]
 
 # How and when lines are written.
 LOGS = ["open_log_file_cache"]
+# Who is let in, and how many.
+ACCESS = [
+    "allow",
+    "deny",
+    "limit_conn_zone",
+    "limit_conn",
+    "limit_conn_log_level",
+    "limit_conn_dry_run",
+]
 
 # What looks into MQTT.
 MQTT = [
@@ -93,7 +102,7 @@ def test_every_context_is_known_and_can_be_entered():
 
 
 def test_all_directives_that_work_are_here():
-    assert {row.name for row in HERE} == {*FOUNDATION, *METHODS, *LOGS, *MQTT, *VARIABLES}
+    assert {row.name for row in HERE} == {*FOUNDATION, *METHODS, *LOGS, *ACCESS, *MQTT, *VARIABLES}
 
 
 @pytest.mark.parametrize("row", HERE, ids=lambda row: f"{row.name}-{row.contexts[0]}")

@@ -10,6 +10,7 @@ from tidegate.balance.placement import allot
 from tidegate.config.load import load
 from tidegate.observe.access_log import compile_line
 from tidegate.scoreboard.board import Board
+from tidegate.scoreboard.zone import Zone
 from tidegate.stream.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ class StreamRig(Rig):
         self.board = Board.create(workers=1, upstreams=8, peers=32)
         placement = allot(loaded.model, self.board, None)
         self.runtime = Runtime(engine=self.engine, board=self.board, worker=0, logs=self.lines)
-        self.prepared = self.runtime.prepare(loaded.model.stream, placement)
+        stream = loaded.model.stream
+        self.zones = {one.name: Zone.create(one.size) for one in stream.limit_conn_zones}
+        attached = {name: Zone.attach(zone.fd, worker=0) for name, zone in self.zones.items()}
+        self.prepared = self.runtime.prepare(stream, placement, attached)
 
     def serve(self, sock) -> None:
         """Accept on `sock` for the first server."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
+from tidegate.config.build_limit_conn import make_limit_conns
 from tidegate.config.build_logs import finished_access_logs
 from tidegate.config.build_mqtt import bounded, make_mqtt
 from tidegate.config.model import (
@@ -25,7 +26,7 @@ from tidegate.config.model import (
 from tidegate.config.scope import Scope
 
 if TYPE_CHECKING:
-    from tidegate.config.draft import Draft, LogsDraft, ServerDraft, StreamDraft
+    from tidegate.config.draft import Draft, ServerDraft, StreamDraft
 
 # nginx's own, for a master that is root and has no "user".
 DEFAULT_USER = "nobody"
@@ -103,20 +104,26 @@ def _stream(draft: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Stream:
         for group in draft.upstreams
     )
     around = tuple(draft.logs.error) or error_logs
-    servers = tuple(_server(server, draft.logs, around) for server in draft.servers)
-    variables = tuple(draft.definitions.items())
-    return Stream(upstreams=upstreams, servers=servers, variables=variables)
+    servers = tuple(_server(server, draft, around) for server in draft.servers)
+    return Stream(
+        upstreams=upstreams,
+        limit_conn_zones=tuple(draft.limit_zones.values()),
+        servers=servers,
+        variables=tuple(draft.definitions.items()),
+    )
 
 
-def _server(draft: ServerDraft, logs: LogsDraft, error_logs: tuple[ErrorLog, ...]) -> Server:
+def _server(draft: ServerDraft, around: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Server:
     return Server(
         listens=tuple(draft.listens),
+        access=tuple(draft.rules.access or around.rules.access),
+        limit_conns=make_limit_conns(draft, around),
         content=_content(draft),
         preread_buffer_size=bounded(draft.scope.integer("preread_buffer_size")),
         preread_timeout_ms=draft.scope.integer("preread_timeout"),
         mqtt=make_mqtt(draft),
         tcp_nodelay=draft.scope.flag("tcp_nodelay"),
-        access_logs=finished_access_logs(draft.logs, around=logs),
+        access_logs=finished_access_logs(draft.logs, around=around.logs),
         error_logs=tuple(draft.logs.error) or error_logs,
         span=draft.directive.name.span,
         assignments=tuple(draft.assignments),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.config import build_mqtt
+from tidegate.config import build_access, build_limit_conn, build_mqtt
 from tidegate.config.build_bind import finish_binds, proxy_bind
 from tidegate.config.build_listen import listen
 from tidegate.config.build_logs import (
@@ -79,6 +79,7 @@ def finish_stream(reading: Reading) -> None:
             reading.report.error(message, span, line=line, hint=hint)
     for group in stream.upstreams:
         finish_group(reading, group)
+    build_limit_conn.finish_limit_conn(reading)
     finish_variables(reading)
     finish_binds(reading)
     for draft in stream.servers:
@@ -114,5 +115,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream.server", "access_log"): access_log,
     ("stream.server", "open_log_file_cache"): open_log_file_cache,
     ("stream.server", "set"): set_,
+    **build_access.HANDLERS,
+    **build_limit_conn.HANDLERS,
     **build_mqtt.HANDLERS,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
@@ -12,6 +11,7 @@ from tidegate.config.draft import StreamDraft, UpstreamDraft, in_stream
 from tidegate.config.model import Peer
 from tidegate.config.scope import Scope
 from tidegate.config.urls import Url, UrlError, addresses, parse_url
+from tidegate.config.zones import declare, read_size
 
 if TYPE_CHECKING:
     from tidegate.config.draft import Reading
@@ -25,7 +25,6 @@ MOST_WEIGHT = 1_000_000
 LARGEST = 2**31 - 1
 
 FAIL_TIMEOUT = 10
-SMALLEST_ZONE = 8 * mmap.PAGESIZE
 
 NUMBERS = ("weight", "max_conns", "max_fails")
 FLAGS = ("backup", "down")
@@ -166,25 +165,8 @@ def zone(reading: Reading, directive: Directive, _scope: Scope) -> None:
     name, *sizes = directive.args
     if not name.text:
         raise ConfigError(f'invalid zone name "{name.text}"', name.span)
-    size = 0
-    if sizes:
-        word = sizes[0]
-        given = values.size(word.text)
-        if given is None:
-            raise ConfigError(f'invalid zone size "{word.text}"', word.span)
-        if given < SMALLEST_ZONE:
-            hint = f"the smallest is {SMALLEST_ZONE >> 10}k"
-            raise ConfigError(f'zone "{name.text}" is too small', word.span, hint=hint)
-        size = given
-    zones = in_stream(reading).zones
-    known = zones.get(name.text, 0)
-    if size and known and size != known:
-        raise ConfigError(
-            f'the size {size} of shared memory zone "{name.text}"'
-            f" conflicts with already declared size {known}",
-            name.span,
-        )
-    zones[name.text] = size or known
+    size = read_size(sizes[0].text, sizes[0], named=name.text) if sizes else 0
+    declare(reading, name.text, size, use="upstream", span=name.span)
     group.zone = name.text
 
 

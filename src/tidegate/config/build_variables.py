@@ -138,4 +138,7 @@ def _users(stream: StreamDraft, use: VariableUse) -> list[ServerDraft]:
             for server in stream.servers
             if any(log.format.name == name for log in server.logs.access_in(stream.logs))
         ]
+    if use.directive.name.text == "limit_conn_zone":
+        zone = use.directive.args[1].text.removeprefix("zone=").partition(":")[0]
+        return [server for server in stream.servers if zone in server.limited_by(stream)]
     return stream.servers

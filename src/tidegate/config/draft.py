@@ -13,8 +13,11 @@ from tidegate.config.scope import Scope
 if TYPE_CHECKING:
     from tidegate.config.model import (
         AccessLog,
+        AccessRule,
         Assignment,
         ErrorLog,
+        LimitConn,
+        LimitConnZone,
         Listen,
         LogBuffer,
         LogFormat,
@@ -79,6 +82,14 @@ class LogsDraft:
 
 
 @dataclass(slots=True, kw_only=True)
+class RulesDraft:
+    """Rules of one block of stream for who is let in; an empty list inherits."""
+
+    access: list[AccessRule] = field(default_factory=list)
+    limits: list[tuple[LimitConn, Directive]] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
 class ServerDraft:
     """One `server` of stream. `sound` is False where something in it was wrong.
 
@@ -88,6 +99,7 @@ class ServerDraft:
     directive: Directive
     scope: Scope
     logs: LogsDraft
+    rules: RulesDraft = field(default_factory=RulesDraft)
     listens: list[Listen] = field(default_factory=list)
     upstream: UpstreamDraft | None = None
     pass_span: Span | None = None
@@ -101,6 +113,10 @@ class ServerDraft:
         """Whether anything makes the server look at a CONNECT."""
         looking = ("mqtt_preread", "mqtt", "mqtt_require", "mqtt_next_upstream")
         return any(self.scope.get(name) for name in looking)
+
+    def limited_by(self, around: StreamDraft) -> set[str]:
+        """The zones that the server counts its connections in."""
+        return {limit.zone for limit, _where in self.rules.limits or around.rules.limits}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +137,15 @@ class StreamDraft:
     scope: Scope
     directive: Directive
     logs: LogsDraft = field(default_factory=LogsDraft)
+    rules: RulesDraft = field(default_factory=RulesDraft)
     formats: dict[str, LogFormat] = field(default_factory=dict)
     upstreams: list[UpstreamDraft] = field(default_factory=list)
     by_host: dict[str, list[UpstreamDraft]] = field(default_factory=dict)
     servers: list[ServerDraft] = field(default_factory=list)
     listens: dict[Address, Listen] = field(default_factory=dict)
     zones: dict[str, int] = field(default_factory=dict)
+    zone_uses: dict[str, str] = field(default_factory=dict)
+    limit_zones: dict[str, LimitConnZone] = field(default_factory=dict)
     variables: list[VariableUse] = field(default_factory=list)
     promised: set[str] = field(default_factory=set)
     retries: list[tuple[MqttNextUpstream, Directive]] = field(default_factory=list)
@@ -183,6 +202,12 @@ def in_server(reading: Reading) -> ServerDraft:
     """The server that is being read."""
     assert reading.draft.server is not None
     return reading.draft.server
+
+
+def rules_here(reading: Reading) -> RulesDraft:
+    """The rules of the block that is being read."""
+    server = reading.draft.server
+    return in_stream(reading).rules if server is None else server.rules
 
 
 def refused(what: str, *, reason: str) -> ConfigError:

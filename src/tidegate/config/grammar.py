@@ -1,13 +1,14 @@
 """The one table of directives: where each may stand, what it takes, what we do with it.
 
-The rows stand in `grammar_main`, `grammar_stream`, `grammar_variables`, `grammar_mqtt` and
-`grammar_http`; here is how they are found.
+The rows stand in `grammar_main`, `grammar_stream`, `grammar_access`, `grammar_variables`,
+`grammar_mqtt` and `grammar_http`; here is how they are found.
 To make a directive work, change its row from `Status.LATER` to `Status.HERE`.
 """
 
 from __future__ import annotations
 
 from tidegate.config import (
+    grammar_access,
     grammar_http,
     grammar_main,
     grammar_mqtt,
@@ -20,6 +21,7 @@ TABLE: tuple[Row, ...] = (
     *grammar_main.ROWS,
     *grammar_stream.ROWS,
     *grammar_variables.ROWS,
+    *grammar_access.ROWS,
     *grammar_mqtt.ROWS,
     *grammar_http.ROWS,
 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tidegate.variables.computed import Definition
     from tidegate.variables.template import Template
     from tidegate.wire.address import Address
+    from tidegate.wire.network import Network
 
 
 class Level(IntEnum):
@@ -259,14 +260,51 @@ class Mqtt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRule:
+    """One `allow` or `deny`; `network` is None for `all`, and of AF_UNIX for `unix:`."""
+
+    deny: bool
+    network: Network | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitConnZone:
+    """One `limit_conn_zone`: connections are counted by `key` in `size` bytes."""
+
+    name: str
+    size: int
+    key: Template
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitConn:
+    """One `limit_conn`: a key of `zone` may have `most` connections."""
+
+    zone: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitConns:
+    """The limits of a server, in order; with `dry_run` they are only told of, at `log_level`."""
+
+    limits: tuple[LimitConn, ...]
+    log_level: Level
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """One `server` of `stream`.
 
     `preread_buffer_size` and `preread_timeout_ms` are for servers that look at a client's first
-    bytes, as those with `mqtt` do.
+    bytes, as those with `mqtt` do. `access` is in order: the first rule that fits decides.
     """
 
     listens: tuple[Listen, ...]
+    access: tuple[AccessRule, ...]
+    limit_conns: LimitConns | None
     content: Proxy | Return
     preread_buffer_size: int
     preread_timeout_ms: int
@@ -286,6 +324,7 @@ class Stream:
     """
 
     upstreams: tuple[Upstream, ...]
+    limit_conn_zones: tuple[LimitConnZone, ...]
     servers: tuple[Server, ...]
     variables: tuple[tuple[str, Definition], ...] = ()
 

@@ -24,6 +24,7 @@ from tidegate.process.pidfile import PidFile
 from tidegate.process.sockets import ListeningSockets
 from tidegate.process.supervisor import COMMAND, Stage, Supervisor, environment_of
 from tidegate.process.title import MASTER, set_title
+from tidegate.process.zones import Zones
 from tidegate.scoreboard.board import Board
 from tidegate.version import VERSION
 
@@ -73,6 +74,7 @@ class Master:
         self._logs = LogFiles()
         self._log = ErrorLog((), {})
         self._sockets = ListeningSockets()
+        self._zones = Zones()
         self._serving = False
         self._committed = False
         self._stopping = False
@@ -114,6 +116,7 @@ class Master:
             "prepare",
             fds={"model": self._handover}
             | {f"log:{path}": fd for path, fd in self._logs.fds.items()}
+            | {f"zone:{name}": fd for name, fd in self._zones.fds.items()}
             | {f"socket:{key}": fd for key, fd in self._sockets.for_worker(child.slot).items()},
             generation=GENERATION,
         )
@@ -134,6 +137,9 @@ class Master:
     def died(self, child: Child) -> None:
         """Take back what it held; before the start is complete, give up."""
         self._board.forget_worker(child.slot)
+        for name in self._zones.forget_worker(child.slot):
+            lost = f'the connections of worker process {child.pid} stay counted in zone "{name}"'
+            self._log.write(Level.ALERT, f"{lost}: its lock was not to be had")
         if not self._serving and not self._stopping:
             self._failed(f"worker process {child.pid} ended before it could serve")
 
@@ -166,6 +172,8 @@ class Master:
         self._ended = loop.create_future()
         route_logging(self._log)
         self._board = _board_for(self._model, self._workers)
+        if self._model.stream is not None:
+            self._zones.open(self._model.stream.limit_conn_zones)
         placement = allot(self._model, self._board, None)
         self._handover = handover.seal(
             Handover(generation=GENERATION, model=self._model, placement=placement)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tidegate.config.model import Level, Stream
 from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.observe.logs import Logs
-from tidegate.process import handover, rights
+from tidegate.process import handover, rights, zones
 from tidegate.process.errors import StartError
 from tidegate.process.logs import replace
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.process.channel import Channel, Message
     from tidegate.process.handover import Handover
     from tidegate.scoreboard.board import Board
+    from tidegate.scoreboard.zone import Zone
     from tidegate.stream.runtime import Prepared, Runtime
 
 # How often a worker that is shutting down looks whether its last session has ended.
@@ -41,8 +42,9 @@ CALM_SECONDS = 2.0
 
 SOCKET = "socket:"
 LOG = "log:"
+ZONE = "zone:"
 
-NOTHING = Stream(upstreams=(), servers=())
+NOTHING = Stream(upstreams=(), limit_conn_zones=(), servers=())
 
 
 class Worker:
@@ -60,6 +62,7 @@ class Worker:
         self._handover: Handover | None = None
         self._prepared: Prepared | None = None
         self._sockets: dict[str, int] = {}
+        self._zones: dict[str, Zone] = {}
         self._leaving = False
         self._pauses = 0
         self._pause_told = False
@@ -150,7 +153,10 @@ class Worker:
             self._sockets = _part(message.fds, SOCKET)
             if self._runtime is None:
                 self._runtime = self._first(new)
-            self._prepared = self._runtime.prepare(new.model.stream or NOTHING, new.placement)
+            attached = zones.attach(_part(message.fds, ZONE), self._zones, worker=self._slot)
+            stream = new.model.stream or NOTHING
+            self._prepared = self._runtime.prepare(stream, new.placement, attached)
+            self._zones = attached
             self._handover = new
         except Exception as error:  # whatever it is, the master has to know
             first = self._handover is None

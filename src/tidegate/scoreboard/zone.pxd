@@ -8,6 +8,7 @@ from tidegate.scoreboard.cells cimport Table
 cdef class Zone:
     cdef Table table
     cdef char *base
+    cdef unsigned long inode
     cdef readonly size_t size
     cdef readonly int fd
     cdef readonly int worker

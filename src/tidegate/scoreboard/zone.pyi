@@ -23,6 +23,8 @@ class Zone:
     @staticmethod
     def attach(fd: int, *, worker: int) -> Zone:
         """Map the zone behind `fd`, which is not kept; ValueError if it is none of ours."""
+    def is_behind(self, fd: int) -> bool:
+        """Tell whether a descriptor is of this very memory."""
     fd: int  # the memfd of a created zone, to hand to children; -1 when attached
     size: int
     worker: int  # -1 in the zone that was created

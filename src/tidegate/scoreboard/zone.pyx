@@ -98,6 +98,7 @@ cdef class Zone:
         os.ftruncate(zone.fd, size)
         fcntl.fcntl(zone.fd, fcntl.F_ADD_SEALS, SEALS)
         zone.map_memory(zone.fd)
+        zone.inode = os.fstat(zone.fd).st_ino
         cdef Head *head = zone.table.head
         head.version = VERSION
         head.cell_size = sizeof(Cell)
@@ -133,7 +134,11 @@ cdef class Zone:
         if found != ours:
             raise ValueError(f"the zone is of another version: {found}, expected {ours}")
         zone.worker = worker
+        zone.inode = os.fstat(fd).st_ino
         return zone
+
+    def is_behind(self, int fd):
+        return os.fstat(fd).st_ino == self.inode
 
     def take(self, bytes key not None, int most):
         cdef uint32_t size = <uint32_t> len(key)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from tidegate.balance.ip_hash import key_of
 from tidegate.config import model
 from tidegate.config.model import Level
+from tidegate.stream.access import compile_rules
+from tidegate.stream.limit_conn import Limit, Limits
 from tidegate.stream.mqtt_rules import MqttRules, Setting
 from tidegate.stream.mqtt_variables import OF_CONNACK
 from tidegate.stream.proxy import Proxy
@@ -14,6 +16,7 @@ from tidegate.stream.server import Server
 from tidegate.stream.source import Sources
 from tidegate.stream.variables import OF_THE_SOCKET, Getters, with_computed
 from tidegate.variables.computed import needed
+from tidegate.variables.names import of_mqtt
 from tidegate.variables.template import DIGITS, Template, compile_template, names
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from tidegate.balance.upstream import Upstream
     from tidegate.engine.loop import Engine
+    from tidegate.scoreboard.zone import Zone
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.server import ErrorLog
     from tidegate.stream.session import Session
@@ -40,7 +44,7 @@ class Logs(Protocol):
 
 
 class Builder:
-    """Builds the servers of one configuration; `upstreams` are those that they name."""
+    """Builds the servers of one configuration; `upstreams` and `zones` are those that they name."""
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Builder:
         refusals: Refusals,
         upstreams: Mapping[str, tuple[model.Upstream, Upstream]],
         variables: Mapping[str, Definition],
+        zones: Mapping[str, tuple[model.LimitConnZone, Zone]],
     ) -> None:
         self._engine = engine
         self._logs = logs
@@ -57,6 +62,7 @@ class Builder:
         self._upstreams = upstreams
         self._variables = variables
         self._getters = with_computed(variables)
+        self._zones = zones
 
     def server(self, server: model.Server) -> Server:
         """The server, ready for sessions."""
@@ -70,6 +76,8 @@ class Builder:
         given = logged - self._variables.keys()
         return Server(
             engine=self._engine,
+            limits=self._limits(server),
+            denies=compile_rules(server.access),
             nodelay=server.tcp_nodelay,
             mqtt=None if server.mqtt is None else _rules(server.mqtt, given, getters),
             refusals=self._refusals,
@@ -85,6 +93,37 @@ class Builder:
             ),
             logged=frozenset(logged & {*self._variables, *DIGITS}),
         )
+
+    def _limits(self, server: model.Server) -> Limits | None:
+        if server.limit_conns is None:
+            return None
+        early: list[Limit] = []
+        late: list[Limit] = []
+        for one in server.limit_conns.limits:
+            described, zone = self._zones[one.zone]
+            limit = Limit(
+                zone,
+                one.zone,
+                compile_template(described.key, self._getters),
+                str(described.key),
+                one.most,
+            )
+            (late if self._waits(server, described.key) else early).append(limit)
+        return Limits(
+            early=early,
+            late=late,
+            level=server.limit_conns.log_level,
+            dry_run=server.limit_conns.dry_run,
+        )
+
+    def _waits(self, server: model.Server, key: Template) -> bool:
+        """Whether a key is to be made only when the CONNECT was read."""
+        wanted = needed(names(key), self._variables)
+        if not wanted.isdisjoint(self._variables):
+            # To ask for a computed variable begins with every `set` of the server.
+            for one in server.assignments:
+                wanted |= needed(names(one.value), self._variables)
+        return server.mqtt is not None and any(map(of_mqtt, wanted))
 
     def _proxy(self, server: model.Server, error_log: ErrorLog) -> Proxy | None:
         content = server.content

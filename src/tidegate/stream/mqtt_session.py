@@ -26,6 +26,7 @@ from tidegate.stream.session import (
     INTERNAL_ERROR,
     LOGGED_CLIENT_ID,
     OK,
+    SERVICE_UNAVAILABLE,
     Opening,
     Session,
     Try,
@@ -83,6 +84,9 @@ class MqttSession(Session):
         if not self.accepted:
             self.accepted = True
             self.accept()
+            refused = self.accept_phase()
+            if refused is not None:
+                return refused
         rules = self.rules
         try:
             hello = parse_connect(data, limit=rules.buffer_size, ended=ended)
@@ -107,6 +111,13 @@ class MqttSession(Session):
             rules.idle_ms(hello.keepalive),
         )
         return self.choose()
+
+    def choose(self) -> Outcome:
+        """Count the client by what it said, and choose a node."""
+        limits = self.port.server.limits
+        if limits is not None and not limits.admit_late(self):
+            return self.refuse(SERVICE_UNAVAILABLE)
+        return super().choose()
 
     def no_connect(self, error: MqttError) -> Outcome:
         """The client's first bytes are no CONNECT that we can read."""

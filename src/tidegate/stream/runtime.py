@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tidegate.config import model
     from tidegate.engine.loop import Engine
     from tidegate.scoreboard.board import Board
+    from tidegate.scoreboard.zone import Zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,13 @@ class Runtime:
         self._refusals = Refusals(board.worker_counters(worker))
         self._listeners: list[int] = []
 
-    def prepare(self, stream: model.Stream, placement: Placement) -> Prepared:
-        """Build everything that `stream` needs; may raise, and changes nothing that runs."""
+    def prepare(
+        self, stream: model.Stream, placement: Placement, zones: Mapping[str, Zone]
+    ) -> Prepared:
+        """Build everything that `stream` needs; may raise, and changes nothing that runs.
+
+        `zones` has the shared memory of each `limit_conn_zone`, attached for this worker.
+        """
         builder = Builder(
             engine=self._engine,
             logs=self._logs,
@@ -54,6 +60,7 @@ class Runtime:
                 for one in stream.upstreams
             },
             variables=dict(stream.variables),
+            zones={one.name: (one, zones[one.name]) for one in stream.limit_conn_zones},
         )
         ports = []
         for one in stream.servers:

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.engine.loop import Engine
+    from tidegate.stream.limit_conn import Limits
     from tidegate.stream.mqtt_rules import MqttRules
     from tidegate.stream.proxy import Proxy
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.session import Session
+    from tidegate.wire.proxy_protocol import Endpoint
 
 
 class ErrorLog(Protocol):
@@ -31,15 +33,19 @@ class Server:
 
     It has a `proxy`, or answers with `text`. `tells_all` is for the lines of each session that the
     error log takes at level info only. `assignments` are its `set`; `logged` are the computed
-    variables that its access logs may ask for.
+    variables that its access logs may ask for. With `has_rules` sessions have an accept phase:
+    there are `limits`, or access rules that say whom the server `denies`.
     """
 
     __slots__ = (
         "access_logs",
         "assignments",
+        "denies",
         "engine",
         "error_log",
+        "has_rules",
         "keeps_address",
+        "limits",
         "logged",
         "mqtt",
         "nodelay",
@@ -55,6 +61,8 @@ class Server:
         self,
         *,
         engine: Engine,
+        limits: Limits | None,
+        denies: Callable[[Endpoint], bool] | None,
         nodelay: bool,
         mqtt: MqttRules | None,
         refusals: Refusals,
@@ -69,6 +77,9 @@ class Server:
         logged: frozenset[str] = frozenset(),
     ) -> None:
         self.engine = engine
+        self.limits = limits
+        self.denies = denies
+        self.has_rules = limits is not None or denies is not None
         self.nodelay = nodelay
         self.mqtt = mqtt
         self.refusals = refusals

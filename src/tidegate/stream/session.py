@@ -31,8 +31,10 @@ OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 OK = 200
 BAD_REQUEST = 400
+FORBIDDEN = 403
 INTERNAL_ERROR = 500
 BAD_GATEWAY = 502
+SERVICE_UNAVAILABLE = 503
 
 
 # Our own time-outs, and what we were doing.
@@ -113,6 +115,19 @@ class Session:
         if server.keeps_address:
             self.server_endpoint = unpack_address(server.engine.server_address(self.handle))
 
+    def accept_phase(self) -> Outcome | None:
+        """Refuse a client that the rules keep out, before anything is read; None goes on.
+
+        nginx's phases preaccess, where connections are limited, and access.
+        """
+        server = self.port.server
+        if server.limits is not None and not server.limits.admit(self):
+            return Refuse(SERVICE_UNAVAILABLE)
+        if server.denies is not None and server.denies(self.client_endpoint):
+            self.say_of_client(Level.ERROR, "access forbidden by rule while initializing session")
+            return Refuse(FORBIDDEN)
+        return None
+
     def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
         """The client's first bytes; only sessions that look into them are asked."""
         raise NotImplementedError
@@ -120,6 +135,10 @@ class Session:
     def pick(self) -> Outcome:
         """Choose what answers the client: a node of the upstream, or a text."""
         self.accept()
+        if self.port.server.has_rules:
+            refused = self.accept_phase()
+            if refused is not None:
+                return refused
         return self.choose()
 
     def choose(self) -> Outcome:
@@ -237,6 +256,18 @@ class Session:
 
     def end(self, report: Report, /) -> None:
         """The relay is over, or it never began."""
+        limits = self.port.server.limits
+        if limits is None:
+            self.conclude(report)
+            return
+        limits.give_back(self)
+        try:
+            self.conclude(report)
+        finally:
+            limits.forget(self)
+
+    def conclude(self, report: Report) -> None:
+        """The node is free again, and the logs tell how it was."""
         self.report = report
         server = self.port.server
         if self.peer >= 0:

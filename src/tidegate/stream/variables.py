@@ -63,6 +63,11 @@ def _server_port(session: Session) -> str:
     return "" if family == socket.AF_UNIX else str(port)
 
 
+def _limit_conn_status(session: Session) -> str | None:
+    limits = session.port.server.limits
+    return None if limits is None else limits.status(session)
+
+
 def _msec(_session: Session) -> str:
     return seconds(time.time_ns() // 1_000_000)
 
@@ -143,6 +148,7 @@ GETTERS = Getters(
         "bytes_sent": lambda session: str(session.progress.bytes_sent),
         "connection": lambda session: str(session.number),
         "hostname": lambda _session: socket.gethostname().lower(),
+        "limit_conn_status": _limit_conn_status,
         "msec": _msec,
         "nginx_version": lambda _session: NGINX_VERSION,
         "pid": lambda _session: str(os.getpid()),

@@ -43,6 +43,7 @@ STREAM: Final = MappingProxyType(
         "bytes_sent": "bytes sent to the client",
         "connection": "the number of the connection",
         "hostname": "the name of this host",
+        "limit_conn_status": "PASSED, REJECTED or REJECTED_DRY_RUN, where limit_conn counted",
         "msec": "the time in seconds with milliseconds",
         "nginx_version": "the version of nginx whose behaviour is followed",
         "pid": "the process ID of the worker",
@@ -74,7 +75,6 @@ PREFIXES: Final = MappingProxyType(
 # What nginx knows and we do not yet.
 LATER: Final = frozenset(
     {
-        "limit_conn_status",
         "proxy_protocol_addr",
         "proxy_protocol_port",
         "proxy_protocol_server_addr",
