@@ -287,7 +287,7 @@ class TestVariables:
         assert one.hint == 'did you mean "remote_addr"?'
         assert two.message == 'unknown "nonsense_name" variable'
 
-    @pytest.mark.parametrize("name", ["ssl_client_serial", "upstream_last_addr"])
+    @pytest.mark.parametrize("name", ["ssl_client_serial", "ssl_protocol"])
     def test_one_that_comes_later_is_refused_by_name(self, folder, name):
         text = f"events {{}} stream {{ server {{ listen 1; return ${name}; }} }}"
         assert folder.errors(text) == [f'the "{name}" variable is not supported yet']
