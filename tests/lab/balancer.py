@@ -76,7 +76,9 @@ class Balancer(Program):
             inodes += [proc.unix_listening_inodes(path, pid=self.pid) for path in paths]
             return all(found and all(proc.accepts(pid, found) for pid in pids) for found in inodes)
 
-        self.wait_until(ready, f"{workers} workers accept on {[*ports, *paths]}")
+        what = f"{workers} workers accept on {[*ports, *paths]}"
+        # They start at the same time, on the processors that there are.
+        self.wait_until(ready, what, timeout=PATIENCE * max(1, workers / 2))
         return self
 
     def send(self, word):

@@ -90,8 +90,8 @@ def greet(data):
 class Node:
     """A listening node whose sessions are all served by one coroutine function."""
 
-    def __init__(self, serve=echo, *, host="127.0.0.1", path=None, rcvbuf=None, keep=True):
-        """`path` makes it a Unix socket; `keep` stores what sessions receive."""
+    def __init__(self, serve=echo, *, host="127.0.0.1", port=0, path=None, rcvbuf=None, keep=True):
+        """Port 0 is a free one, `path` makes it a Unix socket, `keep` stores what comes."""
         self.serve = serve
         self.keep = keep
         self.sessions = []
@@ -102,7 +102,7 @@ class Node:
             self._family, self._bound = socket.AF_UNIX, path
         else:
             self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._bound = (host, 0)
+            self._bound = (host, port)
         self._socket = self._bind()
         if not path:
             self._bound = (host, self._socket.getsockname()[1])
