@@ -213,7 +213,7 @@ def measured(
         rate=done / span,
         p50=times.percentile(50) / 1000,
         p99=times.percentile(99) / 1000,
-        generator=busy.total,
+        generator=busy.total if busy else None,
     )
 
 

@@ -57,6 +57,24 @@ def test_a_large_message_comes_back_whole(lab, load):
     assert result.counts["bytes_received"] > 9_000_000
 
 
+def test_of_messages_that_are_not_acknowledged_none_is_lost_at_the_end(lab, bench):
+    broker = lab.mosquitto()
+    done = bench(
+        "pub", "-p", broker.port, "-c", 2, "-s", "20m", "-L", 4, "-im", 0, "-i", 0, "--json"
+    )
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["counts"]["sent"] == 4
+    broker.wait_until(lambda: read(broker.log).count("Received PUBLISH") == 4, "all have arrived")
+
+
+def test_a_keep_alive_that_the_broker_names_is_kept(lab, load):
+    # The least that mosquitto allows.
+    broker = lab.mosquitto(extra="max_keepalive 10\n")
+    result = load("conn", broker.port, count=2, keepalive=600, seconds=8.5)
+    assert result.good
+    assert read(broker.log).count("Received PINGREQ") == 2
+
+
 def test_a_schedule_is_kept(lab, load):
     result = load("pub", lab.mosquitto().port, payload=b"x", messages_per_second=100, limit=50)
     assert result.counts["sent"] == 50

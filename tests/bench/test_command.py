@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import re
+import subprocess
+import termios
 
 import pytest
 
+from tidegate.bench.checked import run_time
+from tidegate.bench.codes import code_name
 from tidegate.bench.options import Duration, Size
-from tidegate.bench.report import duration
+from tidegate.bench.plan import Plan
+from tidegate.bench.report import duration, errors
+from tidegate.bench.result import Busy, Meter
+from tidegate.bench.run import run
 
 
 @pytest.mark.parametrize(
@@ -15,7 +25,19 @@ from tidegate.bench.report import duration
     [
         (["conn", "-l", "wss"], "-l wss does not work yet"),
         (["conn", "--ca", "x.pem"], "--ca means nothing with -l mqtt"),
-        (["conn", "-c", "2", "-I", "fixed"], "put %i into it"),
+        (["pub", "-t", ""], "a topic has one character"),
+        (["pub", "-t", "a/#"], "no + and no #"),
+        (["pingpong", "-c", "1", "-t", "a/+"], "no + and no #"),
+        (["sub", "-t", "a/#/b"], "# for all levels at the end"),
+        (["sub", "-t", "a+/b"], "+ stands for a whole level"),
+        (["conn", "-V", "3.1.1", "-P", "x"], "-P without -u"),
+        (["conn", "--timeout", "99999999999"], "24h at most"),
+        (["conn", "--timeout", "0"], "nothing would be in time"),
+        (["conn", "--rate", "nan"], '"nan" is no number'),
+        (["conn", "--rate", "inf"], "inf"),
+        (["conn", "-i", "nan"], '"nan" is no number'),
+        (["pub", "-im", "nan"], '"nan" is no number'),
+        (["pub", "-L", str(10**30)], "-L"),
         (["pingpong", "-t", "one"], "put %i or %c into it"),
         (["pub", "-s", "many"], '"many" is no size'),
         (["pub", "-s", "300m"], "below 256 MB"),
@@ -38,7 +60,13 @@ def test_wrong_options_are_named_and_end_with_2(bench, words, said):
     ("words", "said"),
     [
         (["-h", "no.such.host.invalid"], 'cannot resolve "no.such.host.invalid"'),
-        (["-h", "127.0.0.1", "--source", "::1"], "--source"),
+        (["-h", "127.0.0.1", "--source", "::1"], '"127.0.0.1" has no IPv6 address'),
+        (
+            ["--source", "::1", "--source", "127.0.0.2"],
+            "IPv4 and IPv6 addresses do not go together",
+        ),
+        (["--source", "here"], '"here" is no address'),
+        (["-h", "fe80::1%nowhere"], 'cannot resolve "fe80::1%nowhere"'),
         (["-c", "9000000"], "descriptors"),
         (["-c", "1", "-I", "x" * 70_000], "too long"),
     ],
@@ -66,7 +94,7 @@ def test_an_end_with_errors_has_status_1_and_names_them(bench, lab):
 def test_json_holds_all_that_was_counted(bench, lab):
     done = bench(
         "pingpong", "-h", "127.0.0.1", "-p", lab.node().port, "--echo", "-c", 2, "-i", 0,
-        "-s", "1k", "-L", 20, "--json",
+        "-s", "1k", "-L", 20, "--rate", 50, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -78,14 +106,120 @@ def test_json_holds_all_that_was_counted(bench, lab):
     assert result["generator"]["ran"] > 0
 
 
-def test_without_a_terminal_a_line_comes_every_five_seconds(bench, lab):
+def test_without_a_terminal_a_line_comes_every_second(bench, lab):
     done = bench("pingpong", "-h", "127.0.0.1", "-p", lab.node().port, "--echo", "-c", 1,
-                 "--rate", 50, "--for", "5.5s")  # fmt: skip
+                 "--rate", 50, "--for", "2.8s")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("5s  conns 1/1 +")
-    assert "p50" in line
-    assert "p99" in line
+    lines = done.stderr.splitlines()
+    assert [line.split()[0] for line in lines] == ["1s", "2s"]
+    for line in lines:
+        assert re.search(r"conns 1/1 .* round trip p50 .* p99 .* own CPU \d+%", line), line
+
+
+def test_a_line_tells_of_its_second_alone(lab, capfd):
+    """The first answers are slow, those of a later second are not."""
+    late = iter([1.3])
+
+    async def slow_once(session):
+        while data := await session.recv():
+            await asyncio.sleep(next(late, 0))
+            await session.send(data)
+
+    plan = Plan(job="pingpong", host="127.0.0.1", port=lab.node(slow_once).port, echo=True,
+                payload=b"x", count=1, client_id="", seconds=3.5)  # fmt: skip
+    result = run(plan)
+    assert result.times["round trip"].most > 1e9
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert re.search(r"p99 \S+ [µm]s", last), last
+
+
+def test_on_a_terminal_the_line_is_written_over_and_fits(command, lab):
+    leader, follower = os.openpty()
+    termios.tcsetwinsize(follower, (24, 40))
+    words = ["pingpong", "-h", "127.0.0.1", "-p", str(lab.node().port), "--echo", "-c", "1",
+             "--rate", "20", "--for", "2.5s"]  # fmt: skip
+    with subprocess.Popen(
+        [*command, *words], stderr=follower, stdout=subprocess.DEVNULL
+    ) as process:
+        os.close(follower)
+        assert process.wait(30) == 0
+    written = os.read(leader, 65536).decode()
+    os.close(leader)
+    lines = written.split("\r\x1b[K")[1:]
+    assert len(lines) >= 3
+    assert lines[0].startswith("1s  conns 1/1")
+    assert max(map(len, lines)) == 39
+    assert lines[-1] == ""
+
+
+def test_a_run_too_short_to_tell_says_nothing_of_the_generator(bench, lab):
+    done = bench("pingpong", "-h", "127.0.0.1", "-p", lab.node().port, "--echo", "-c", 1, "-L", 5)
+    assert done.returncode == 0, done.stderr
+    assert "5 sent" in done.stdout
+    assert "generator" not in done.stdout
+    assert "the limit" not in done.stdout
+
+
+def test_shares_of_a_core_are_never_more_than_one(monkeypatch):
+    readings = iter([(0, 0, 0), (10**8, 10**9, 10**9), (2 * 10**8, 10**9 + 10**6, 10**9)])
+    monkeypatch.setattr(Meter, "_read", lambda _: next(readings))
+    meter = Meter()
+    assert meter.read() == Busy(ran=1.0, waited=0.0)
+    assert meter.read() == Busy(ran=0.01, waited=0.0)
+
+
+def test_what_cannot_be_written_is_said(command, lab):
+    words = ["pingpong", "-h", "127.0.0.1", "-p", str(lab.node().port), "--echo", "-c", "1",
+             "-L", "1"]  # fmt: skip
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [*command, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "tidegate: cannot write the result: No space left on device\n"
+
+
+def test_clients_of_one_name_are_numbered(bench, lab):
+    node = lab.node()
+    bench("conn", "-h", "127.0.0.1", "-p", node.port, "-c", 2, "-I", "meter", "--for", "0.5s")
+    assert {bytes(session.received)[-7:] for session in node.sessions} == {b"meter_1", b"meter_2"}
+
+
+def test_topics_may_hold_number_client_id_and_user():
+    plan = Plan(job="pub", count=2, client_id="c%i", username="u%i", topic="%u/%c/%i")
+    assert [client.topic for client in plan.clients()] == ["u1/c1/1", "u2/c2/2"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "interval", "seconds"),
+    [(None, 10, 31), (50, 10, 32), (None, 0, 30), (10_000, 10, 30.01)],
+)
+def test_a_run_goes_on_after_the_last_connect(rate, interval, seconds):
+    assert run_time(None, {"count": 100, "interval": interval}, rate=rate) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("packet", "code", "version", "name"),
+    [
+        ("CONNACK", 0x87, "5", "0x87 not authorized"),
+        ("CONNACK", 5, "3.1.1", "0x05 not authorized"),
+        ("CONNACK", 5, "5", "0x05"),
+        ("SUBACK", 0x80, "3.1.1", "0x80 failure"),
+        ("SUBACK", 0x9E, "5", "0x9e shared subscriptions not supported"),
+        ("PUBACK", 0x91, "5", "0x91 packet identifier in use"),
+        ("DISCONNECT", 0, "5", "0x00 normal disconnection"),
+    ],
+)
+def test_codes_have_names(packet, code, version, name):
+    assert code_name(packet, code, version=version) == name
+
+
+def test_codes_stand_behind_their_class():
+    faults = {"refused": 1, "rejected by CONNACK": 2}
+    codes = {"CONNACK": {0x87: 2}, "SUBACK": {0x80: 9}}
+    assert errors(faults, codes, version="5") == (
+        "refused 1, rejected by CONNACK 2 (0x87 not authorized: 2)"
+    )
 
 
 def test_a_password_may_stand_in_the_environment(bench, lab):

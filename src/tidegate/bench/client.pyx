@@ -4,59 +4,52 @@ Every step ends in a count or in a time, and every way to go wrong in one of `Fa
 here holds the GIL.
 """
 
-from libc.errno cimport (
-    EADDRNOTAVAIL,
-    EAGAIN,
-    ECONNREFUSED,
-    ECONNRESET,
-    EHOSTUNREACH,
-    EINPROGRESS,
-    EINTR,
-    EMFILE,
-    ENETUNREACH,
-    ENFILE,
-    EPIPE,
-    ETIMEDOUT,
-    errno,
-)
+from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset
 
 from tidegate.bench.histogram cimport record
 from tidegate.bench.input cimport BROKEN, MORE, Split, split
+from tidegate.bench.output cimport (
+    fail,
+    fault_of,
+    flush,
+    leave,
+    may_send,
+    publish,
+    read_clock,
+    reply,
+    send_bytes,
+    text_of,
+    timed,
+    want,
+)
 from tidegate.bench.types cimport (
     CLOSED,
     CLOSED_EARLY,
-    CONNECT_TIMED_OUT,
+    CODE_CONNACK,
+    CODE_DISCONNECT,
+    CODE_PUBACK,
+    CODE_SUBACK,
     CONNECTING,
+    DISCONNECTED,
     ENDED,
     IDLE,
     INTRODUCING,
+    KEEPALIVE_NS,
     MALFORMED,
     MESSAGE_REFUSED,
-    NO_DESCRIPTOR,
-    NO_PORT,
-    OTHER,
     PINGPONG,
     PUBLISH,
     READ_SIZE,
     READY,
-    REFUSED,
     REJECTED,
-    RESET,
-    RETRYING,
     SUBSCRIBE_REFUSED,
     SUBSCRIBING,
-    UNREACHABLE,
     Client,
-    Fault,
     Load,
-    Texts,
 )
 from tidegate.engine.linux cimport (
     AF_UNIX,
-    CLOCK_MONOTONIC,
     EPOLL_CTL_ADD,
     EPOLL_CTL_MOD,
     EPOLLERR,
@@ -66,7 +59,6 @@ from tidegate.engine.linux cimport (
     IP_BIND_ADDRESS_NO_PORT,
     IPPROTO_IP,
     IPPROTO_TCP,
-    MSG_NOSIGNAL,
     SO_ERROR,
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
@@ -74,34 +66,15 @@ from tidegate.engine.linux cimport (
     SOL_SOCKET,
     TCP_NODELAY,
     bind,
-    clock_gettime,
-    close,
     connect,
-    epoll_ctl,
-    epoll_event,
     getsockopt,
     recv,
-    send,
     setsockopt,
     sockaddr,
     socket,
     socklen_t,
     ssize_t,
-    timespec,
 )
-
-
-cdef extern from "<sys/uio.h>" nogil:
-    cdef struct iovec:
-        void *iov_base
-        size_t iov_len
-
-cdef extern from "<sys/socket.h>" nogil:
-    cdef struct msghdr:
-        iovec *msg_iov
-        size_t msg_iovlen
-
-    ssize_t sendmsg(int fd, const msghdr *message, int flags)
 
 cdef enum:
     # Packet types with their fixed flags (MQTT 5, 2.1).
@@ -117,27 +90,6 @@ cdef enum:
     TYPE_MASK = 0xF0
     # A reason code or a return code of SUBACK from here on is a refusal.
     FAILURE = 0x80
-
-
-cdef int64_t read_clock() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
-
-
-cdef inline const char *text_of(Texts *texts, Client *c, uint32_t *size) noexcept nogil:
-    cdef uint64_t start = texts.starts[c.index]
-    size[0] = <uint32_t>(texts.starts[c.index + 1] - start)
-    return texts.data + start
-
-
-cdef void want(Load *load, Client *c, int op, bint writing) noexcept nogil:
-    cdef epoll_event event
-    event.events = (EPOLLIN | EPOLLOUT) if writing else EPOLLIN
-    event.data.u64 = c.index
-    c.writing = writing
-    if epoll_ctl(load.epoll, op, c.fd, &event) != 0:
-        fail(load, c, OTHER)
 
 
 # --- beginning ---
@@ -158,9 +110,12 @@ cdef void open_client(Load *load, Client *c) noexcept nogil:
     c.input.stage = 0
     c.pinged = False
     c.asked = c.due = 0
+    c.keepalive = load.keepalive
     c.phase = CONNECTING
     load.opening += 1
     c.since = load.now = read_clock()
+    if load.first_try == 0:
+        load.first_try = load.now
     c.fd = socket(address.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if c.fd < 0:
         fail(load, c, fault_of(errno))
@@ -207,7 +162,11 @@ cdef void established(Load *load, Client *c) noexcept nogil:
     cdef uint32_t length
     cdef const char *text
     load.counts.established += 1
+    load.counts.returned += 1 if c.let_in and not load.reconnect else 0
     load.opening -= 1
+    load.last_let_in = load.now
+    c.let_in = True
+    c.retries = 0
     if load.subscribes.data is not NULL:
         c.phase = SUBSCRIBING
         c.since = load.now
@@ -218,11 +177,14 @@ cdef void established(Load *load, Client *c) noexcept nogil:
 
 
 cdef void become_ready(Load *load, Client *c) noexcept nogil:
-    c.phase = READY
     if load.counts.ready == 0:
-        # The schedule has waited for somebody to send.
-        load.next_message = max(load.next_message, load.now)
+        start_schedule(load)
+    c.phase = READY
+    c.place = <uint32_t>load.counts.ready
+    load.ready[c.place] = c.index
     load.counts.ready += 1
+    if load.client_period:
+        load.next_message = min(load.next_message, load.now + period_of(load))
     if load.reconnect:
         leave(load, c)
         wait_in_line(load, c)
@@ -230,132 +192,30 @@ cdef void become_ready(Load *load, Client *c) noexcept nogil:
         begin_sending(load, c)
 
 
+cdef void start_schedule(Load *load) noexcept nogil:
+    """Somebody can send again; what was due since the last one went is not made up for."""
+    if load.message_period and load.counts.begun and may_send(load):
+        load.counts.late += <uint64_t>(
+            max(load.now - load.next_message, <int64_t>0) // load.message_period
+        )
+    load.next_message = max(load.next_message, load.now)
+
+
+cdef int64_t period_of(Load *load) noexcept nogil:
+    """The time between two messages of all that are ready."""
+    if load.message_period:
+        return load.message_period
+    return max(load.client_period // max(<int64_t>load.counts.ready, <int64_t>1), <int64_t>1)
+
+
 cdef void begin_sending(Load *load, Client *c) noexcept nogil:
     """The first message, where there is no schedule for it."""
-    if load.message_period:
+    if timed(load) or (load.job != PINGPONG and load.job != PUBLISH):
         return
-    if load.job == PINGPONG or (load.job == PUBLISH and load.qos):
-        publish(load, c, 0)
-    elif load.job == PUBLISH:
-        want(load, c, EPOLL_CTL_MOD, True)
-
-
-# --- sending ---
-
-
-cdef void send_bytes(Load *load, Client *c, const char *data, uint32_t size) noexcept nogil:
-    """Send, or put behind what the socket has not taken yet."""
-    cdef ssize_t n = 0
-    c.spoken = load.now
-    if c.out_end == c.out_start:
-        n = send(c.fd, data, size, MSG_NOSIGNAL)
-        if n < 0 and errno != EAGAIN and errno != EINTR:
-            fail(load, c, fault_of(errno))
-            return
-        n = max(n, 0)
-        load.counts.bytes_sent += <uint64_t>n
-    if <uint32_t>n < size:
-        keep(load, c, data + n, size - <uint32_t>n)
-
-
-cdef void keep(Load *load, Client *c, const char *data, uint32_t size) noexcept nogil:
-    cdef char *grown = <char *>realloc(c.out, c.out_end + size)
-    if grown is NULL:
-        fail(load, c, OTHER)
-        return
-    c.out = grown
-    memcpy(c.out + c.out_end, data, size)
-    c.out_end += size
-    if not c.writing:
-        want(load, c, EPOLL_CTL_MOD, True)
-
-
-cdef void flush(Load *load, Client *c) noexcept nogil:
-    """The socket can be written."""
-    cdef ssize_t n
-    if c.out_end > c.out_start:
-        n = send(c.fd, c.out + c.out_start, c.out_end - c.out_start, MSG_NOSIGNAL)
-        if n < 0:
-            if errno != EAGAIN and errno != EINTR:
-                fail(load, c, fault_of(errno))
-            return
-        load.counts.bytes_sent += <uint64_t>n
-        c.out_start += <uint32_t>n
-        if c.out_start < c.out_end:
-            return
-        drop_out(c)
-    if load.job == PUBLISH and load.message_period == 0 and load.qos == 0 and c.phase == READY:
-        if may_send(load):
-            publish(load, c, 0)
-            return
-    want(load, c, EPOLL_CTL_MOD, False)
-
-
-cdef void drop_out(Client *c) noexcept nogil:
-    free(c.out)
-    c.out = NULL
-    c.out_start = c.out_end = 0
-
-
-cdef bint may_send(Load *load) noexcept nogil:
-    return load.limit == 0 or load.counts.sent < load.limit
-
-
-cdef void publish(Load *load, Client *c, int64_t due) noexcept nogil:
-    """Send a message; `due` is when it should have left, if an answer was waited for till now."""
-    cdef iovec parts[2]
-    cdef msghdr message
-    cdef uint32_t size, n
-    cdef const char *head = text_of(&load.heads, c, &size)
-    cdef ssize_t sent
-    if not may_send(load):
-        return
-    if load.id_tail:
-        memcpy(load.head, head, size)
-        head = load.head
-        c.packet_id = c.packet_id + 1 if c.packet_id != 0xFFFF else 1
-        load.head[size - load.id_tail] = <char>(c.packet_id >> 8)
-        load.head[size - load.id_tail + 1] = <char>(c.packet_id & 0xFF)
-    load.now = read_clock()
-    c.spoken = load.now
-    c.due = 0
-    load.counts.sent += 1
     if load.job == PINGPONG or load.qos:
-        c.asked = due if due else load.now
-        c.awaited = load.payload_size
-        load.waiting += 1
-    parts[0].iov_base = <void *>head
-    parts[0].iov_len = size
-    parts[1].iov_base = <void *>load.payload
-    parts[1].iov_len = load.payload_size
-    memset(&message, 0, sizeof(message))
-    message.msg_iov = parts
-    message.msg_iovlen = 2
-    sent = sendmsg(c.fd, &message, MSG_NOSIGNAL)
-    if sent < 0 and errno != EAGAIN and errno != EINTR:
-        fail(load, c, fault_of(errno))
-        return
-    n = <uint32_t>max(sent, 0)
-    load.counts.bytes_sent += n
-    if n < size:
-        keep(load, c, head + n, size - n)
-        n = size
-    if c.phase == READY and n - size < load.payload_size:
-        keep(load, c, load.payload + (n - size), load.payload_size - (n - size))
-
-
-cdef void ping(Load *load, Client *c) noexcept nogil:
-    c.pinged = True
-    send_bytes(load, c, b"\xc0\x00", 2)
-
-
-cdef void reply(Load *load, Client *c, uint8_t first, uint16_t packet_id) noexcept nogil:
-    cdef char packet[4]
-    packet[0] = <char>first
-    packet[1] = 2
-    packet[2] = <char>(packet_id >> 8)
-    packet[3] = <char>(packet_id & 0xFF)
-    send_bytes(load, c, packet, 4)
+        publish(load, c, 0)
+    else:
+        want(load, c, EPOLL_CTL_MOD, True)
 
 
 # --- receiving ---
@@ -384,7 +244,7 @@ cdef void receive(Load *load, Client *c) noexcept nogil:
             fail(load, c, fault_of(errno))
         return
     if n == 0:
-        fail(load, c, CLOSED if c.phase == READY else CLOSED_EARLY)
+        fail(load, c, CLOSED if c.phase > INTRODUCING else CLOSED_EARLY)
         return
     load.counts.bytes_received += <uint64_t>n
     if load.raw:
@@ -434,11 +294,13 @@ cdef void on_packet(Load *load, Client *c) noexcept nogil:
         c.pinged = False
     elif first == SUBACK_FIRST and c.phase == SUBSCRIBING:
         if c.input.last >= FAILURE:
+            load.codes[<int>CODE_SUBACK][c.input.last] += 1
             fail(load, c, SUBSCRIBE_REFUSED)
         else:
             become_ready(load, c)
     elif first == DISCONNECT_FIRST:
-        fail(load, c, CLOSED)
+        load.codes[<int>CODE_DISCONNECT][c.input.head[0]] += 1
+        fail(load, c, DISCONNECTED)
     else:
         fail(load, c, MALFORMED)
 
@@ -448,10 +310,12 @@ cdef void on_connack(Load *load, Client *c) noexcept nogil:
     if c.input.size < 2:
         fail(load, c, MALFORMED)
     elif code:
-        load.codes[code] += 1
+        load.codes[<int>CODE_CONNACK][code] += 1
         fail(load, c, REJECTED)
     else:
         record(load.connack_times, load.now - c.since)
+        if c.input.properties.given:
+            c.keepalive = <int64_t>c.input.properties.keep_alive * KEEPALIVE_NS
         established(load, c)
 
 
@@ -468,6 +332,7 @@ cdef void acknowledged(Load *load, Client *c) noexcept nogil:
     """The target has taken a message, or has refused it (MQTT 5: a code behind the identifier)."""
     if c.input.size > 2 and c.input.head[2] >= FAILURE:
         load.faults[<int>MESSAGE_REFUSED] += 1
+        load.codes[<int>CODE_PUBACK][c.input.head[2]] += 1
     if load.job == PUBLISH and c.asked:
         answered(load, c)
 
@@ -479,60 +344,5 @@ cdef void answered(Load *load, Client *c) noexcept nogil:
     c.asked = 0
     load.waiting -= 1
     load.counts.answered += 1
-    if load.message_period == 0 or c.due:
+    if c.due or not timed(load):
         publish(load, c, c.due)
-
-
-# --- end ---
-
-
-cdef Fault fault_of(int error) noexcept nogil:
-    if error == ECONNREFUSED:
-        return REFUSED
-    if error == ETIMEDOUT:
-        return CONNECT_TIMED_OUT
-    if error == ECONNRESET or error == EPIPE:
-        return RESET
-    if error == EHOSTUNREACH or error == ENETUNREACH:
-        return UNREACHABLE
-    # A Unix socket whose queue is full says EAGAIN, and its address is all there is to be out of.
-    if error == EADDRNOTAVAIL:
-        return NO_PORT
-    if error == EMFILE or error == ENFILE:
-        return NO_DESCRIPTOR
-    return REFUSED if error == EAGAIN else OTHER
-
-
-cdef void fail(Load *load, Client *c, Fault fault) noexcept nogil:
-    if c.phase == ENDED or c.phase <= RETRYING:
-        return
-    load.faults[<int>fault] += 1
-    drop(load, c)
-    if load.reconnect:
-        c.phase = RETRYING
-        c.since = load.now
-
-
-cdef void leave(Load *load, Client *c) noexcept nogil:
-    """End as a client does who has finished; what waits to be sent is not waited for."""
-    if not load.raw and c.phase > INTRODUCING and c.out_end == c.out_start:
-        send(c.fd, b"\xe0\x00", 2, MSG_NOSIGNAL)
-    drop(load, c)
-
-
-cdef void drop(Load *load, Client *c) noexcept nogil:
-    if c.phase == CONNECTING or c.phase == INTRODUCING:
-        load.opening -= 1
-    if c.phase > CONNECTING:
-        load.counts.open -= 1
-    if c.phase == READY:
-        load.counts.ready -= 1
-    if c.asked:
-        c.asked = 0
-        load.waiting -= 1
-    c.due = 0
-    if c.fd >= 0:
-        close(c.fd)
-        c.fd = -1
-    drop_out(c)
-    c.phase = ENDED

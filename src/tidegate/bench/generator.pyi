@@ -17,10 +17,11 @@ class Generator:
     none.
 
     A new connection is begun each `connect_period`, while fewer than `at_once` are on their way;
-    a message is sent each `message_period`, by one connection after the other, or with 0 by each
-    as soon as its last one was answered. With `reconnect` a connection ends after its CONNACK and
-    is made anew. A `silent` generator sends no message until `speak`. Raises ValueError where the
-    numbers of packets do not fit.
+    a message is sent each `message_period` by one ready connection after the other, or by each of
+    them each `client_period`, or where both are 0 by each as soon as its last one was answered.
+    With `reconnect` a connection ends after its CONNACK and is made anew. One that was let in and
+    then lost tries `retries` times to return, `retry_period` apart. A `silent` generator sends no
+    message until `speak`. Raises ValueError where the numbers of packets do not fit.
     """
 
     connect_times: Histogram
@@ -45,6 +46,9 @@ class Generator:
         silent: bool = False,
         connect_period: int = 0,
         message_period: int = 0,
+        client_period: int = 0,
+        retry_period: int = ...,
+        retries: int = 0,
         timeout: int = ...,
         keepalive: int = 0,
         limit: int = 0,
@@ -56,6 +60,9 @@ class Generator:
     def speak(self) -> None:
         """End the silence: from the next `run` on messages are sent."""
 
+    def finish(self) -> None:
+        """Begin nothing new: the next `run` ends when what is on its way has been answered."""
+
     def close(self) -> None:
         """End all connections as clients do that have finished."""
 
@@ -65,7 +72,11 @@ class Generator:
 
     @property
     def done(self) -> bool:
-        """Whether all messages of the limit were sent and answered."""
+        """Whether all messages of the limit, or of the end, were sent whole and answered."""
+
+    @property
+    def connect_seconds(self) -> float:
+        """From the first try to the last that was let in; 0 where nobody was."""
 
     def counts(self) -> dict[str, int]:
         """What has happened so far: tried, established, open, ready, sent, received and others."""
@@ -73,5 +84,5 @@ class Generator:
     def faults(self) -> dict[str, int]:
         """How often each thing went wrong, by its name; what never did is left out."""
 
-    def codes(self) -> dict[int, int]:
-        """How often each CONNACK code refused a connection."""
+    def codes(self) -> dict[str, dict[int, int]]:
+        """How often CONNACK, SUBACK, PUBACK or DISCONNECT bore each code that refused something."""

@@ -8,23 +8,28 @@ import itertools
 from array import array
 
 from libc.errno cimport errno
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from tidegate.bench.client cimport (
     begin_sending,
-    fail,
-    leave,
-    may_send,
     on_event,
     open_client,
-    ping,
-    publish,
-    read_clock,
+    period_of,
     wait_in_line,
 )
 from tidegate.bench.histogram cimport Histogram
+from tidegate.bench.output cimport (
+    behind,
+    fail,
+    leave,
+    may_send,
+    ping,
+    publish,
+    read_clock,
+    timed,
+)
 from tidegate.bench.types cimport (
     BEHIND_NS,
     CONNECT_TIMED_OUT,
@@ -33,12 +38,13 @@ from tidegate.bench.types cimport (
     EVENTS,
     FAULTS,
     INTRODUCING,
+    KINDS,
     NO_ANSWER,
     NO_CONNACK,
+    NOT_TAKEN,
     PAUSE_NS,
     READ_SIZE,
     READY,
-    RETRY_NS,
     RETRYING,
     SENDS,
     SUBSCRIBING,
@@ -90,11 +96,15 @@ FAULT_NAMES = (
     "no CONNACK",
     "subscription refused",
     "no answer",
+    "message not taken",
     "message refused",
+    "disconnected by the target",
     "malformed",
     "other",
 )
+CODED = ("CONNACK", "SUBACK", "PUBACK", "DISCONNECT")
 assert len(FAULT_NAMES) == FAULTS
+assert len(CODED) == KINDS
 
 cdef enum:
     # In the place of a client's index in an event.
@@ -104,9 +114,13 @@ cdef enum:
 # --- what is due ---
 
 
+cdef bint may_connect(Load *load) noexcept nogil:
+    return load.queue_size and load.opening < load.at_once and not load.finishing
+
+
 cdef void connect_due(Load *load) noexcept nogil:
     cdef Client *c
-    while load.queue_size and load.opening < load.at_once and load.now >= load.next_connect:
+    while may_connect(load) and load.now >= load.next_connect:
         c = &load.clients[load.queue[load.queue_start]]
         load.queue_start = (load.queue_start + 1) % load.count
         load.queue_size -= 1
@@ -118,27 +132,34 @@ cdef void connect_due(Load *load) noexcept nogil:
 
 
 cdef void send_due(Load *load) noexcept nogil:
-    """Each message of the schedule goes to the next connection."""
+    """Each message of the schedule goes to the next connection that is ready."""
     cdef Client *c
     cdef int64_t due
+    cdef int64_t period = period_of(load)
     cdef int left = SENDS
     if load.now - load.next_message > BEHIND_NS:
-        load.counts.late += <uint64_t>((load.now - load.next_message) // load.message_period)
+        load.counts.late += <uint64_t>((load.now - load.next_message) // period)
         load.next_message = load.now
-    while load.now >= load.next_message and left and load.counts.ready:
+    while load.now >= load.next_message and left and load.counts.ready and may_send(load):
         left -= 1
         due = load.next_message
-        load.next_message += load.message_period
-        c = &load.clients[load.cursor]
-        load.cursor = (load.cursor + 1) % load.count
-        if c.phase != READY:
-            continue
-        if c.asked == 0 and c.out_end == c.out_start:
+        load.next_message += period
+        load.cursor = (load.cursor + 1) % <uint32_t>load.counts.ready
+        c = &load.clients[load.ready[load.cursor]]
+        if c.asked == 0 and not behind(c):
             publish(load, c, 0)
         elif c.due == 0:
             c.due = due
         else:
             load.counts.late += 1
+
+
+cdef void come_back(Load *load, Client *c) noexcept nogil:
+    """One that was lost stands in line again; those before it may have been gone for long."""
+    load.counts.returning -= 1
+    if load.queue_size == 0 and not load.reconnect:
+        load.next_connect = max(load.next_connect, load.now)
+    wait_in_line(load, c)
 
 
 cdef void sweep(Load *load) noexcept nogil:
@@ -151,14 +172,16 @@ cdef void sweep(Load *load) noexcept nogil:
         if c.phase == READY:
             if c.asked and load.now - c.asked > load.timeout:
                 fail(load, c, NO_ANSWER)
-            elif load.keepalive and load.now - c.spoken > load.keepalive:
+            elif c.sending and load.now - c.moved > load.timeout:
+                fail(load, c, NOT_TAKEN)
+            elif c.keepalive and load.now - c.spoken > c.keepalive:
                 if c.pinged:
                     fail(load, c, NO_ANSWER)
                 else:
                     ping(load, c)
         elif c.phase == RETRYING:
-            if load.now - c.since > RETRY_NS:
-                wait_in_line(load, c)
+            if load.now - c.since > load.retry_period:
+                come_back(load, c)
         elif c.phase == CONNECTING:
             if load.now - c.since > load.timeout:
                 fail(load, c, CONNECT_TIMED_OUT)
@@ -168,14 +191,14 @@ cdef void sweep(Load *load) noexcept nogil:
 
 
 cdef bint scheduled(Load *load) noexcept nogil:
-    return load.message_period and load.counts.ready and may_send(load) and not load.silent
+    return timed(load) and load.counts.ready and may_send(load)
 
 
 cdef void set_timer(Load *load, int64_t until) noexcept nogil:
     """Wake up at the next thing that is due; epoll's own milliseconds are too coarse for it."""
     cdef itimerspec when
     cdef int64_t at = min(until, load.next_sweep)
-    if load.queue_size and load.opening < load.at_once:
+    if may_connect(load):
         at = min(at, load.next_connect)
     if scheduled(load):
         at = min(at, load.next_message)
@@ -193,8 +216,10 @@ cdef void set_timer(Load *load, int64_t until) noexcept nogil:
 
 
 cdef bint done(Load *load) noexcept nogil:
-    """All messages of the limit are sent and answered."""
-    return load.limit and load.counts.sent >= load.limit and load.waiting == 0
+    """All messages of the limit, or all at the end, are sent whole and answered."""
+    if load.waiting or load.sending:
+        return False
+    return load.finishing or (load.limit and load.counts.begun >= load.limit)
 
 
 cdef int turn(Load *load, epoll_event *events) noexcept nogil:
@@ -223,6 +248,7 @@ cdef void after_pause(Load *load, int64_t pause) noexcept nogil:
     for i in range(load.count):
         c = &load.clients[i]
         c.since += pause
+        c.moved += pause
         if c.asked:
             c.asked += pause
         if c.due:
@@ -286,6 +312,9 @@ cdef class Generator:
         bint silent=False,
         int64_t connect_period=0,
         int64_t message_period=0,
+        int64_t client_period=0,
+        int64_t retry_period=100_000_000,
+        uint16_t retries=0,
         int64_t timeout=10_000_000_000,
         int64_t keepalive=0,
         uint64_t limit=0,
@@ -305,6 +334,9 @@ cdef class Generator:
         load.id_tail = id_tail
         load.connect_period = connect_period
         load.message_period = message_period
+        load.client_period = client_period
+        load.retry_period = retry_period
+        load.retries = retries
         load.timeout = timeout
         load.keepalive = keepalive
         load.limit = limit
@@ -352,12 +384,14 @@ cdef class Generator:
         cdef uint32_t i
         load.clients = <Client *>calloc(load.count, sizeof(Client))
         load.queue = <uint32_t *>malloc(load.count * sizeof(uint32_t))
+        load.ready = <uint32_t *>malloc(load.count * sizeof(uint32_t))
         load.buffer = <char *>malloc(READ_SIZE)
         load.head = <char *>malloc(longest_head + 1)
         self.events = <epoll_event *>malloc(EVENTS * sizeof(epoll_event))
         if (
             load.clients is NULL
             or load.queue is NULL
+            or load.ready is NULL
             or load.buffer is NULL
             or load.head is NULL
             or self.events is NULL
@@ -380,6 +414,7 @@ cdef class Generator:
         self.close()
         free(self.load.clients)
         free(self.load.queue)
+        free(self.load.ready)
         free(self.load.buffer)
         free(self.load.head)
         free(self.events)
@@ -404,6 +439,10 @@ cdef class Generator:
             if self.load.clients[i].phase == READY:
                 begin_sending(&self.load, &self.load.clients[i])
 
+    def finish(self):
+        """Begin nothing new: the next `run` ends when what is on its way has been answered."""
+        self.load.silent = self.load.finishing = True
+
     def close(self):
         """End all connections as clients do that have finished."""
         cdef uint32_t i
@@ -424,7 +463,7 @@ cdef class Generator:
 
     @property
     def done(self):
-        """Whether all messages of the limit were sent and answered."""
+        """Whether all messages of the limit, or of the end, were sent whole and answered."""
         return bool(done(&self.load))
 
     def counts(self):
@@ -441,5 +480,18 @@ cdef class Generator:
         }
 
     def codes(self):
-        """How often each CONNACK code refused a connection."""
-        return {code: self.load.codes[code] for code in range(256) if self.load.codes[code]}
+        """How often each kind of packet bore each code that refused something."""
+        return {
+            kind: {
+                code: self.load.codes[at][code] for code in range(256) if self.load.codes[at][code]
+            }
+            for at, kind in enumerate(CODED)
+            if any(self.load.codes[at])
+        }
+
+    @property
+    def connect_seconds(self):
+        """From the first try to the last that was let in; 0 where nobody was."""
+        if self.load.last_let_in == 0:
+            return 0.0
+        return (self.load.last_let_in - self.load.first_try) / 1e9

@@ -12,6 +12,9 @@ class Histogram:
     def add(self, other: Histogram) -> None:
         """Count the other's times too."""
 
+    def since(self, earlier: Histogram) -> Histogram:
+        """What was counted since `earlier`, a copy of this; its ends are those of the whole."""
+
     @property
     def total(self) -> int:
         """How many times were counted."""

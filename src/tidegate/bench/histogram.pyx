@@ -69,6 +69,17 @@ cdef class Histogram:
         for i in range(<uint32_t>BUCKETS):
             self.buckets.counts[i] += other.buckets.counts[i]
 
+    def since(self, Histogram earlier not None):
+        """What was counted since `earlier`, a copy of this; its ends are those of the whole."""
+        cdef Histogram found = Histogram()
+        cdef uint32_t i
+        found.buckets.total = self.buckets.total - earlier.buckets.total
+        found.buckets.least = self.buckets.least
+        found.buckets.most = self.buckets.most
+        for i in range(<uint32_t>BUCKETS):
+            found.buckets.counts[i] = self.buckets.counts[i] - earlier.buckets.counts[i]
+        return found
+
     @property
     def total(self):
         """How many times were counted."""

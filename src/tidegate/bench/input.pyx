@@ -1,7 +1,9 @@
 """MQTT packets out of a stream of bytes, whole or in pieces: as much of them as a client needs."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memset
 
+from tidegate.bench.connack cimport read_property
 from tidegate.bench.types cimport Input
 
 cdef enum Stage:
@@ -10,6 +12,7 @@ cdef enum Stage:
     BODY
 
 cdef enum:
+    CONNACK_FIRST = 0x20
     PUBLISH_TYPE = 0x30
     TYPE_MASK = 0xF0
     QOS_MASK = 0x06
@@ -29,6 +32,7 @@ cdef Split split(Input *packet, const uint8_t **data, const uint8_t *end) noexce
             packet.size = 0
             packet.packet_id = 0
             packet.last = 0
+            memset(&packet.properties, 0, sizeof(packet.properties))
             packet.head[0] = packet.head[1] = packet.head[2] = packet.head[3] = 0
         elif packet.stage == LENGTH:
             digit = data[0][0]
@@ -67,6 +71,10 @@ cdef bint take_body(Input *packet, const uint8_t **data, const uint8_t *end) noe
             packet.packet_id = <uint16_t>(start[at - begin] << 8) | (packet.packet_id & 0xFF)
         if begin <= at + 1 < begin + size:
             packet.packet_id = (packet.packet_id & 0xFF00) | start[at + 1 - begin]
+    if packet.first == CONNACK_FIRST:
+        # Flags and code come before the properties, which MQTT 3 does not have.
+        for i in range(max(begin, <uint32_t>2), begin + size):
+            read_property(&packet.properties, start[i - begin])
     packet.left -= size
     data[0] += size
     if packet.left:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import click
 
+from tidegate.bench.checked import plan_of, run_time
 from tidegate.bench.options import (
     Duration,
+    Number,
     Options,
     load_options,
     message_options,
-    plan_of,
-    run_time,
     target_options,
 )
 
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.bench.plan import Plan
+    from tidegate.bench.result import Result
 
 F = TypeVar("F", bound="Callable[..., object]")
 
 # As MQTTX: every client publishes once a second when nobody says how often.
 MESSAGE_INTERVAL = 1000.0
+# Of --rate, per second.
+RATES = Number(0.001, 10_000_000)
+LIMITS = click.IntRange(0, 2**62)
 
 
 # -h is the host, as in MQTTX.
@@ -47,7 +52,7 @@ def for_option(text: str) -> Callable[[F], F]:
 @bench.command()
 @target_options
 @load_options
-@click.option("--rate", type=click.FloatRange(0.001), help="Connects per second, in place of -i.")
+@click.option("--rate", type=RATES, help="Connects per second, in place of -i.")
 @click.option("--reconnect", is_flag=True, help="End each after its CONNACK and connect anew.")
 @for_option("End after this time.  [default: at Ctrl-C; 30s after -c connects with --reconnect]")
 def conn(
@@ -65,7 +70,7 @@ def conn(
     plan = plan_of(
         "conn",
         options,
-        seconds=run_time(for_, options) if reconnect else for_,
+        seconds=run_time(for_, options, rate=rate) if reconnect else for_,
         connects_per_second=rate,
         reconnect=reconnect,
     )
@@ -79,13 +84,13 @@ def conn(
 @click.option(
     "-im",
     "--message-interval",
-    type=click.FloatRange(0, 3_600_000),
+    type=Number(0, 3_600_000),
     default=MESSAGE_INTERVAL,
     show_default=True,
     help="Milliseconds between two messages of a client; 0 is as fast as it can.",
 )
-@click.option("--rate", type=click.FloatRange(0.001), help="Messages per second of all, not -im.")
-@click.option("-L", "--limit", type=click.IntRange(0), default=0, help="Messages in all; 0: none.")
+@click.option("--rate", type=RATES, help="Messages per second of all, not -im.")
+@click.option("-L", "--limit", type=LIMITS, default=0, help="Messages in all; 0: none.")
 @for_option("End after this time.  [default: 30s after the last connect]")
 def pub(
     *,
@@ -99,13 +104,12 @@ def pub(
 
     Example: tidegate bench pub -c 100 -t sensors/%i -s 1k --rate 5000
     """
-    if rate is None:
-        rate = 1000 * options["count"] / message_interval if message_interval else 0
     plan = plan_of(
         "pub",
         options,
         seconds=run_time(for_, options),
-        messages_per_second=rate,
+        messages_per_second=rate or 0,
+        message_interval=0 if rate else message_interval,
     )
     carry_out(plan, as_json=json_)
 
@@ -127,8 +131,8 @@ def sub(*, for_: float | None, json_: bool, **options: Unpack[Options]) -> None:
 @target_options
 @load_options
 @message_options(topic="tidegate/bench/%c", size=True)
-@click.option("--rate", type=click.FloatRange(0.001), help="Messages per second of all.")
-@click.option("-L", "--limit", type=click.IntRange(0), default=0, help="Messages in all; 0: none.")
+@click.option("--rate", type=RATES, help="Messages per second of all.")
+@click.option("-L", "--limit", type=LIMITS, default=0, help="Messages in all; 0: none.")
 @click.option("--echo", is_flag=True, hidden=True)
 @for_option("End after this time.  [default: 30s after the last connect]")
 def pingpong(
@@ -141,22 +145,21 @@ def pingpong(
 
     Example: tidegate bench pingpong -c 100 -q 1 -s 64 --for 10s
     """
-    topic = options["topic"]
-    if options["count"] > 1 and not options["echo"] and "%i" not in topic and "%c" not in topic:
-        raise click.UsageError(f'-t "{topic}" is one topic for all: put %i or %c into it')
     plan = plan_of(
         "pingpong",
         options,
         seconds=run_time(for_, options),
         messages_per_second=rate or 0,
     )
+    first, *others = itertools.islice(plan.clients(), 2)
+    if not plan.echo and [first.topic] == [other.topic for other in others]:
+        raise click.UsageError(f'-t "{plan.topic}" is one topic for all: put %i or %c into it')
     carry_out(plan, as_json=json_)
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:
     """Run a plan, print its result and exit."""
     # Not for --help, nor for a usage error.
-    from tidegate.bench import report  # noqa: PLC0415
     from tidegate.bench.plan import PlanError  # noqa: PLC0415
     from tidegate.bench.run import run  # noqa: PLC0415
 
@@ -164,8 +167,20 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
         result = run(plan)
     except PlanError as error:
         raise click.ClickException(str(error)) from None
+    try:
+        print_result(result, as_json=as_json)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(f"cannot write the result: {error.strerror}") from None
+    sys.exit(0 if result.good else 1)
+
+
+def print_result(result: Result, *, as_json: bool) -> None:
+    """To stdout."""
+    from tidegate.bench import report  # noqa: PLC0415
+
     if as_json:
         click.echo(json.dumps(report.as_json(result), indent=2))
     else:
         click.echo(report.summary(result), nl=False)
-    sys.exit(0 if result.good else 1)

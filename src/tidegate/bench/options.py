@@ -1,17 +1,15 @@
-"""The options of `tidegate bench`, under MQTTX's names, and the plan that they make."""
+"""The options of `tidegate bench`, under MQTTX's names."""
 
 from __future__ import annotations
 
+import math
 import re
-import secrets
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tidegate.bench.plan import Plan
 
 F = TypeVar("F", bound="Callable[..., object]")
 
@@ -20,8 +18,8 @@ SIZES = {"": 1, "k": 1024, "m": 1024**2}
 # A payload is held once in memory; brokers refuse more than 256 MiB anyway.
 LARGEST = 256 * 1024**2 - 1024
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 8083, "wss": 8084}
-# Not before the last connection is up: how long a run goes on when nobody says.
-AFTERWARDS = 30.0
+# A day: what lasts longer is held until Ctrl-C.
+LONGEST = 86_400.0
 
 
 class Options(TypedDict, total=False):
@@ -41,6 +39,9 @@ class Options(TypedDict, total=False):
     keepalive: int
     count: int
     interval: float
+    at_once: int
+    reconnect_period: float
+    maximum_reconnect_times: int
     client_id: str | None
     sources: tuple[str, ...]
     timeout: float
@@ -62,10 +63,24 @@ class Duration(click.ParamType[float]):
         """Seconds."""
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", str(value))
-        if found is None:
-            self.fail(f'"{value}" is no time such as 500ms, 30s or 5m', param, ctx)
-        return float(found[1]) * UNITS[found[2]]
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|)", str(value), re.ASCII)
+        seconds = float(found[1]) * UNITS[found[2]] if found else math.inf
+        if seconds > LONGEST:
+            self.fail(f'"{value}" is no time such as 500ms, 30s or 5m, of 24h at most', param, ctx)
+        return seconds
+
+
+class Number(click.FloatRange):
+    """A number in a range, which nan is not."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number."""
+        number = float(super().convert(value, param, ctx))  # type: ignore[arg-type]  # click: Any
+        if not math.isfinite(number):
+            self.fail(f'"{value}" is no number', param, ctx)
+        return number
 
 
 class Size(click.ParamType[int]):
@@ -79,7 +94,7 @@ class Size(click.ParamType[int]):
         """Bytes."""
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d+)([km]?)b?", str(value).lower())
+        found = re.fullmatch(r"(\d{1,12})([km]?)b?", str(value).lower(), re.ASCII)
         if found is None or int(found[1]) * SIZES[found[2]] > LARGEST:
             self.fail(f'"{value}" is no size such as 64, 64k or 1MB, below 256 MB', param, ctx)
         return int(found[1]) * SIZES[found[2]]
@@ -154,15 +169,38 @@ def load_options(command: F) -> F:
             click.option(
                 "-i",
                 "--interval",
-                type=click.FloatRange(0, 3_600_000),
+                type=Number(0, 3_600_000),
                 default=10,
                 show_default=True,
                 help="Milliseconds between two connects.",
             ),
             click.option(
+                "--at-once",
+                type=click.IntRange(1, 1_000_000),
+                default=100,
+                show_default=True,
+                help="Connections on their way at the same time.",
+            ),
+            click.option(
                 "-I",
                 "--client-id",
-                help="%i is the connection's number.  [default: one with a random part]",
+                help="%i is the connection's number; without it, _ and the number follow."
+                "  [default: one with a random part]",
+            ),
+            click.option(
+                "-rp",
+                "--reconnect-period",
+                type=Number(0, 3_600_000),
+                default=1000,
+                show_default=True,
+                help="Milliseconds until a client that was lost connects again; 0 is never.",
+            ),
+            click.option(
+                "--maximum-reconnect-times",
+                type=click.IntRange(0, 65535),
+                default=10,
+                show_default=True,
+                help="Tries to return in a row.",
             ),
             click.option(
                 "--source",
@@ -194,7 +232,7 @@ def message_options(*, topic: str, size: bool) -> Callable[[F], F]:
                 "--topic",
                 default=topic,
                 show_default=True,
-                help="%i is the connection's number, %c its client ID.",
+                help="%i is the connection's number, %c its client ID, %u its user name.",
             ),
             click.option("-q", "--qos", type=click.IntRange(0, 2), default=0, show_default=True),
         ]
@@ -212,78 +250,3 @@ def message_options(*, topic: str, size: bool) -> Callable[[F], F]:
         return _apply(options, command)
 
     return decorate
-
-
-def plan_of(
-    job: str,
-    options: Options,
-    *,
-    seconds: float | None,
-    connects_per_second: float | None = None,
-    messages_per_second: float = 0,
-    reconnect: bool = False,
-) -> Plan:
-    """The plan of these options; usage errors for those that do not go together."""
-    from tidegate.bench.plan import Plan  # noqa: PLC0415 not for --help
-
-    check_protocol(options)
-    client_id, count, interval = options["client_id"], options["count"], options["interval"]
-    if client_id is not None and "%i" not in client_id and count > 1:
-        raise click.UsageError(
-            f'-I "{client_id}" gives {count} clients one ID, and a broker ends all but the last:'
-            " put %i into it"
-        )
-    if connects_per_second is None:
-        connects_per_second = 1000 / interval if interval else 0
-    return Plan(
-        job=job,
-        host=options["host"],
-        port=options["port"] or PORTS[options["protocol"]],
-        version=options["mqtt_version"],
-        count=count,
-        client_id=client_id or default_client_id(),
-        username=options["username"],
-        password=options["password"],
-        keepalive=options["keepalive"],
-        topic=options.get("topic", ""),
-        qos=options.get("qos", 0),
-        payload=b"x" * options.get("payload_size", 0),
-        echo=options.get("echo", False),
-        reconnect=reconnect,
-        connects_per_second=connects_per_second,
-        messages_per_second=messages_per_second,
-        limit=options.get("limit", 0),
-        seconds=seconds,
-        timeout=options["timeout"],
-        sources=options["sources"],
-    )
-
-
-def default_client_id() -> str:
-    """A pattern with a random part, so that two runs do not end each other's clients.
-
-    MQTT 3.1 allows 23 characters: these are filled with seven digits of number.
-    """
-    return f"tidegate-{secrets.token_hex(3)}-%i"
-
-
-def run_time(given: float | None, options: Options) -> float:
-    """How long a run lasts: as given, or AFTERWARDS from the last connect."""
-    return options["count"] * options["interval"] / 1000 + AFTERWARDS if given is None else given
-
-
-def check_protocol(options: Options) -> None:
-    """Usage errors for what waits for TLS and WebSocket."""
-    protocol = options["protocol"]
-    if protocol != "mqtt":
-        raise click.UsageError(f"-l {protocol} does not work yet, only mqtt does")
-    given = {
-        "--path": options["path"],
-        "--ca": options["ca"],
-        "--cert": options["cert"],
-        "--key": options["key"],
-        "--insecure": options["insecure"],
-    }
-    for name, value in given.items():
-        if value:
-            raise click.UsageError(f"{name} means nothing with -l {protocol}")

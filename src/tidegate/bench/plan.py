@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.bench import packets
 from tidegate.bench.generator import Generator
-from tidegate.engine.address import pack_address
+from tidegate.bench.resolve import AddressError, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NANO = 1_000_000_000
-# Connections on their way at the same time: what nginx and most brokers take into their queue.
-AT_ONCE = 500
+# Connections on their way at the same time: the queue of a listening mosquitto, and of many others,
+# is as long, and what does not fit waits a second for its next try.
+AT_ONCE = 100
 # A client speaks when three quarters of its keep-alive have passed in silence.
 KEEPALIVE_SHARE = 0.75
-
-# How long one of several addresses of a target may take to be chosen.
-PROBE_SECONDS = 1.0
+# With `reconnect` a connection that failed waits as long: nanoseconds.
+RETRY_PERIOD = NANO // 10
 
 
 class PlanError(Exception):
@@ -29,7 +28,11 @@ class PlanError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One run. Patterns may contain %i (the connection's number, from 1) and %c (client ID)."""
+    """One run.
+
+    Patterns may contain %i, the connection's number from 1, %c, its client ID, and %u, its user
+    name.
+    """
 
     job: str  # one of generator.JOBS
     host: str = "localhost"
@@ -45,8 +48,12 @@ class Plan:
     payload: bytes = b""
     echo: bool = False  # no MQTT: bytes, and as many back
     reconnect: bool = False
-    connects_per_second: float = 0  # 0 is as fast as AT_ONCE allows
-    messages_per_second: float = 0  # of all together; 0 is each when the last one was answered
+    connects_per_second: float = 0  # 0 is as fast as `at_once` allows
+    at_once: int = AT_ONCE
+    messages_per_second: float = 0  # of all together
+    message_interval: float = 0  # seconds, of each; 0 both: when the last one was answered
+    reconnect_period: float = 0  # seconds until one that was lost tries to return
+    reconnect_times: int = 0  # how often it tries; 0 is never
     limit: int = 0  # messages; 0 is none
     seconds: float | None = None  # None is until a signal comes
     timeout: float = 10.0
@@ -57,15 +64,27 @@ class Plan:
         """The target as a person writes it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def names(self) -> Iterator[tuple[int, str]]:
-        """Number and client ID of each connection."""
+    def clients(self) -> Iterator[Client]:
+        """Each connection."""
         for number in range(1, self.count + 1):
-            yield number, fill(self.client_id, number)
+            client_id = fill(self.client_id, number)
+            username = None if self.username is None else fill(self.username, number, client_id)
+            topic = fill(self.topic, number, client_id, username or "")
+            yield Client(client_id=client_id, username=username, topic=topic)
 
 
-def fill(pattern: str, number: int, client_id: str = "") -> str:
-    """A pattern with its number and client ID put in."""
-    return pattern.replace("%i", str(number)).replace("%c", client_id)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """What the patterns are for one connection."""
+
+    client_id: str
+    username: str | None
+    topic: str
+
+
+def fill(pattern: str, number: int, client_id: str = "", username: str = "") -> str:
+    """A pattern with its number, client ID and user name put in."""
+    return pattern.replace("%i", str(number)).replace("%c", client_id).replace("%u", username)
 
 
 def make_generator(plan: Plan) -> Generator:
@@ -73,12 +92,10 @@ def make_generator(plan: Plan) -> Generator:
 
     Raises PlanError where names do not resolve, or client IDs, topics or payload are too long.
     """
-    address = resolve(plan.host, plan.port)
-    family = int.from_bytes(address[:2], "little")
     try:
-        sources = [pack_address(family, source, 0) for source in plan.sources]
-    except ValueError as error:
-        raise PlanError(f"--source: {error}") from None
+        address, sources = resolve(plan.host, plan.port, sources=plan.sources)
+    except AddressError as error:
+        raise PlanError(str(error)) from None
     try:
         connects, subscribes, heads = ([], [], []) if plan.echo else _packets(plan)
     except ValueError as error:
@@ -97,36 +114,14 @@ def make_generator(plan: Plan) -> Generator:
         reconnect=plan.reconnect,
         connect_period=_period(plan.connects_per_second),
         message_period=_period(plan.messages_per_second),
+        client_period=int(plan.message_interval * NANO),
+        retry_period=int(plan.reconnect_period * NANO) or RETRY_PERIOD,
+        retries=plan.reconnect_times if plan.reconnect_period else 0,
         timeout=int(plan.timeout * NANO),
         keepalive=int(plan.keepalive * NANO * KEEPALIVE_SHARE),
         limit=plan.limit,
-        at_once=AT_ONCE,
+        at_once=plan.at_once,
     )
-
-
-def resolve(host: str, port: int) -> bytes:
-    """The address of a host, packed; PlanError when there is none.
-
-    Of several the first that takes a connection: "localhost" is ::1 and 127.0.0.1, and a target
-    often listens on one of them only.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
-        if host != "localhost":
-            raise PlanError(f'cannot resolve "{host}": {error}') from None
-        # A system without a hosts file does not know the name (RFC 6761, section 6.3).
-        return pack_address(socket.AF_INET, "127.0.0.1", port)
-    if len(found) > 1:
-        found = [one for one in found if _accepts(one[0], one[4])] or found
-    family, _, _, _, address = found[0]
-    return pack_address(family, str(address[0]), port)
-
-
-def _accepts(family: int, address: object) -> bool:
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.settimeout(PROBE_SECONDS)
-        return sock.connect_ex(address) == 0  # type: ignore[arg-type]  # as getaddrinfo gave it
 
 
 def _packets(plan: Plan) -> tuple[list[bytes], list[bytes], list[bytes]]:
@@ -135,17 +130,17 @@ def _packets(plan: Plan) -> tuple[list[bytes], list[bytes], list[bytes]]:
     subscribes: list[bytes] = []
     heads: list[bytes] = []
     size = len(plan.payload)
-    for number, client_id in plan.names():
+    for client in plan.clients():
         connects.append(
             packets.connect(
-                client_id,
+                client.client_id,
                 version=plan.version,
                 keepalive=plan.keepalive,
-                username=None if plan.username is None else fill(plan.username, number, client_id),
+                username=client.username,
                 password=plan.password,
             )
         )
-        topic = fill(plan.topic, number, client_id)
+        topic = client.topic
         if plan.job in {"sub", "pingpong"}:
             subscribes.append(packets.subscribe(topic, version=plan.version, qos=plan.qos))
         if plan.job in {"pub", "pingpong"}:

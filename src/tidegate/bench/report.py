@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from tidegate.bench.codes import FAULTS, code_name
 from tidegate.bench.result import BUSY, PERCENTILES
 from tidegate.version import VERSION
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tidegate.bench.histogram import Histogram
-    from tidegate.bench.result import Result
+    from tidegate.bench.result import Busy, Result
 
 MICRO, MILLI, SECOND = 1_000, 1_000_000, 1_000_000_000
 
@@ -24,20 +26,16 @@ def summary(result: Result) -> str:
 
 
 def _lines(result: Result) -> Iterator[str]:
-    plan, counts, span = result.plan, result.counts, max(result.seconds, 1e-9)
+    plan, counts = result.plan, result.counts
     what = "bytes echoed" if plan.echo else f"MQTT {plan.version}, keepalive {plan.keepalive} s"
     yield f"target       {plan.target}, {what}"
     yield (
         f"connections  {counts['established']:,} of {counts['tried']:,} let in"
-        f" ({counts['established'] / span:,.1f}/s), {counts['open']:,} open at the end"
+        f"{_rate(result.rates.connects)}, {counts['open']:,} open at the end"
     )
-    if counts["sent"] or counts["received"]:
-        yield (
-            f"messages     {counts['sent']:,} sent ({counts['sent'] / span:,.1f}/s),"
-            f" {counts['received']:,} received ({counts['received'] / span:,.1f}/s)"
-        )
-        if counts["late"]:
-            yield f"             {counts['late']:,} not sent: behind the schedule"
+    if counts["returned"]:
+        yield f"             {counts['returned']:,} were lost and came back"
+    yield from _messages(result)
     yield (
         f"bytes        {_bytes(counts['bytes_sent'])} sent,"
         f" {_bytes(counts['bytes_received'])} received in {result.seconds:.1f} s"
@@ -46,17 +44,46 @@ def _lines(result: Result) -> Iterator[str]:
         yield ""
         yield from table(result.times)
         yield ""
-    yield f"errors       {errors(result.faults, result.codes) or 'none'}"
+    said = errors(result.faults, result.codes, version=plan.version)
+    yield f"errors       {said or 'none'}"
+    if result.busy is not None:
+        yield _generator(result, result.busy)
+
+
+def _messages(result: Result) -> Iterator[str]:
+    counts, rates = result.counts, result.rates
+    if not counts["begun"] and not counts["received"]:
+        return
     yield (
-        f"generator    {result.busy.ran:.0%} of a core"
-        + (f", {result.busy.waited:.0%} waiting for one" if result.busy.waited >= BUSY / 10 else "")
+        f"messages     {counts['sent']:,} sent{_rate(rates.sent)},"
+        f" {counts['received']:,} received{_rate(rates.received)}"
+    )
+    if rates.sent is not None:
+        yield "             rates are from when all connections were up"
+    if counts["late"]:
+        yield f"             {counts['late']:,} not sent: behind the schedule"
+    if result.unsent:
+        yield f"             {result.unsent:,} not delivered: the target did not take them whole"
+    if result.unanswered:
+        what = "did not come back" if result.plan.job == "pingpong" else "not acknowledged"
+        yield f"             {result.unanswered:,} {what}"
+
+
+def _generator(result: Result, busy: Busy) -> str:
+    return (
+        f"generator    {busy.ran:.0%} of a core"
+        + (f", {busy.waited:.0%} waiting for one" if busy.waited >= BUSY / 10 else "")
         + (f"; busiest second {result.busiest:.0%}: it is the limit" if limits(result) else "")
     )
 
 
+def _rate(value: float | None) -> str:
+    return "" if value is None else f" ({value:,.1f}/s)"
+
+
 def limits(result: Result) -> bool:
     """Whether the generator was the limit in some second."""
-    return result.busiest >= BUSY
+    return result.busiest is not None and result.busiest >= BUSY
 
 
 def table(times: Mapping[str, Histogram]) -> Iterator[str]:
@@ -69,14 +96,18 @@ def table(times: Mapping[str, Histogram]) -> Iterator[str]:
         yield f"{name:16}" + "".join(f"{cell:>12}" for cell in cells)
 
 
-def errors(faults: Mapping[str, int], codes: Mapping[int, int]) -> str:
-    """The errors by class, the CONNACK codes behind theirs."""
+def errors(
+    faults: Mapping[str, int], codes: Mapping[str, Mapping[int, int]], *, version: str
+) -> str:
+    """The errors by class, the codes of packets behind theirs."""
     parts = []
     for name, count in faults.items():
-        part = f"{name} {count:,}"
-        if name == "rejected by CONNACK":
-            part += f" ({', '.join(f'0x{code:02x}: {n:,}' for code, n in codes.items())})"
-        parts.append(part)
+        packet = FAULTS.get(name, "")
+        said = ", ".join(
+            f"{code_name(packet, code, version=version)}: {n:,}"
+            for code, n in codes.get(packet, {}).items()
+        )
+        parts.append(f"{name} {count:,}" + (f" ({said})" if said else ""))
     return ", ".join(parts)
 
 
@@ -115,11 +146,17 @@ def as_json(result: Result) -> dict[str, Any]:
         "seconds": result.seconds,
         "counts": dict(result.counts),
         "errors": dict(result.faults),
-        "connack_codes": {f"0x{code:02x}": count for code, count in result.codes.items()},
+        "codes": {
+            packet: {f"0x{code:02x}": count for code, count in codes.items()}
+            for packet, codes in result.codes.items()
+        },
+        "not_delivered": result.unsent,
+        "not_answered": result.unanswered,
+        "rates": asdict(result.rates),
         "times": {name.replace(" ", "_").lower(): times(h) for name, h in result.times.items()},
         "generator": {
-            "ran": result.busy.ran,
-            "waited": result.busy.waited,
+            "ran": result.busy and result.busy.ran,
+            "waited": result.busy and result.busy.waited,
             "busiest_second": result.busiest,
             "was_the_limit": limits(result),
         },

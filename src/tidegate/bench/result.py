@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NANO = 1_000_000_000
 # From here on the generator itself may be what limits the rates, and lengthens the times.
 BUSY = 0.95
+# A shorter span says nothing: the kernel counts run time in steps of some milliseconds.
+SHORTEST = 0.1
 # Columns of the tables, in per cent.
 PERCENTILES = (50, 90, 99, 99.9)
 
@@ -39,13 +41,14 @@ class Meter:
     def __init__(self) -> None:
         self._last = self._read()
 
-    def read(self) -> Busy:
-        """The shares since the last call."""
+    def read(self) -> Busy | None:
+        """The shares since the last call; None when that was just now."""
         before, self._last = self._last, self._read()
-        span = max(self._last[0] - before[0], 1)
-        return Busy(
-            ran=(self._last[1] - before[1]) / span, waited=(self._last[2] - before[2]) / span
-        )
+        span = self._last[0] - before[0]
+        if span < SHORTEST * NANO:
+            return None
+        ran = min((self._last[1] - before[1]) / span, 1.0)
+        return Busy(ran=ran, waited=min((self._last[2] - before[2]) / span, 1 - ran))
 
     def _read(self) -> tuple[int, int, int]:
         try:
@@ -57,6 +60,37 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """How fast it went, per second; None where there was too little to tell."""
+
+    connects: float | None  # from the first try to the last that was let in
+    sent: float | None  # messages, from when all were up
+    received: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What was counted until then."""
+
+    time: float
+    counts: Mapping[str, int]
+
+
+def rates_of(connect_seconds: float, *, up: Moment, end: Moment) -> Rates:
+    """The rates of a run whose connections were `up` at one moment, and which ended at another."""
+    established, span = end.counts["established"], end.time - up.time
+
+    def per_second(name: str) -> float | None:
+        return (end.counts[name] - up.counts[name]) / span if span >= SHORTEST else None
+
+    return Rates(
+        connects=established / connect_seconds if established > 1 and connect_seconds else None,
+        sent=per_second("sent"),
+        received=per_second("received"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """A run that has ended, or stands where a signal stopped it."""
 
@@ -64,34 +98,58 @@ class Result:
     seconds: float
     counts: Mapping[str, int]
     faults: Mapping[str, int]
-    codes: Mapping[int, int]
+    codes: Mapping[str, Mapping[int, int]]  # by packet
     times: Mapping[str, Histogram]  # by what was timed; empty ones are left out
-    busy: Busy
-    busiest: float  # of the busiest second
+    rates: Rates
+    busy: Busy | None
+    busiest: float | None  # of the busiest second; None in a run too short to tell
 
     @property
     def good(self) -> bool:
-        """Whether something was let in and nothing went wrong."""
-        return self.counts["established"] > 0 and not self.faults
+        """Whether something was let in, nothing went wrong, and what was to be sent was."""
+        return self.counts["established"] > 0 and not self.faults and not self.unsent
+
+    @property
+    def unsent(self) -> int:
+        """Messages that were begun, and of which the target did not take the last byte."""
+        return self.counts["begun"] - self.counts["sent"]
+
+    @property
+    def unanswered(self) -> int:
+        """Messages that were sent whole, and whose answer did not come; 0 where there is none."""
+        if self.plan.job == "pingpong" or self.plan.qos:
+            return max(self.counts["sent"] - self.counts["answered"], 0)
+        return 0
 
 
-def result_of(
-    plan: Plan, generator: Generator, *, seconds: float, busy: Busy, busiest: float
-) -> Result:
-    """Read a generator."""
-    times = {
+def times_of(generator: Generator) -> dict[str, Histogram]:
+    """What a generator has timed, by name."""
+    return {
         "connect": generator.connect_times,
         "CONNACK": generator.connack_times,
         "round trip": generator.round_trips,
         "acknowledgement": generator.acknowledgements,
     }
+
+
+def result_of(
+    plan: Plan,
+    generator: Generator,
+    *,
+    seconds: float,
+    rates: Rates,
+    busy: Busy | None,
+    busiest: float | None,
+) -> Result:
+    """Read a generator."""
     return Result(
         plan=plan,
         seconds=seconds,
         counts=generator.counts(),
         faults=generator.faults(),
         codes=generator.codes(),
-        times={name: histogram for name, histogram in times.items() if histogram.total},
+        times={name: times for name, times in times_of(generator).items() if times.total},
+        rates=rates,
         busy=busy,
         busiest=busiest,
     )

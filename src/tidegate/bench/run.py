@@ -5,28 +5,25 @@ from __future__ import annotations
 import contextlib
 import resource
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, Self
 
 from tidegate.bench.plan import PlanError, make_generator
-from tidegate.bench.report import duration, errors
-from tidegate.bench.result import Meter, result_of
+from tidegate.bench.result import Meter, Moment, rates_of, result_of
+from tidegate.bench.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
     from tidegate.bench.generator import Generator
-    from tidegate.bench.histogram import Histogram
     from tidegate.bench.plan import Plan
     from tidegate.bench.result import Result
 
 # How long a signal may have to wait.
 SLICE = 0.1
-# Seconds between two status lines: on a terminal the line is written over.
-EACH = 1.0
-EACH_WITHOUT_TERMINAL = 5.0
+# How long the end of a run waits for what is on its way.
+AT_THE_END = 1.0
 # Descriptors that are not connections.
 OURS = 32
 
@@ -56,24 +53,54 @@ def run(plan: Plan, *, quiet: bool = False) -> Result:
     """Carry out a plan, with status lines on stderr unless `quiet`; PlanError when it cannot be."""
     raise_descriptor_limit(plan.count)
     with Stop() as stop, contextlib.closing(make_generator(plan)) as generator:
-        start = second = time.monotonic()
-        whole, each, busiest = Meter(), Meter(), 0.0
+        start = time.monotonic()
+        up: Moment | None = None
+        whole, busiest = Meter(), Busiest(start)
         status = None if quiet else Status(plan, generator, start)
         for now in turns(plan, generator, stop):
-            if now - second >= 1:
-                second, busiest = now, max(busiest, each.read().total)
+            busiest.look(now)
+            if up is None and generator.settled:
+                up = Moment(time=now, counts=generator.counts())
             if status is not None:
                 status.show(now)
+        end = Moment(time=time.monotonic(), counts=generator.counts())
+        busy = whole.read()
+        finish(plan, generator)
         if status is not None:
             status.end()
-        busy = whole.read()
         return result_of(
             plan,
             generator,
-            seconds=time.monotonic() - start,
+            seconds=end.time - start,
+            rates=rates_of(generator.connect_seconds, up=up or end, end=end),
             busy=busy,
-            busiest=busiest or busy.total,
+            busiest=busiest.share or (busy.total if busy else None),
         )
+
+
+class Busiest:
+    """How busy this thread was in its busiest second; None before the first is over."""
+
+    def __init__(self, start: float) -> None:
+        self.share: float | None = None
+        self._meter = Meter()
+        self._second = start
+
+    def look(self, now: float) -> None:
+        """To be called several times a second."""
+        if now - self._second < 1:
+            return
+        self._second = now
+        if busy := self._meter.read():
+            self.share = max(self.share or 0, busy.total)
+
+
+def finish(plan: Plan, generator: Generator) -> None:
+    """Let messages that are on their way arrive."""
+    generator.finish()
+    end = time.monotonic() + min(plan.timeout, AT_THE_END)
+    while not generator.done and (left := end - time.monotonic()) > 0:
+        generator.run(left)
 
 
 def turns(plan: Plan, generator: Generator, stop: Stop) -> Iterator[float]:
@@ -90,7 +117,8 @@ def over(plan: Plan, generator: Generator) -> bool:
     """Whether nothing can happen any more."""
     if generator.done:
         return True
-    return not plan.reconnect and generator.settled and generator.counts()["open"] == 0
+    counts = generator.counts()
+    return generator.settled and counts["open"] == counts["returning"] == 0 and not plan.reconnect
 
 
 def raise_descriptor_limit(count: int) -> None:
@@ -104,65 +132,3 @@ def raise_descriptor_limit(count: int) -> None:
         )
     if soft != resource.RLIM_INFINITY and needed > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-
-
-class Status:
-    """The line that tells how it goes."""
-
-    def __init__(self, plan: Plan, generator: Generator, start: float) -> None:
-        self._plan = plan
-        self._generator = generator
-        self._start = self._last = start
-        self._terminal = sys.stderr.isatty()
-        self._each = EACH if self._terminal else EACH_WITHOUT_TERMINAL
-        self._before = generator.counts()
-
-    def show(self, now: float) -> None:
-        """Write the line, if it is time."""
-        if now - self._last < self._each:
-            return
-        line = self._line(now)
-        sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
-        sys.stderr.flush()
-
-    def end(self) -> None:
-        """Take the line away."""
-        if self._terminal:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-    def _line(self, now: float) -> str:
-        plan, counts = self._plan, self._generator.counts()
-        span = now - self._last
-
-        def rate(name: str) -> str:
-            return f"{(counts[name] - self._before[name]) / span:,.0f}/s"
-
-        parts = [
-            f"{now - self._start:.0f}s",
-            f"conns {counts['open']:,}/{plan.count:,} +{rate('established')}",
-        ]
-        if counts["sent"]:
-            parts.append(f"sent {rate('sent')}")
-        if counts["received"]:
-            parts.append(f"received {rate('received')}")
-        faults = self._generator.faults()
-        if faults:
-            said = errors(faults, self._generator.codes())
-            parts.append(f"failed {sum(faults.values()):,} ({said})")
-        times = self._times()
-        if times.total:
-            parts.append(f"p50 {duration(times.percentile(50))}")
-            parts.append(f"p99 {duration(times.percentile(99))}")
-        self._last, self._before = now, counts
-        return "  ".join(parts)
-
-    def _times(self) -> Histogram:
-        for times in (
-            self._generator.round_trips,
-            self._generator.acknowledgements,
-            self._generator.connack_times,
-        ):
-            if times.total:
-                return times
-        return self._generator.connect_times

@@ -14,8 +14,8 @@ cdef enum:
     SENDS = 512
     # A schedule further behind than this is not made up for: the target would get a burst.
     BEHIND_NS = 1000000000
-    # With `reconnect`, how long a connection that failed waits before it tries again.
-    RETRY_NS = 100000000
+    # A client speaks when three quarters of a second of its keep-alive's have passed in silence.
+    KEEPALIVE_NS = 750000000
     # Time between two runs that is more than that of a status line.
     PAUSE_NS = 50000000
 
@@ -43,14 +43,33 @@ cdef enum Fault:
     RESET
     CLOSED_EARLY  # before the CONNACK
     CLOSED
-    REJECTED  # by CONNACK; the codes are counted apart
+    REJECTED  # by CONNACK; the codes are counted apart, as are those of other packets
     NO_CONNACK
     SUBSCRIBE_REFUSED
     NO_ANSWER
+    NOT_TAKEN  # a message that the target stopped reading in the middle of
     MESSAGE_REFUSED
+    DISCONNECTED  # by a DISCONNECT of MQTT 5
     MALFORMED
     OTHER
     FAULTS
+
+cdef enum Kind:
+    # Packets that bear a reason.
+    CODE_CONNACK = 0
+    CODE_SUBACK
+    CODE_PUBACK  # and PUBREC
+    CODE_DISCONNECT
+    KINDS
+
+cdef struct Properties:
+    # Those of a CONNACK, read byte by byte; see connack.pyx.
+    uint8_t step
+    uint8_t name
+    uint8_t texts  # still to come of this property
+    uint8_t given  # whether keep_alive is
+    uint16_t keep_alive  # Server Keep Alive, seconds
+    uint32_t left
 
 cdef struct Input:
     # An MQTT packet that arrives in pieces; of its body only what is needed is kept.
@@ -62,6 +81,7 @@ cdef struct Input:
     uint32_t size
     uint32_t left
     uint16_t packet_id  # of a PUBLISH with QoS 1 or 2
+    Properties properties
 
 cdef struct Client:
     int fd
@@ -69,15 +89,24 @@ cdef struct Client:
     uint8_t phase
     uint8_t writing  # epoll tells when it can be written
     uint8_t pinged
+    uint8_t sending  # a message that the socket has not taken whole
+    uint8_t let_in  # at least once
     uint16_t packet_id
+    uint16_t retries  # since it was let in last
+    uint32_t place  # among those that are ready
+    int64_t keepalive  # its own: a CONNACK may name another one
     int64_t since  # when the phase began
     int64_t asked  # when the message was sent whose answer is awaited
     int64_t due  # when a message should have been sent, but for that answer
     int64_t spoken  # last time anything was sent
+    int64_t moved  # last time the socket took a part of the message
     uint32_t awaited  # bytes of the echo that are still to come
+    # What the socket did not take: out up to the mark, the payload's last bytes, out from the mark.
+    uint32_t mark
+    uint32_t left
     uint32_t out_start
     uint32_t out_end
-    char *out  # what the socket did not take
+    char *out
     Input input
 
 cdef struct Texts:
@@ -90,10 +119,13 @@ cdef struct Counts:
     uint64_t established  # CONNACK was good, or connected where there is none
     uint64_t open
     uint64_t ready
-    uint64_t sent
+    uint64_t returning  # lost, and will connect again
+    uint64_t returned
+    uint64_t begun  # messages
+    uint64_t sent  # and those of which the socket took the last byte
     uint64_t received
     uint64_t answered
-    uint64_t late  # messages that were left out as the schedule was too far behind
+    uint64_t late  # messages that were left out as the schedule could not be kept
     uint64_t bytes_sent
     uint64_t bytes_received
 
@@ -109,7 +141,8 @@ cdef struct Load:
     bint raw  # no MQTT: bytes and their echo
     uint8_t qos
     bint reconnect
-    bint silent  # no messages yet
+    bint silent  # no messages yet, or no more
+    bint finishing  # nothing new is begun
     uint32_t id_tail  # the packet identifier ends so many bytes before the payload
     Texts connects
     Texts subscribes
@@ -122,7 +155,10 @@ cdef struct Load:
     uint32_t sources_count
     uint32_t source_size
     int64_t connect_period
-    int64_t message_period  # 0 is: as soon as the answer is there
+    int64_t message_period  # of all together
+    int64_t client_period  # of each; 0 both: as soon as the answer is there
+    int64_t retry_period
+    uint16_t retries  # how often a client that was lost tries to return; 0 is never
     int64_t timeout
     int64_t keepalive
     uint64_t limit  # messages; 0 is none
@@ -132,8 +168,12 @@ cdef struct Load:
     uint32_t queue_start
     uint32_t queue_size
     uint32_t opening
+    uint32_t *ready  # those that may send, `counts.ready` of them
     uint32_t cursor
     uint32_t waiting  # answers
+    uint32_t sending  # messages that are not taken whole
+    int64_t first_try
+    int64_t last_let_in
     int64_t next_connect
     int64_t next_message
     int64_t next_sweep
@@ -142,7 +182,7 @@ cdef struct Load:
     char *head
     Counts counts
     uint64_t faults[FAULTS]
-    uint64_t codes[256]
+    uint64_t codes[KINDS][256]
     Buckets *connect_times
     Buckets *connack_times
     Buckets *round_trips

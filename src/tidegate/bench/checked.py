@@ -1,0 +1,136 @@
+"""Options that go together, and the plan that they make."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import click
+
+from tidegate.bench.options import PORTS
+
+if TYPE_CHECKING:
+    from tidegate.bench.options import Options
+    from tidegate.bench.plan import Plan
+
+# How long a run goes on after its last connect when nobody says.
+AFTERWARDS = 30.0
+
+
+def plan_of(
+    job: str,
+    options: Options,
+    *,
+    seconds: float | None,
+    connects_per_second: float | None = None,
+    messages_per_second: float = 0,
+    message_interval: float = 0,
+    reconnect: bool = False,
+) -> Plan:
+    """The plan of these options; usage errors for those that do not go together.
+
+    `message_interval` is in milliseconds, as are the options'.
+    """
+    from tidegate.bench.plan import Plan, fill  # noqa: PLC0415 not for --help
+
+    check_protocol(options)
+    check_login(options)
+    if options["timeout"] <= 0:
+        raise click.UsageError("--timeout 0: nothing would be in time")
+    client_id = options["client_id"]
+    if client_id is None:
+        client_id = default_client_id()
+    elif options["count"] > 1 and "%i" not in client_id:
+        # As MQTTX: a broker ends all clients of one ID but the last.
+        client_id += "_%i"
+    topic, echo = options.get("topic", ""), options.get("echo", False)
+    if job != "conn" and not echo:
+        check_topic(job, fill(topic, 1, fill(client_id, 1), fill(options["username"] or "", 1)))
+    return Plan(
+        job=job,
+        host=options["host"],
+        port=options["port"] or PORTS[options["protocol"]],
+        version=options["mqtt_version"],
+        count=options["count"],
+        client_id=client_id,
+        username=options["username"],
+        password=options["password"],
+        keepalive=options["keepalive"],
+        topic=topic,
+        qos=options.get("qos", 0),
+        payload=b"x" * options.get("payload_size", 0),
+        echo=echo,
+        reconnect=reconnect,
+        connects_per_second=connect_rate(options, connects_per_second),
+        at_once=options["at_once"],
+        messages_per_second=messages_per_second,
+        message_interval=message_interval / 1000,
+        reconnect_period=options["reconnect_period"] / 1000,
+        reconnect_times=options["maximum_reconnect_times"],
+        limit=options.get("limit", 0),
+        seconds=seconds,
+        timeout=options["timeout"],
+        sources=options["sources"],
+    )
+
+
+def default_client_id() -> str:
+    """A pattern with a random part, so that two runs do not end each other's clients.
+
+    MQTT 3.1 allows 23 characters: these are filled with seven digits of number.
+    """
+    return f"tidegate-{secrets.token_hex(3)}-%i"
+
+
+def connect_rate(options: Options, rate: float | None = None) -> float:
+    """Connects per second, as --rate or -i says; 0 is as fast as can be."""
+    if rate is not None:
+        return rate
+    return 1000 / options["interval"] if options["interval"] else 0
+
+
+def run_time(given: float | None, options: Options, *, rate: float | None = None) -> float:
+    """How long a run lasts: as given, or AFTERWARDS from the last connect."""
+    if given is not None:
+        return given
+    per_second = connect_rate(options, rate)
+    return (options["count"] / per_second if per_second else 0) + AFTERWARDS
+
+
+def check_protocol(options: Options) -> None:
+    """Usage errors for what waits for TLS and WebSocket."""
+    protocol = options["protocol"]
+    if protocol != "mqtt":
+        raise click.UsageError(f"-l {protocol} does not work yet, only mqtt does")
+    given = {
+        "--path": options["path"],
+        "--ca": options["ca"],
+        "--cert": options["cert"],
+        "--key": options["key"],
+        "--insecure": options["insecure"],
+    }
+    for name, value in given.items():
+        if value:
+            raise click.UsageError(f"{name} means nothing with -l {protocol}")
+
+
+def check_login(options: Options) -> None:
+    """A usage error for a password alone where MQTT knows no such (3.1.1, 3.1.2.9)."""
+    version = options["mqtt_version"]
+    if options["password"] is not None and options["username"] is None and version != "5":
+        raise click.UsageError(f"-P without -u: MQTT {version} knows no password without a user")
+
+
+def check_topic(job: str, topic: str) -> None:
+    """A usage error for what MQTT does not allow as a topic, or as a filter (5, 4.7)."""
+    if not topic:
+        raise click.UsageError('-t "": a topic has one character at least')
+    if job == "sub":
+        *before, last = topic.split("/")
+        good = all(level == "+" or not {"+", "#"} & set(level) for level in before)
+        if not good or (last not in {"+", "#"} and {"+", "#"} & set(last)):
+            raise click.UsageError(
+                f'-t "{topic}": + stands for a whole level, # for all levels at the end'
+            )
+    elif {"+", "#"} & set(topic):
+        raise click.UsageError(f'-t "{topic}": what is published has no + and no # in its topic')
