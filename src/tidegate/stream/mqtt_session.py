@@ -31,6 +31,7 @@ from tidegate.stream.session import (
     Session,
     Try,
 )
+from tidegate.variables.computed import cut
 
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Outcome, Report
@@ -53,10 +54,6 @@ WORDS = {
     502: "no node can be reached",
     503: "too many connections",
 }
-
-# Characters that logs show of each thing that MQTT says. A client may say 65,535 bytes of each, and
-# what will be logged is kept while the session lasts; real ones have tens.
-LOGGED_VALUE = 512
 
 # Refusals that tell of a limit, not of a node that is ill.
 NO_FAILURE = frozenset({Reason.QUOTA_EXCEEDED, Reason.CONNECTION_RATE_EXCEEDED})
@@ -298,11 +295,6 @@ class MqttSession(Session):
     def count(self, fault: Fault) -> None:
         """One more refusal of this kind."""
         self.port.server.refusals.count(fault)
-
-
-def cut(value: str | None) -> str | None:
-    """As much of a value as logs show."""
-    return None if value is None else value[:LOGGED_VALUE]
 
 
 def tried_so_far(address: str, now: Report) -> Try:
