@@ -79,6 +79,18 @@ def test_a_fifo_that_nobody_reads_keeps_some_lines_and_loses_the_rest(
     os.close(reader)
 
 
+def test_what_a_pipe_has_not_taken_at_the_end_is_lost_and_told(opened, told, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    outlet = opened("fifo")
+    outlet.put(LINE * 1000)
+    waiting = outlet.waiting.count(b"\n")
+    outlet.finish()
+    assert told == [
+        'nobody reads "fifo", lines are lost',
+        f'{waiting} lines for "fifo" were lost',
+    ]
+
+
 def test_a_reader_of_a_fifo_may_go_and_another_come(opened, told, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     first = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)

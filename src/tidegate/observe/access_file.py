@@ -28,8 +28,7 @@ class AccessFile:
         self, fd: int, loop: asyncio.AbstractEventLoop, *, name: str, told: Callable[[str], None]
     ) -> None:
         self._loop = loop
-        self._losses = Losses(name, told)
-        self._outlet = Outlet(fd, name=name, losses=self._losses)
+        self._outlet = Outlet(fd, name=name, losses=Losses(name, told))
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -60,7 +59,7 @@ class AccessFile:
     def finish(self) -> None:
         """Write what waits for the last time, and tell what is lost."""
         self.flush()
-        self._losses.finish()
+        self._outlet.finish()
 
 
 class BufferedFile(AccessFile):

@@ -34,10 +34,11 @@ class Losses:
     def gain(self) -> None:
         """The log took what it was given."""
         if self.count and time.monotonic() - self._last >= CALM_SECONDS:
-            self.finish()
+            self._tell(f'"{self._name}" is written again, {self.count} lines were lost')
+            self.count = 0
 
     def finish(self) -> None:
-        """Tell how many were lost, if it is not told yet."""
+        """There will be no more lines: tell how many were lost, if that is not told yet."""
         if self.count:
-            self._tell(f'"{self._name}" is written again, {self.count} lines were lost')
+            self._tell(f'{self.count} lines for "{self._name}" were lost')
             self.count = 0

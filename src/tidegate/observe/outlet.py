@@ -85,6 +85,14 @@ class Outlet:
             self._rest_until = 0.0
             self._losses.gain()
 
+    def finish(self) -> None:
+        """Write what waits for the last time, and tell what is lost."""
+        self.push()
+        if self.waiting:
+            self._losses.lose(self.waiting.count(END), f'nobody reads "{self._name}"')
+            self.waiting = b""
+        self._losses.finish()
+
     def _fail(self, error: OSError, data: bytes, at: int, *, ending: bool) -> None:
         """Give up all from `at` on; with `ending`, `data` begins with the end of a cut line."""
         self.waiting = b""
