@@ -64,7 +64,7 @@ class StreamRig(Rig):
     def serve(self, sock) -> None:
         """Accept on `sock` for the first server."""
         sock.setblocking(False)
-        sockets = {address: sock.fileno() for address, _ in self.prepared.ports}
+        sockets = {address: [sock.fileno()] for address, _ in self.prepared.ports}
         self.runtime.commit(self.prepared, sockets, shared=False)
 
     def run(self, main):

@@ -43,6 +43,15 @@ def port():
         return probe.getsockname()[1]
 
 
+class Opened(ListeningSockets):
+    """Sockets that remember what they were opened for."""
+
+    def fds(self, seat):
+        """What the worker in that seat listens on, by address."""
+        found = self.for_seat(seat, self.listens, seats=self.workers)
+        return {key.partition(":")[2]: fd for key, fd in found.items()}
+
+
 @pytest.fixture
 def opened(monkeypatch):
     """Opens listening sockets, without patience, and closes them at the end."""
@@ -50,7 +59,8 @@ def opened(monkeypatch):
     with contextlib.ExitStack() as stack:
 
         def open_listening(*listens, workers=1, notes=None):
-            result = ListeningSockets()
+            result = Opened()
+            result.listens, result.workers = listens, workers
             stack.callback(result.close)
             result.open(
                 listens,
@@ -85,13 +95,13 @@ def takes(fd):
 
 def test_workers_share_one_socket_per_address(opened, port):
     sockets = opened(on(LOOPBACK, port), workers=3)
-    assert sockets.for_worker(0) == sockets.for_worker(2)
-    assert list(sockets.for_worker(0)) == [f"{LOOPBACK}:{port}"]
+    assert sockets.fds(0) == sockets.fds(2)
+    assert list(sockets.fds(0)) == [f"{LOOPBACK}:{port}"]
 
 
 def test_with_reuseport_each_worker_has_its_own(opened, port):
     sockets = opened(on(LOOPBACK, port, reuseport=True), workers=12)
-    found = [sockets.for_worker(worker) for worker in range(12)]
+    found = [sockets.fds(worker) for worker in range(12)]
     assert {tuple(one) for one in found} == {(f"{LOOPBACK}:{port}",)}
     assert len({fd for one in found for fd in one.values()}) == 12
 
@@ -116,11 +126,11 @@ def test_nobody_else_can_join_a_port_that_is_ours_alone(opened, port):
 
 def test_a_path_may_have_any_character(opened, tmp_path):
     path = str(tmp_path / "in#1")
-    assert list(opened(on(path)).for_worker(0)) == [f"unix:{path}"]
+    assert list(opened(on(path)).fds(0)) == [f"unix:{path}"]
 
 
 def test_an_address_that_two_servers_name_is_opened_once(opened, port):
-    assert len(opened(on(LOOPBACK, port), on(LOOPBACK, port)).for_worker(0)) == 1
+    assert len(opened(on(LOOPBACK, port), on(LOOPBACK, port)).fds(0)) == 1
 
 
 @pytest.mark.parametrize("reuseport", [False, True])
@@ -130,7 +140,7 @@ def test_the_best_fitting_address_takes_the_connection(opened, port, reuseport):
         on("0.0.0.0", port, reuseport=reuseport),
         on("127.0.0.3", port),
     )
-    fds = sockets.for_worker(0)
+    fds = sockets.fds(0)
     for host, key in (
         ("127.0.0.1", f"0.0.0.0:{port}"),
         ("127.0.0.2", f"127.0.0.2:{port}"),
@@ -142,13 +152,13 @@ def test_the_best_fitting_address_takes_the_connection(opened, port, reuseport):
 
 @pytest.mark.parametrize("only", [None, True])
 def test_ipv6_leaves_the_ipv4_port_alone(opened, port, only):
-    fds = opened(on("::", port, ipv6only=only), on("0.0.0.0", port)).for_worker(0)
+    fds = opened(on("::", port, ipv6only=only), on("0.0.0.0", port)).fds(0)
     with socket.create_connection((LOOPBACK, port)):
         assert [name for name, fd in fds.items() if takes(fd)] == [f"0.0.0.0:{port}"]
 
 
 def test_ipv6only_off_takes_ipv4_too(opened, port):
-    (fd,) = opened(on("::", port, ipv6only=False)).for_worker(0).values()
+    (fd,) = opened(on("::", port, ipv6only=False)).fds(0).values()
     with socket.create_connection((LOOPBACK, port)):
         assert takes(fd)
 
@@ -167,7 +177,7 @@ def test_options_reach_the_socket(opened, port):
                 keepalive=keepalive,
             )
         )
-        .for_worker(0)
+        .fds(0)
         .values()
     )
     tcp = socket.IPPROTO_TCP
@@ -190,7 +200,7 @@ def test_the_backlog_reaches_the_kernel(opened, port):
 
 
 def test_a_plain_socket_has_the_kernels_defaults(opened, port):
-    (fd,) = opened(on(LOOPBACK, port)).for_worker(0).values()
+    (fd,) = opened(on(LOOPBACK, port)).fds(0).values()
     assert option(fd, socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
     assert option(fd, socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) == 0
     assert not os.get_blocking(fd)
@@ -199,7 +209,7 @@ def test_a_plain_socket_has_the_kernels_defaults(opened, port):
 
 def test_keepalive_can_be_switched_off(opened, port):
     off = Keepalive(on=False)
-    (fd,) = opened(on(LOOPBACK, port, keepalive=off)).for_worker(0).values()
+    (fd,) = opened(on(LOOPBACK, port, keepalive=off)).fds(0).values()
     assert option(fd, socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
 
 
@@ -216,7 +226,7 @@ def test_a_unix_socket_that_a_killed_process_left_is_replaced(opened, tmp_path):
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(path)
         left.listen()
-    (fd,) = opened(on(path)).for_worker(0).values()
+    (fd,) = opened(on(path)).fds(0).values()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
         assert takes(fd)
@@ -282,7 +292,7 @@ def test_a_port_that_is_given_back_meanwhile_is_taken(opened, port):
                 super().append(note)
 
         notes = GivesBack()
-        assert opened(on(LOOPBACK, port), notes=notes).for_worker(0)
+        assert opened(on(LOOPBACK, port), notes=notes).fds(0)
         assert notes
 
 

@@ -192,7 +192,7 @@ def test_ctrl_c_in_the_middle_of_a_start_is_silent(instance):
     assert (process.returncode, said) == (0, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2, signal.SIGWINCH])
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGWINCH])
 def test_signals_of_later_versions_do_no_harm(instance, number):
     instance.start()
     master, workers = instance.master, instance.workers()

@@ -68,7 +68,7 @@ async def made(tmp_path, request):
     owner = Owner()
     supervisor = Supervisor(
         owner,
-        slots=2,
+        slots=8,
         loop=asyncio.get_running_loop(),
         log=ErrorLog([model.ErrorLog(path=path, level=Level.INFO)], {path: fd}),
         environment=dict(os.environ),
@@ -88,7 +88,7 @@ async def made(tmp_path, request):
 
 async def test_each_slot_has_a_child_that_can_speak(made):
     owner, supervisor, log = made
-    supervisor.start()
+    supervisor.start(range(2))
     await owner.until(lambda: len(owner.told) == 2)
     assert sorted(child.slot for child in supervisor) == [0, 1]
     assert all(body == {"pid": pid} for pid, _kind, body in owner.told)
@@ -98,7 +98,7 @@ async def test_each_slot_has_a_child_that_can_speak(made):
 @pytest.mark.parametrize("status", [0, 2])
 async def test_a_child_that_ends_is_replaced_in_its_slot(made, status):
     owner, supervisor, log = made
-    supervisor.start()
+    supervisor.start(range(2))
     await owner.until(lambda: len(owner.told) == 2)
     child = next(iter(supervisor))
     child.channel.send("exit", status=status)
@@ -110,7 +110,7 @@ async def test_a_child_that_ends_is_replaced_in_its_slot(made, status):
 
 async def test_a_child_that_stops_listening_to_us_is_ended(made):
     owner, supervisor, log = made
-    supervisor.start()
+    supervisor.start(range(2))
     await owner.until(lambda: len(owner.told) == 2)
     child = next(iter(supervisor))
     child.channel.send("close")
@@ -120,7 +120,7 @@ async def test_a_child_that_stops_listening_to_us_is_ended(made):
 
 async def test_after_retire_nobody_is_replaced(made):
     owner, supervisor, _log = made
-    supervisor.start()
+    supervisor.start(range(2))
     await owner.until(lambda: len(owner.told) == 2)
     supervisor.retire()
     for child in supervisor:
@@ -132,14 +132,14 @@ async def test_after_retire_nobody_is_replaced(made):
 @pytest.mark.parametrize("made", ["raise SystemExit(7)"], indirect=True)
 async def test_one_that_dies_at_every_start_is_given_pauses(made):
     owner, supervisor, log = made
-    supervisor.start()
+    supervisor.start(range(2))
     await owner.until(lambda: len(owner.dead_pids) >= 8)
     assert len([line for line in log() if "died 4 times in a row" in line]) == 2
 
 
 async def test_descriptors_do_not_pile_up(made):
     owner, supervisor, _log = made
-    supervisor.start()
+    supervisor.start(range(2))
     await owner.until(lambda: len(owner.told) == 2)
     before = len(os.listdir("/proc/self/fd"))
     for turn in range(3):

@@ -38,6 +38,7 @@ class Upstream:
 
     # What is the group's own is bound once, so that a call has no further step.
     __slots__ = (
+        "__weakref__",
         "answered",
         "cancel",
         "closed_early",
@@ -47,14 +48,18 @@ class Upstream:
         "name",
         "peers",
         "pick",
+        "places",
         "release",
         "tries",
     )
 
-    def __init__(self, upstream: model.Upstream, group: Group) -> None:
+    def __init__(
+        self, upstream: model.Upstream, group: Group, places: tuple[int, ...] = ()
+    ) -> None:
         self.name = upstream.name
         self.peers = upstream.peers
         self.group = group
+        self.places = places  # on the board: its own, then its peers'
         # As nginx counts what one session may try: addresses that are not `down`, with backups.
         self.tries = sum(not peer.down for peer in upstream.peers)
         self.pick: Callable[[Attempt], int] = method_of(upstream, group).pick
@@ -88,12 +93,20 @@ def method_of(upstream: model.Upstream, group: Group) -> Method:
             return (RandomTwo if two else Random)(upstream.peers, group)
 
 
-def place(upstream: model.Upstream, *, placement: Placement, board: Board, worker: int) -> Upstream:
+def place(
+    upstream: model.Upstream,
+    *,
+    placement: Placement,
+    board: Board,
+    worker: int,
+    begins: bool = True,
+) -> Upstream:
     """Join an upstream of the model to its places on the board, for the worker of that slot."""
     numbers = server_numbers(upstream.peers)
+    at = places(upstream, placement)
     slots = [
         Slot(
-            placement.peers.taken[key],
+            row,
             weight=peer.weight,
             max_conns=peer.max_conns,
             max_fails=peer.max_fails,
@@ -102,6 +115,12 @@ def place(upstream: model.Upstream, *, placement: Placement, board: Board, worke
             backup=peer.backup,
             server=numbers[peer.name],
         )
-        for key, peer in zip(peer_keys(upstream), upstream.peers, strict=True)
+        for row, peer in zip(at[1:], upstream.peers, strict=True)
     ]
-    return Upstream(upstream, Group(board, placement.upstreams.taken[upstream.name], worker, slots))
+    return Upstream(upstream, Group(board, at[0], worker, slots, begins=begins), at)
+
+
+def places(upstream: model.Upstream, placement: Placement) -> tuple[int, ...]:
+    """Where an upstream and its peers are on the board."""
+    rows = [placement.peers.taken[key] for key in peer_keys(upstream)]
+    return placement.upstreams.taken[upstream.name], *rows

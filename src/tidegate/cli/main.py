@@ -109,7 +109,7 @@ def _with_configuration(switches: Switches) -> int:
 
     make_room(places.error_log)
     make_room(places.pid)
-    return start(load(switches, places))
+    return start(lambda: load(switches, places))
 
 
 if __name__ == "__main__":

@@ -16,30 +16,31 @@ if TYPE_CHECKING:
 
     from tidegate.config.load import Loaded
     from tidegate.config.model import Model
+    from tidegate.observe.error_log import ErrorLog
 
 
-def start(loaded: Loaded, *, in_front: bool = False) -> int:
-    """Start what was loaded; returns the exit status.
+def start(read: Callable[[], Loaded], *, in_front: bool = False) -> int:
+    """Read the configuration by `read` and start it; returns the exit status.
 
-    In the background the return means that every worker accepts; else that it has all ended.
-    `in_front` stays whatever the configuration says about it, and shows what was started.
+    It is read in the same way for each reload. In the background the return means that every
+    worker accepts; else that it has all ended. `in_front` stays whatever the configuration says
+    about it, and shows what was started.
     """
+    loaded = read()
     model = loaded.model
     said = problems(loaded)
     if said:
         say(said)
     if model is None:
         return FAILED
-    if model.http is not None:
-        say(
-            f'tidegate: [emerg] "http" is not supported yet in {model.http.file}:{model.http.line};'
-            " only stream {} can be served, take the block out to start"
-        )
+    lack = _lack(model)
+    if lack is not None:
+        say(f"tidegate: [emerg] {lack}")
         return FAILED
     if model.daemon and not in_front:
-        return in_background(lambda ready: _run(model, ready, detached=True))
+        return in_background(lambda ready: _run(model, read, ready, detached=True))
     began = time.monotonic()
-    return _run(model, lambda: _show(model, began) if in_front else None, detached=False)
+    return _run(model, read, lambda: _show(model, began) if in_front else None, detached=False)
 
 
 def problems(loaded: Loaded) -> str:
@@ -52,16 +53,51 @@ def problems(loaded: Loaded) -> str:
     return text.rstrip("\n")
 
 
-def _run(model: Model, ready: Callable[[], None], *, detached: bool) -> int:
+def _lack(model: Model) -> str | None:
+    """What the configuration asks for and cannot have."""
+    if model.http is None:
+        return None
+    return (
+        f'"http" is not supported yet in {model.http.file}:{model.http.line};'
+        " only stream {} can be served, take the block out to start"
+    )
+
+
+def _run(
+    model: Model, read: Callable[[], Loaded], ready: Callable[[], None], *, detached: bool
+) -> int:
     # Imported by then only: the caller of a daemon never needs asyncio.
     from tidegate.process.master import Master  # noqa: PLC0415
 
     try:
-        Master(model, ready=ready, console=_console, detached=detached).run()
+        Master(
+            model,
+            reread=lambda log: _reread(read, log),
+            ready=ready,
+            console=_console,
+            detached=detached,
+        ).run()
     except StartError as error:
         say(f"tidegate: [emerg] {error}")
         return FAILED
     return 0
+
+
+def _reread(read: Callable[[], Loaded], log: ErrorLog) -> Model:
+    """The configuration as it is now; what is wrong with it goes to the log, then StartError."""
+    loaded = read()
+    words = ""
+    for problem in loaded.problems:
+        words = f"{problem.words} ({problem.hint})" if problem.hint else problem.words
+        if problem.fatal:
+            break
+        log.write(problem.severity, words)
+    if loaded.model is None:
+        raise StartError(words)
+    lack = _lack(loaded.model)
+    if lack is not None:
+        raise StartError(lack)
+    return loaded.model
 
 
 def _console(level: Level, message: str) -> None:

@@ -80,7 +80,7 @@ def run(conf: str | None, prefix: str | None, directives: str | None, error_log:
     )
     places = paths(prefix=prefix)
     make_room(places.pid)
-    return start(load(switches, places), in_front=True)
+    return start(lambda: load(switches, places), in_front=True)
 
 
 @verbs.command()

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 from tidegate.engine.types cimport Core, Listener
 
 cdef void accept_from(Core *core, Listener *listener) noexcept nogil
+cdef void empty_queue(Core *core, Listener *listener) noexcept nogil
 cdef bint watch_listener(Core *core, Listener *listener) noexcept nogil
 cdef void unwatch_listener(Core *core, Listener *listener) noexcept nogil
 cdef void pause_if_full(Core *core) noexcept nogil

@@ -44,6 +44,11 @@ from tidegate.engine.types cimport (
 )
 
 
+# A bound, should clients come faster than they are taken.
+cdef enum:
+    MOST_IN_QUEUE = 65536
+
+
 cdef bint watch_listener(Core *core, Listener *listener) noexcept nogil:
     cdef epoll_event event
     if listener.registered:
@@ -125,12 +130,29 @@ cdef void begin_session(
     secure(core, s)
 
 
+cdef bint accept_one(Core *core, Listener *listener) noexcept nogil:
+    """Take the next client; False when there is none, or when accepting has to pause."""
+    cdef sockaddr_in6 address
+    cdef socklen_t size = sizeof(address)
+    cdef Session *s
+    cdef int fd = accept4(listener.fd, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd < 0:
+        if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            pause_accepting(core, errno)
+            return False
+        return errno == EINTR or errno == ECONNABORTED or errno == EPROTO or errno == EPERM
+    s = slab_take(&core.slab)
+    if s is NULL:
+        close(fd)
+        pause_accepting(core, ENOMEM)
+        return False
+    begin_session(core, listener, s, fd, &address, size)
+    pause_if_full(core)
+    return core.accepting
+
+
 cdef void accept_from(Core *core, Listener *listener) noexcept nogil:
     """Take some of what waits, ACCEPTS at most, then go to the end of the line of workers."""
-    cdef sockaddr_in6 address
-    cdef socklen_t size
-    cdef Session *s
-    cdef int fd
     cdef uint32_t _accept
     if listener.removed or not core.accepting:
         return
@@ -142,25 +164,23 @@ cdef void accept_from(Core *core, Listener *listener) noexcept nogil:
         listener.quota *= 2
     listener.turn = core.turn
     for _accept in range(listener.quota):
-        size = sizeof(address)
-        fd = accept4(listener.fd, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
-        if fd < 0:
-            if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-                pause_accepting(core, errno)
-                return
-            if errno == EINTR or errno == ECONNABORTED or errno == EPROTO or errno == EPERM:
-                continue
+        if not accept_one(core, listener):
             break
-        s = slab_take(&core.slab)
-        if s is NULL:
-            close(fd)
-            pause_accepting(core, ENOMEM)
-            return
-        begin_session(core, listener, s, fd, &address, size)
-        pause_if_full(core)
-        if not core.accepting:
-            return
-    if listener.shared:
+    if listener.shared and core.accepting:
         # The kernel wakes the first in the list; whoever has just been served goes to its end.
         unwatch_listener(core, listener)
         watch_listener(core, listener)
+
+
+cdef void empty_queue(Core *core, Listener *listener) noexcept nogil:
+    """Take all that waits, as far as there is room.
+
+    Who is to close a listening socket would reset them; who only leaves the line of workers may
+    have been woken for a client that no other is then woken for.
+    """
+    cdef uint32_t _accept
+    if not core.accepting:
+        return
+    for _accept in range(<uint32_t>MOST_IN_QUEUE):
+        if not accept_one(core, listener):
+            return

@@ -92,8 +92,12 @@ class Engine:
         With `tls` a session comes to its decisions when its handshake is done. One whose handshake
         fails has an `end` alone, with the reason "no_handshake" and status 500.
         """
-    def unlisten(self, number: int) -> None:
-        """Accept no more; the socket may be closed at once, sessions in the queue go on."""
+    def unlisten(self, number: int, *, take: bool = False) -> None:
+        """Accept no more; the socket may be closed at once, sessions in the queue go on.
+
+        With `take` those who wait in the socket's queue are accepted first, as far as there is
+        room.
+        """
     def resume(self, handle: int, outcome: Outcome) -> bool:
         """Bring the outcome that LATER promised; False when the session is gone meanwhile."""
     def close_session(self, handle: int) -> bool:

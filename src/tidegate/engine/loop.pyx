@@ -30,6 +30,7 @@ from tidegate.engine.linux cimport (
     socklen_t,
 )
 from tidegate.engine.listener cimport (
+    empty_queue,
     pause_if_full,
     unwatch_listener,
     watch_listener,
@@ -565,13 +566,20 @@ cdef class Engine:
         if epoll_ctl(self.core.epoll, EPOLL_CTL_ADD, self.core.handshakes, &event) != 0:
             raise OSError(errno, "epoll_ctl() failed")
 
-    def unlisten(self, uint32_t number):
-        """Accept no more; the socket may be closed at once, sessions in the queue go on."""
+    def unlisten(self, uint32_t number, *, bint take=False):
+        """Accept no more; the socket may be closed at once, sessions in the queue go on.
+
+        With `take` those who wait in the socket's queue are accepted first.
+        """
         cdef Listener *listener = self.core.listeners
         while listener is not NULL and (listener.id != number or listener.removed):
             listener = listener.next
         if listener is NULL:
             raise KeyError(number)
+        if take:
+            read_clock(&self.core)
+            with nogil:
+                empty_queue(&self.core, listener)
         unwatch_listener(&self.core, listener)
         listener.removed = True
         occupy(&self.core, -1)

@@ -52,6 +52,11 @@ class ErrorLog:
         self._stamp = ""
         self.reopen(fds)
 
+    def reset(self, logs: Iterable[model.ErrorLog], fds: Mapping[str, int]) -> None:
+        """Be the log of another configuration from now on."""
+        self._logs = tuple(logs)
+        self.reopen(fds)
+
     def reopen(self, fds: Mapping[str, int]) -> None:
         """Write to these descriptors from now on."""
         self._targets = tuple(

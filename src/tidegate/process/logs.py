@@ -49,15 +49,31 @@ class LogFiles:
     def __init__(self) -> None:
         self.fds: dict[str, int] = {}
 
-    def open(self, paths: Iterable[str]) -> None:
-        """Open what is not open yet; raises StartError at the first that cannot be."""
+    def open(self, paths: Iterable[str]) -> list[str]:
+        """Open what is not open yet and give its paths, for `drop`.
+
+        Raises StartError at the first that cannot be opened, and has then opened none.
+        """
+        new: list[str] = []
         for path in paths:
             if path in self.fds:
                 continue
             try:
                 self.fds[path] = open_log(path)
             except OSError as error:
+                self.drop(new)
                 raise StartError(failed(f'open() "{path}"', error), _mend(error, path)) from error
+            new.append(path)
+        return new
+
+    def drop(self, paths: Iterable[str]) -> None:
+        """Close these."""
+        for path in paths:
+            os.close(self.fds.pop(path))
+
+    def keep(self, paths: Iterable[str]) -> None:
+        """Close all but these."""
+        self.drop(self.fds.keys() - set(paths))
 
     def reopen(self, report: Callable[[str], None]) -> None:
         """Open all anew, as after a rotation; one that fails is reported and stays as it was."""

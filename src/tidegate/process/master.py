@@ -1,12 +1,13 @@
 """The master: opens what needs its rights, hands it to the workers, and acts on signals.
 
-The first configuration is handed over as every later one will be: *prepare* goes to each worker
-with the model, the sockets and the logs; *commit* only when all are ready.
+A configuration comes into force by a `Rollout`, the first as every later one: *prepare* goes to
+each worker with the model, the sockets and the logs; *commit* only when all are ready.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import signal
@@ -17,12 +18,14 @@ from tidegate.config.limits import connections_warning
 from tidegate.config.model import Level
 from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.process import handover
+from tidegate.process.changes import changes
 from tidegate.process.errors import StartError
 from tidegate.process.handover import Handover
 from tidegate.process.logs import LogFiles, free_stderr, paths_of
 from tidegate.process.pidfile import PidFile
+from tidegate.process.rollout import Generation, Opened, Rollout
 from tidegate.process.sockets import ListeningSockets
-from tidegate.process.supervisor import COMMAND, Stage, Supervisor, environment_of
+from tidegate.process.supervisor import COMMAND, Supervisor, environment_of
 from tidegate.process.title import MASTER, set_title
 from tidegate.process.zones import Zones
 from tidegate.scoreboard.board import Board
@@ -31,6 +34,7 @@ from tidegate.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from tidegate.balance.placement import Placement
     from tidegate.config.model import Listen, Model
     from tidegate.process.channel import Message
     from tidegate.process.supervisor import Child
@@ -46,51 +50,62 @@ SPARE_WORKERS = 64
 UPSTREAMS = 1024
 PEERS = 8192
 
-GENERATION = 1
+# So long may a worker take to prepare a new configuration, or to change over to it.
+CHANGE_SECONDS = 15.0
+
+# What workers cannot take on while they run: others take their place.
+FIXED = ("user", "group", "env", "worker_priority", "worker_rlimit_nofile")
 
 
 class Master:
     """One instance, from opening its files to removing them.
 
-    `ready` is called once, when every worker accepts. `console` gets what the person who started
-    us should see until then. `detached` says that the terminal is to be let go of.
+    `reread` reads the configuration anew for a reload, and raises StartError. `ready` is called
+    once, when every worker accepts. `console` gets what the person who started us should see until
+    then. `detached` says that the terminal is to be let go of.
     """
 
     def __init__(
         self,
         model: Model,
         *,
+        reread: Callable[[ErrorLog], Model],
         ready: Callable[[], None],
         console: Callable[[Level, str], None],
         detached: bool,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        self._model = model
+        self._model = model  # the one in force
+        self._reread = reread
         self._ready = ready
         self._console = console
         self._detached = detached
         self._command = command
-        self._workers = model.worker_processes if model.master_process else 1
         self._logs = LogFiles()
         self._log = ErrorLog((), {})
         self._sockets = ListeningSockets()
-        self._zones = Zones()
+        self._current: Generation | None = None
+        self._former: Generation | None = None
+        self._placement: Placement | None = None
+        self._rollout: Rollout | None = None
         self._serving = False
-        self._committed = False
         self._stopping = False
         self._terminating = False
         self._failure: StartError | None = None
+        self._wishes: list[asyncio.Future[str | None]] = []
+        self._reloading: asyncio.Task[None] | None = None
 
     def run(self) -> None:
         """Start, serve until a signal ends it, clean up; raises StartError if it did not start."""
-        pid_file: PidFile | None = None
+        self._pid_file: PidFile | None = None
         set_title(MASTER)
         try:
             free_stderr(self._model)
             self._logs.open(paths_of(self._model))
             self._log = ErrorLog(self._model.error_logs, self._logs.fds)
-            self._sockets.open(list(_listens(self._model)), workers=self._workers, note=self._note)
-            self._pid_file = pid_file = PidFile.claim(self._model.pid)
+            workers = self._model.worker_processes if self._model.master_process else 1
+            self._sockets.open(list(_listens(self._model)), workers=workers, note=self._note)
+            self._pid_file = PidFile.claim(self._model.pid)
             self._introduce()
             asyncio.run(self._supervise())
             self._log.write(Level.NOTICE, "exit")
@@ -99,49 +114,64 @@ class Master:
             raise
         finally:
             self._sockets.close()
-            if pid_file is not None:
-                pid_file.release()
+            if self._pid_file is not None:
+                self._pid_file.release()
             self._logs.close()
 
     # What the supervisor tells us.
 
     def born(self, child: Child) -> None:
         """Send everything that a worker needs before its first connection."""
+        generation = self._for(child)
+        child.left = generation.number - 1
         child.channel.send(
             "welcome",
             fds={"board": self._board.fd},
-            connections=self._model.worker_connections,
+            connections=generation.model.worker_connections,
         )
-        child.channel.send(
-            "prepare",
-            fds={"model": self._handover}
-            | {f"log:{path}": fd for path, fd in self._logs.fds.items()}
-            | {f"zone:{name}": fd for name, fd in self._zones.fds.items()}
-            | {f"socket:{key}": fd for key, fd in self._sockets.for_worker(child.slot).items()},
-            generation=GENERATION,
-        )
+        self._prepare(child, generation)
 
     def heard(self, child: Child, message: Message) -> None:
-        """Go on with the start, or note what went wrong."""
-        if message.kind == "ready" and message.body.get("generation") == GENERATION:
-            child.stage = Stage.READY
-            self._commit()
-        elif message.kind == "committed" and message.body.get("generation") == GENERATION:
-            child.stage = Stage.SERVING
-            self._check_serving()
+        """Go on with what is being put in force, or note what went wrong."""
+        number = message.body.get("generation")
+        if message.kind == "ready":
+            child.ready = int(str(number))
+            self._go_on(child)
+        elif message.kind == "committed":
+            child.serving = int(str(number))
+            self._go_on(child)
         elif message.kind == "error":
-            self._failed(f"worker process {child.pid}: {message.body.get('message')}")
-        elif message.kind != "ended":
+            self._failed(f"worker process {child.pid}: {message.body.get('message')}", number)
+        elif message.kind == "left":
+            child.left = int(str(number))
+            self._retire()
+        else:
             self._log.write(Level.ALERT, f"worker process {child.pid} says {message.kind!r}")
 
+    def _retire(self) -> None:
+        """Places that no worker uses any more may be given again."""
+        if self._placement is not None:
+            left = min(child.left for child in self._supervisor)
+            self._placement = self._placement.retire(left)
+
     def died(self, child: Child) -> None:
-        """Take back what it held; before the start is complete, give up."""
+        """Take back what it held; what was not complete without it has failed."""
         self._board.forget_worker(child.slot)
-        for name in self._zones.forget_worker(child.slot):
+        zones = Zones() if self._current is None else self._current.zones
+        for name in zones.forget_worker(child.slot):
             lost = f'the connections of worker process {child.pid} stay counted in zone "{name}"'
             self._log.write(Level.ALERT, f"{lost}: its lock was not to be had")
-        if not self._serving and not self._stopping:
-            self._failed(f"worker process {child.pid} ended before it could serve")
+        rollout = self._rollout
+        if rollout is None or self._stopping:
+            return
+        number = rollout.generation.number
+        if child in rollout.outgoing:
+            # Another has its seat, or is about to.
+            child.leaving = True
+        elif child.asked == number != child.ready and not rollout.committed:
+            self._failed(f"worker process {child.pid} ended before it could serve", number)
+        elif rollout.committed:
+            asyncio.get_running_loop().call_soon(self._check_serving)
 
     def deserted(self) -> None:
         """Everything has ended that had to."""
@@ -152,7 +182,8 @@ class Master:
 
     def _note(self, level: Level, message: str) -> None:
         self._log.write(level, message)
-        self._console(level, message)
+        if not self._serving:
+            self._console(level, message)
 
     def _introduce(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -171,16 +202,11 @@ class Master:
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
         route_logging(self._log)
-        self._board = _board_for(self._model, self._workers)
-        if self._model.stream is not None:
-            self._zones.open(self._model.stream.limit_conn_zones)
-        placement = allot(self._model, self._board, None)
-        self._handover = handover.seal(
-            Handover(generation=GENERATION, model=self._model, placement=placement)
-        )
+        workers = self._model.worker_processes if self._model.master_process else 1
+        self._board = _board_for(self._model, workers)
         self._supervisor = Supervisor(
             self,
-            slots=self._workers,
+            slots=self._board.workers,
             loop=loop,
             log=self._log,
             environment=environment_of(self._model.env, os.environ),
@@ -188,33 +214,142 @@ class Master:
         )
         for number, handler in self._handlers():
             loop.add_signal_handler(number, handler)
-        late = loop.call_later(START_SECONDS, self._late)
         try:
-            self._supervisor.start()
+            self._roll(self._generation(self._model), Opened(sockets=[], logs=[]))
             await self._ended
         finally:
-            late.cancel()
             self._supervisor.kill()
-            os.close(self._handover)
+            if self._reloading is not None:
+                self._reloading.cancel()
+            if self._current is not None:
+                os.close(self._current.handover)
+            if self._rollout is not None and self._rollout.generation is not self._current:
+                os.close(self._rollout.generation.handover)
         if self._failure is not None:
             raise self._failure
 
-    def _commit(self) -> None:
-        """Let those begin who are ready, once all have been."""
-        self._committed = self._committed or (
-            len(self._supervisor) == self._workers
-            and all(child.stage == Stage.READY for child in self._supervisor)
+    # Putting a generation in force.
+
+    def _generation(self, model: Model) -> Generation:
+        """The next generation, of this model."""
+        placement = allot(model, self._board, self._placement)
+        number = placement.generation
+        zones = Zones() if self._current is None else self._current.zones
+        zones = zones.followed_by(() if model.stream is None else model.stream.limit_conn_zones)
+        sealed = handover.seal(Handover(generation=number, model=model, placement=placement))
+        return Generation(
+            number=number, model=model, placement=placement, handover=sealed, zones=zones
         )
-        if not self._committed:
-            return
+
+    def _roll(self, generation: Generation, opened: Opened) -> asyncio.Future[str | None]:
+        """Begin to put it in force; the future gets None, or what went wrong."""
+        loop = asyncio.get_running_loop()
+        finished: asyncio.Future[str | None] = loop.create_future()
+        old = self._current
+        replaces = old is not None and any(
+            getattr(old.model, name) != getattr(generation.model, name) for name in FIXED
+        )
+        outgoing = list(self._supervisor) if replaces else []
+        rollout = Rollout(generation, opened, outgoing=outgoing, finished=finished)
+        self._rollout = rollout
+        if replaces:
+            self._supervisor.environment = environment_of(generation.model.env, os.environ)
+        taken = {child.seat for child in self._supervisor if rollout.takes(child)}
         for child in self._supervisor:
-            if child.stage == Stage.READY:
-                child.stage = Stage.TOLD
-                child.channel.send("commit", fds=self._stderr(), generation=GENERATION)
+            if rollout.takes(child):
+                self._prepare(child, generation)
+        empty = [seat for seat in range(generation.seats) if seat not in taken]
+        if empty:
+            self._supervisor.start(empty)
+        patience = START_SECONDS if old is None else CHANGE_SECONDS
+        loop.call_later(patience, self._late, rollout)
+        return finished
+
+    def _for(self, child: Child) -> Generation:
+        """The generation that a new child is to serve."""
+        rollout = self._rollout
+        if rollout is not None and rollout.takes(child):
+            return rollout.generation
+        assert self._current is not None
+        return self._current
+
+    def _prepare(self, child: Child, generation: Generation) -> None:
+        child.asked = generation.number
+        sockets = self._sockets.for_seat(
+            child.seat, _listens(generation.model), seats=generation.seats
+        )
+        child.channel.send(
+            "prepare",
+            fds={"model": generation.handover}
+            | {f"log:{path}": self._logs.fds[path] for path in set(paths_of(generation.model))}
+            | {f"zone:{name}": fd for name, fd in generation.zones.fds.items()}
+            | {f"socket:{key}": fd for key, fd in sockets.items()},
+            generation=generation.number,
+        )
+
+    def _go_on(self, child: Child) -> None:
+        """A child has prepared, or has committed."""
+        rollout, current = self._rollout, self._current
+        if rollout is not None and not rollout.committed and rollout.takes(child):
+            if rollout.ready(self._supervisor):
+                self._commit(rollout)
+        elif current is not None and child.ready == current.number and child.told != child.ready:
+            self._tell(child, current)
+        self._check_serving()
+
+    def _commit(self, rollout: Rollout) -> None:
+        """All are ready: from here on the new generation is the one in force."""
+        rollout.committed = True
+        self._former, self._current = self._current, rollout.generation
+        self._placement = rollout.generation.placement
+        self._model = rollout.generation.model
+        for child in self._supervisor:
+            if rollout.takes(child) and child.ready == rollout.generation.number:
+                self._tell(child, rollout.generation)
+
+    def _tell(self, child: Child, generation: Generation) -> None:
+        child.told = generation.number
+        child.channel.send("commit", fds=self._stderr(), generation=generation.number)
 
     def _check_serving(self) -> None:
-        if self._serving or any(child.stage != Stage.SERVING for child in self._supervisor):
-            return
+        rollout = self._rollout
+        if rollout is not None and rollout.committed and rollout.serving(self._supervisor):
+            self._finish(rollout)
+
+    def _finish(self, rollout: Rollout) -> None:
+        """Let go of what only the former generation had."""
+        self._rollout = None
+        former = self._former
+        if former is None:
+            self._settle_start()
+        else:
+            self._let_go(rollout, former)
+        rollout.finished.set_result(None)
+
+    def _let_go(self, rollout: Rollout, former: Generation) -> None:
+        model = rollout.generation.model
+        self._sockets.keep(_listens(model))
+        self._log.reset(model.error_logs, self._logs.fds)
+        self._logs.keep(paths_of(model))
+        for child in self._supervisor:
+            if not rollout.takes(child) and not child.leaving:
+                self._dismiss(child)
+        for seat in range(rollout.generation.seats, former.seats):
+            self._supervisor.close(seat)
+        if rollout.opened.pid_file is not None and self._pid_file is not None:
+            self._pid_file.release()
+            self._pid_file = rollout.opened.pid_file
+        os.close(former.handover)
+        told = changes(former.model, model)
+        self._log.write(
+            Level.NOTICE, f"generation {former.number} → {rollout.generation.number}: {told}"
+        )
+
+    def _dismiss(self, child: Child) -> None:
+        self._supervisor.dismiss(child)
+        child.channel.send("quit")
+
+    def _settle_start(self) -> None:
         self._serving = True
         stderr = self._stderr()
         self._ready()
@@ -228,18 +363,131 @@ class Master:
             return {}
         return {"stderr": self._logs.fds[str(paths[0])]}
 
-    def _late(self) -> None:
-        if not self._serving:
-            self._failed(f"the workers were not ready within {START_SECONDS:g} s")
+    def _late(self, rollout: Rollout) -> None:
+        if rollout.finished.done() or self._stopping:
+            return
+        number = rollout.generation.number
+        if self._current is None:
+            self._failed(f"the workers were not ready within {START_SECONDS:g} s", number)
+            return
+        who = ", ".join(str(child.pid) for child in rollout.late(self._supervisor))
+        words = f"no answer within {CHANGE_SECONDS:g} s from worker process {who or 'to be'}"
+        if not rollout.committed:
+            self._failed(words, number)
+            return
+        self._log.write(Level.ALERT, f"{words}; it goes on with the former configuration")
+        self._finish(rollout)
 
-    def _failed(self, message: str) -> None:
-        """Something went wrong in a worker: the end of a start, a line in the log later."""
-        if self._serving or self._stopping:
+    def _failed(self, message: str, number: object) -> None:
+        """A generation cannot be served by a worker: the end of a start, or of a change."""
+        rollout = self._rollout
+        if rollout is None or rollout.committed or rollout.generation.number != number:
             self._log.write(Level.ALERT, message)
+        elif self._current is not None:
+            self._withdraw(rollout, message)
         elif self._failure is None:
             self._failure = StartError(message)
             self._supervisor.retire()
             self._supervisor.kill()
+
+    def _withdraw(self, rollout: Rollout, message: str) -> None:
+        """Go on with the generation in force as if there had been no other."""
+        self._rollout = None
+        current = self._current
+        assert current is not None
+        self._supervisor.environment = environment_of(current.model.env, os.environ)
+        for child in self._supervisor:
+            if not rollout.takes(child):
+                continue
+            if child.serving:
+                child.channel.send("drop", generation=rollout.generation.number)
+                child.asked = child.serving
+            elif child.seat < current.seats and not rollout.outgoing:
+                self._prepare(child, current)
+            else:
+                self._supervisor.dismiss(child)
+                child.channel.send("terminate")
+        for seat in range(current.seats, rollout.generation.seats):
+            self._supervisor.close(seat)
+        self._close(rollout.opened)
+        os.close(rollout.generation.handover)
+        seated = {child.seat for child in self._supervisor if not child.leaving}
+        empty = [seat for seat in range(current.seats) if seat not in seated]
+        if empty:
+            self._supervisor.start(empty)
+        rollout.finished.set_result(message)
+
+    def _close(self, opened: Opened) -> None:
+        self._sockets.drop(opened.sockets)
+        self._logs.drop(opened.logs)
+        if opened.pid_file is not None:
+            opened.pid_file.release()
+
+    # Reloading.
+
+    def reload(self) -> asyncio.Future[str | None]:
+        """Read the configuration anew and put it in force; the future gets what went wrong.
+
+        Who asks while that is done asks for one more of it, however many they are.
+        """
+        loop = asyncio.get_running_loop()
+        wish: asyncio.Future[str | None] = loop.create_future()
+        self._wishes.append(wish)
+        if self._reloading is None or self._reloading.done():
+            self._reloading = loop.create_task(self._reload())
+        return wish
+
+    async def _reload(self) -> None:
+        while self._wishes and not self._stopping:
+            rollout = self._rollout
+            if rollout is not None:
+                await asyncio.wait([rollout.finished])
+            wishes, self._wishes = self._wishes, []
+            outcome = await self._change()
+            for wish in wishes:
+                if not wish.done():
+                    wish.set_result(outcome)
+
+    async def _change(self) -> str | None:
+        """One reload; gives what went wrong."""
+        self._log.write(Level.NOTICE, "reconfiguring")
+        try:
+            # Names are looked up there, which may take its time.
+            model = await asyncio.to_thread(self._reread, self._log)
+            opened = self._open(model)
+        except StartError as error:
+            return self._unchanged(str(error))
+        except Exception as error:  # whatever it is, what runs goes on
+            logging.getLogger("tidegate").exception("the configuration could not be read")
+            return self._unchanged(repr(error))
+        try:
+            finished = self._roll(self._generation(model), opened)
+        except (StartError, ValueError, OSError) as error:
+            self._close(opened)
+            return self._unchanged(str(error))
+        outcome = await finished
+        return None if outcome is None else self._unchanged(outcome)
+
+    def _unchanged(self, why: str) -> str:
+        self._log.write(Level.EMERG, why)
+        self._log.write(Level.NOTICE, "the former configuration stays in force")
+        return why
+
+    def _open(self, model: Model) -> Opened:
+        """Open what the model needs beside what is open; raises StartError."""
+        opened = Opened(sockets=[], logs=[])
+        workers = model.worker_processes if model.master_process else 1
+        try:
+            opened.logs = self._logs.open(paths_of(model))
+            opened.sockets = self._sockets.open(
+                list(_listens(model)), workers=workers, note=self._note
+            )
+            if model.pid != self._model.pid:
+                opened.pid_file = PidFile.claim(model.pid)
+        except BaseException:
+            self._close(opened)
+            raise
+        return opened
 
     # Signals.
 
@@ -248,13 +496,17 @@ class Master:
         yield signal.SIGINT, lambda: self._terminate(signal.SIGINT)
         yield signal.SIGQUIT, self._quit
         yield signal.SIGUSR1, self._reopen
-        yield signal.SIGHUP, lambda: self._not_yet(signal.SIGHUP, "reloading")
+        yield signal.SIGHUP, self._hang_up
         yield signal.SIGUSR2, lambda: self._not_yet(signal.SIGUSR2, "changing the binary")
         yield signal.SIGWINCH, lambda: self._not_yet(signal.SIGWINCH, "retiring the workers")
 
     def _received(self, number: signal.Signals, consequence: str) -> None:
         line = f"signal {number.value} ({number.name}) received, {consequence}"
         self._log.write(Level.NOTICE, line)
+
+    def _hang_up(self) -> None:
+        self._received(signal.SIGHUP, "reconfiguring")
+        self.reload()
 
     def _terminate(self, number: signal.Signals) -> None:
         self._received(number, "exiting")
@@ -269,11 +521,15 @@ class Master:
         self._received(signal.SIGQUIT, "shutting down")
         # A new instance may have our addresses and our name while the last sessions go on.
         self._sockets.close()
-        self._pid_file.retire()
+        if self._pid_file is not None:
+            self._pid_file.retire()
         self._stop("quit")
 
     def _stop(self, how: str) -> None:
         self._stopping = True
+        for wish in self._wishes:
+            wish.set_result("tidegate is shutting down")
+        self._wishes = []
         for child in self._supervisor:
             child.channel.send(how)
         self._supervisor.retire()

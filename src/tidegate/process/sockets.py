@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.config.model import Level
@@ -21,7 +21,7 @@ from tidegate.process.errors import StartError, failed
 from tidegate.process.holders import holder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tidegate.config.model import Keepalive, Listen
     from tidegate.wire.address import Address
@@ -35,61 +35,91 @@ ANY_USER = 0o666  # nginx's mode for Unix sockets: whoever reaches the path may 
 
 
 class Row(NamedTuple):
-    """One socket to be: for all workers, or with `reuseport` for that in `slot`.
+    """One socket to be open: the `nth` of its address.
 
-    `joins` says that its port has a socket of ours already, `leads` that others come after it.
+    `joins` says that its port has other sockets of ours.
     """
 
     listen: Listen
-    slot: int | None
+    nth: int
     joins: bool
-    leads: bool
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What the socket is known by."""
+        return self.listen.address.text, self.nth
 
 
 class ListeningSockets:
     """All listening sockets of this instance."""
 
     def __init__(self) -> None:
-        self._sockets: dict[tuple[str, int | None], socket.socket] = {}
-        self._paths: list[tuple[str, os.stat_result]] = []
+        self._sockets: dict[tuple[str, int], socket.socket] = {}
+        self._paths: dict[str, os.stat_result] = {}
 
-    def for_worker(self, slot: int) -> dict[str, int]:
-        """Give what the worker in `slot` listens on: descriptors by the text of their address.
+    def for_seat(self, seat: int, listens: Iterable[Listen], *, seats: int) -> dict[str, int]:
+        """What the worker in `seat` of `seats` listens on: descriptors by `NTH:ADDRESS`.
 
-        All the shared ones, and its own of each `reuseport`.
+        All sockets of an address or, with `reuseport`, its share of them: where workers became
+        less, one has several, as to close a socket resets the clients in its queue.
         """
+        shared = {listen.address.text: not listen.reuseport for listen in listens}
         return {
-            text: sock.fileno()
-            for (text, owner), sock in self._sockets.items()
-            if owner in {None, slot}
+            f"{nth}:{text}": sock.fileno()
+            for (text, nth), sock in self._sockets.items()
+            if text in shared and (shared[text] or nth % seats == seat)
         }
 
     def open(
         self, listens: Sequence[Listen], *, workers: int, note: Callable[[Level, str], None]
-    ) -> None:
-        """Bind and listen on all of `listens`, or close what was opened and raise StartError.
+    ) -> list[tuple[str, int]]:
+        """Bind and listen on what of `listens` is not open yet, or raise StartError.
 
-        An address in use is tried again for two seconds; `note` is told once that this happens.
+        Gives the keys of the new sockets, for `drop`; after an error there are none. An address in
+        use is tried again for two seconds; `note` is told once that this happens.
         """
         rows = _wanted(listens, workers)
+        new = [row for row in rows if row.key not in self._sockets]
         try:
-            self._bind_all(rows, note)
+            self._make_room(new)
+            self._bind_all(new, note)
             for row in rows:
-                _listen(self._sockets[row.listen.address.text, row.slot], row.listen)
+                # Those that are open already may have another queue now.
+                _listen(self._sockets[row.key], row.listen)
         except BaseException:
-            self.close()
+            self.drop(row.key for row in new)
             raise
+        return [row.key for row in new]
+
+    def drop(self, keys: Iterable[tuple[str, int]]) -> None:
+        """Close these, and remove the paths of those that are ours."""
+        for key in list(keys):
+            sock = self._sockets.pop(key, None)
+            if sock is None:
+                continue
+            sock.close()
+            path = key[0].removeprefix("unix:")
+            made = self._paths.pop(path, None)
+            if made is not None:
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(os.stat(path), made):
+                        os.unlink(path)
+
+    def keep(self, listens: Iterable[Listen]) -> None:
+        """Close all but those of `listens`."""
+        wanted = {listen.address.text for listen in listens}
+        self.drop([key for key in self._sockets if key[0] not in wanted])
 
     def close(self) -> None:
         """Close all sockets and remove the paths of those that are ours."""
+        self.drop(self._sockets)
+
+    def _make_room(self, new: list[Row]) -> None:
+        """Let new sockets of a port join those that are open."""
+        ports = {_port_of(row.listen.address) for row in new if row.joins}
         for sock in self._sockets.values():
-            sock.close()
-        self._sockets.clear()
-        for path, made in self._paths:
-            with contextlib.suppress(OSError):
-                if os.path.samestat(os.stat(path), made):
-                    os.unlink(path)
-        self._paths.clear()
+            if sock.family != socket.AF_UNIX and (sock.family, sock.getsockname()[1]) in ports:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     def _bind_all(self, rows: list[Row], note: Callable[[Level, str], None]) -> None:
         waiting = deque(rows)
@@ -112,7 +142,7 @@ class ListeningSockets:
         address = row.listen.address
         sock = socket.socket(address.family, socket.SOCK_STREAM)
         try:
-            _prepare(sock, row.listen, joins=row.joins)
+            _prepare(sock, row.listen, joins=row.joins and self._has(_port_of(address)))
             if address.family == socket.AF_UNIX:
                 _remove_stale(address.host)
             sock.bind(address.sockaddr)
@@ -125,40 +155,50 @@ class ListeningSockets:
             ) from (error)
         if address.family == socket.AF_UNIX:
             os.chmod(address.host, ANY_USER)
-            self._paths.append((address.host, os.stat(address.host)))
-        elif row.leads:
-            # Only now: bound without it, the socket has shown that nobody else is there; with it,
+            self._paths[address.host] = os.stat(address.host)
+        elif row.joins:
+            # Only now: bound without it, the first has shown that nobody else is there; with it,
             # the others of this instance may join.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self._sockets[address.text, row.slot] = sock
+        self._sockets[row.key] = sock
         return True
+
+    def _has(self, port: tuple[int, int]) -> bool:
+        """Whether a socket of that family and port is open."""
+        return any(
+            sock.family == port[0] and sock.getsockname()[1] == port[1]
+            for sock in self._sockets.values()
+            if sock.family != socket.AF_UNIX
+        )
 
 
 def _wanted(listens: Sequence[Listen], workers: int) -> list[Row]:
-    """The sockets to open, in the order in which they are to be bound."""
+    """The sockets to have open, in the order in which they are to be bound."""
     # Wildcards first: what holds any address of the port is found by them.
     by_text: dict[str, Listen] = {}
     for listen in sorted(listens, key=lambda one: one.address.host not in WILDCARDS):
         by_text.setdefault(listen.address.text, listen)
-    ordered = list(by_text.values())
-    wildcards = {_port(one) for one in ordered if one.address.host in WILDCARDS}
-    rows = []
-    for listen in ordered:
-        wild = listen.address.host in WILDCARDS
-        joins = not wild and _port(listen) in wildcards
-        others = wild and sum(_port(one) == _port(listen) for one in ordered) > 1
-        if not listen.reuseport:
-            rows.append(Row(listen, None, joins=joins, leads=others))
-            continue
-        rows += [
-            Row(listen, slot, joins=joins or slot > 0, leads=others or workers > 1)
-            for slot in range(workers)
-        ]
-    return rows
+    rows = [
+        (listen, nth)
+        for listen in by_text.values()
+        for nth in range(workers if listen.reuseport else 1)
+    ]
+    crowds = Counter(_port_of(listen.address) for listen, _nth in rows)
+    wild = {_port_of(one.address) for one in by_text.values() if one.address.host in WILDCARDS}
+    return [
+        Row(
+            listen,
+            nth,
+            # Different addresses of a port do not disturb each other, but for the wildcard.
+            joins=(listen.reuseport and workers > 1)
+            or (_port_of(listen.address) in wild and crowds[_port_of(listen.address)] > 1),
+        )
+        for listen, nth in rows
+    ]
 
 
-def _port(listen: Listen) -> tuple[int, int]:
-    return listen.address.family, listen.address.port
+def _port_of(address: Address) -> tuple[int, int]:
+    return address.family, address.port
 
 
 def _prepare(sock: socket.socket, listen: Listen, *, joins: bool) -> None:

@@ -1,4 +1,9 @@
-"""Child processes: started in numbered slots, watched, and replaced when they die."""
+"""Child processes: started in numbered seats, watched, and replaced when they die.
+
+A seat is one of the `worker_processes` that the configuration asks for. A slot is the child's place
+on the scoreboard; a child that only serves its last sessions keeps its slot, while its seat is
+another's already.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from tidegate.config.model import Level
@@ -16,7 +20,7 @@ from tidegate.process.errors import failed
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tidegate.observe.error_log import ErrorLog
     from tidegate.process.channel import Message
@@ -38,25 +42,25 @@ DEAF_SECONDS = 1.0
 FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 
 
-class Stage(IntEnum):
-    """How far a child has come."""
-
-    STARTING = 1
-    READY = 2  # it has prepared, and waits
-    TOLD = 3  # to commit
-    SERVING = 4
-
-
 class Child:
-    """One worker process; `stage` is kept by the owner."""
+    """One worker process.
 
-    def __init__(self, slot: int, process: subprocess.Popen[bytes], channel: Channel) -> None:
+    The owner keeps which generation of the configuration it was `asked` to prepare, is `ready` for,
+    was `told` to serve and is `serving`; 0 is none.
+    """
+
+    def __init__(
+        self, seat: int, slot: int, process: subprocess.Popen[bytes], channel: Channel
+    ) -> None:
+        self.seat = seat
         self.slot = slot
         self.pid = process.pid
         self.process = process
         self.channel = channel
         self.pidfd = os.pidfd_open(process.pid)
-        self.stage = Stage.STARTING
+        self.leaving = False  # it serves its last sessions, and has no seat
+        self.asked = self.ready = self.told = self.serving = 0
+        self.left = 0  # it uses nothing of the generations up to this one
 
 
 class Owner(Protocol):
@@ -76,7 +80,7 @@ class Owner(Protocol):
 
 
 class Supervisor:
-    """Keeps one child in each of `slots` slots until `retire`."""
+    """Keeps one child in each seat until `retire`; `slots` is how many there may be at once."""
 
     def __init__(
         self,
@@ -88,13 +92,13 @@ class Supervisor:
         environment: Mapping[str, str],
         command: Sequence[str] = COMMAND,
     ) -> None:
-        self.slots = slots
+        self._slots = slots
         self._owner = owner
         self._loop = loop
         self._log = log
-        self._environment = dict(environment)
+        self.environment = environment
         self._command = tuple(command)
-        self._children: dict[int, Child] = {}
+        self._children: dict[int, Child] = {}  # by slot
         self._births: dict[int, float] = {}
         self._deaths: dict[int, int] = {}
         self._pending: dict[int, asyncio.TimerHandle] = {}
@@ -106,11 +110,21 @@ class Supervisor:
     def __len__(self) -> int:
         return len(self._children)
 
-    def start(self) -> None:
-        """Start a child in every slot."""
+    def start(self, seats: Iterable[int]) -> None:
+        """Start a child in each of these seats."""
         self._log.write(Level.NOTICE, "start worker processes")
-        for slot in range(self.slots):
-            self._start(slot)
+        for seat in seats:
+            self._start(seat)
+
+    def dismiss(self, child: Child) -> None:
+        """Take a child's seat: it may serve its last sessions, and is not replaced."""
+        child.leaving = True
+
+    def close(self, seat: int) -> None:
+        """Nobody is to be started in this seat any more."""
+        handle = self._pending.pop(seat, None)
+        if handle is not None:
+            handle.cancel()
 
     def retire(self) -> None:
         """Replace nobody any more; the owner is told when the last child is gone."""
@@ -126,8 +140,13 @@ class Supervisor:
         for child in self:
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
 
-    def _start(self, slot: int) -> None:
-        self._pending.pop(slot, None)
+    def _start(self, seat: int) -> None:
+        self._pending.pop(seat, None)
+        slot = next((slot for slot in range(self._slots) if slot not in self._children), None)
+        if slot is None:
+            self._log.write(Level.ALERT, f"no room for another worker beside {self._slots}")
+            self._again(seat)
+            return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -135,11 +154,11 @@ class Supervisor:
             except OSError as error:
                 ours.close()
                 self._log.write(Level.ALERT, failed("fork() while spawning a worker", error))
-                self._again(slot)
+                self._again(seat)
                 return
-        child = Child(slot, process, Channel(ours, takes_descriptors=False))
+        child = Child(seat, slot, process, Channel(ours, takes_descriptors=False))
         self._children[slot] = child
-        self._births[slot] = self._loop.time()
+        self._births[seat] = self._loop.time()
         self._log.write(Level.NOTICE, f"start worker process {child.pid}")
         self._loop.add_reader(child.pidfd, self._reap, child)
         child.channel.attach(
@@ -159,7 +178,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[channel],
-                env=self._environment,
+                env=dict(self.environment),
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -182,9 +201,9 @@ class Supervisor:
         del self._children[child.slot]
         self._report(child.pid, status)
         self._owner.died(child)
-        if not self._retired:
-            self._again(child.slot)
-        elif not self._children:
+        if not self._retired and not child.leaving:
+            self._again(child.seat)
+        elif self._retired and not self._children:
             self._owner.deserted()
 
     def _report(self, pid: int, status: int) -> None:
@@ -194,19 +213,19 @@ class Supervisor:
             level = Level.NOTICE if status == 0 else Level.ALERT
             self._log.write(level, f"worker process {pid} exited with code {status}")
 
-    def _again(self, slot: int) -> None:
-        lived = self._loop.time() - self._births.get(slot, 0.0)
-        deaths = 1 if lived >= SETTLED_SECONDS else self._deaths.get(slot, 0) + 1
-        self._deaths[slot] = deaths
+    def _again(self, seat: int) -> None:
+        lived = self._loop.time() - self._births.get(seat, 0.0)
+        deaths = 1 if lived >= SETTLED_SECONDS else self._deaths.get(seat, 0) + 1
+        self._deaths[seat] = deaths
         pause = pause_before(deaths)
         if pause == 0:
-            self._start(slot)
+            self._start(seat)
             return
         self._log.write(
             Level.ALERT,
             f"a worker process died {deaths} times in a row, the next one starts in {pause:g} s",
         )
-        self._pending[slot] = self._loop.call_later(pause, self._start, slot)
+        self._pending[seat] = self._loop.call_later(pause, self._start, seat)
 
 
 def pause_before(deaths: int) -> float:

@@ -13,7 +13,7 @@ import os
 import signal
 import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.config.model import Level, Stream
 from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
@@ -47,6 +47,15 @@ ZONE = "zone:"
 NOTHING = Stream(upstreams=(), limit_conn_zones=(), servers=())
 
 
+class Next(NamedTuple):
+    """A generation that is prepared and waits for its commit."""
+
+    handover: Handover
+    prepared: Prepared
+    sockets: dict[str, int]
+    zones: dict[str, Zone]
+
+
 class Worker:
     """One worker process, from its welcome to its end."""
 
@@ -59,9 +68,9 @@ class Worker:
         self._files: dict[str, int] = {}
         self._logs: Logs | None = None
         self._runtime: Runtime | None = None
-        self._handover: Handover | None = None
-        self._prepared: Prepared | None = None
-        self._sockets: dict[str, int] = {}
+        self._handover: Handover | None = None  # the one in force
+        self._next: Next | None = None
+        self._sockets: list[int] = []
         self._zones: dict[str, Zone] = {}
         self._leaving = False
         self._pauses = 0
@@ -133,6 +142,8 @@ class Worker:
             self._prepare(message)
         elif message.kind == "commit":
             self._commit(message)
+        elif message.kind == "drop":
+            self._drop()
         elif message.kind == "reopen":
             self._log.write(Level.NOTICE, "reopening logs")
             self._take_logs(message)
@@ -147,26 +158,36 @@ class Worker:
 
     def _prepare(self, message: Message) -> None:
         """Build everything that the new model needs; say ready, or what is wrong."""
+        self._drop()
+        sockets = _part(message.fds, SOCKET)
+        number = message.body.get("generation")
         try:
             new = handover.unseal(message.fds["model"])
             self._take_logs(message)
-            self._sockets = _part(message.fds, SOCKET)
             if self._runtime is None:
                 self._runtime = self._first(new)
             attached = zones.attach(_part(message.fds, ZONE), self._zones, worker=self._slot)
-            stream = new.model.stream or NOTHING
-            self._prepared = self._runtime.prepare(stream, new.placement, attached)
-            self._zones = attached
-            self._handover = new
+            prepared = self._runtime.prepare(
+                new.model.stream or NOTHING, new.placement, attached, generation=new.generation
+            )
         except Exception as error:  # whatever it is, the master has to know
-            first = self._handover is None
             if not isinstance(error, StartError):
                 logging.getLogger("tidegate").exception("prepare failed")
-            self._channel.send("error", message=str(error) or repr(error))
-            if first:
+            for fd in sockets.values():
+                os.close(fd)
+            self._channel.send("error", message=str(error) or repr(error), generation=number)
+            if self._handover is None:
                 self._exit.set_result(1)
             return
+        self._next = Next(new, prepared, sockets, attached)
         self._channel.send("ready", generation=new.generation)
+
+    def _drop(self) -> None:
+        """Forget what was prepared and is not to come into force."""
+        if self._next is not None:
+            for fd in self._next.sockets.values():
+                os.close(fd)
+        self._next = None
 
     def _first(self, new: Handover) -> Runtime:
         # Imported before the rights go: the package may lie where `user` cannot read.
@@ -180,25 +201,41 @@ class Worker:
             alert=lambda what: self._log.write(Level.ALERT, what),
         )
         runtime = Runtime(
-            engine=self._engine, board=self._board, worker=self._slot, logs=self._logs
+            engine=self._engine,
+            board=self._board,
+            worker=self._slot,
+            logs=self._logs,
+            left=self._left,
         )
         _import_for_tracebacks()
         rights.restrict(new.model, report=lambda problem: self._log.write(Level.ALERT, problem))
-        self._engine.connections = min(new.model.worker_connections, rights.room_for_sockets())
+        self._room = rights.room_for_sockets()
+        self._engine.connections = min(new.model.worker_connections, self._room)
         return runtime
 
     def _commit(self, message: Message) -> None:
         """Put the prepared model in force."""
         assert self._runtime is not None
-        assert self._handover is not None
-        if self._leaving or self._prepared is None:
+        if self._leaving or self._next is None:
             return
         self._take_stderr(message)
-        shared = self._handover.model.worker_processes > 1
-        self._runtime.commit(self._prepared, self._sockets, shared=shared)
-        self._prepared = None
-        self._channel.send("committed", generation=self._handover.generation)
+        new, prepared, sockets, self._zones = self._next
+        self._next = None
+        model = new.model
+        if self._handover is not None:
+            self._log.reset(model.error_logs, self._files)
+            self._engine.connections = min(model.worker_connections, self._room)
+        self._handover = new
+        self._runtime.commit(prepared, _by_address(sockets), shared=model.worker_processes > 1)
+        for fd in self._sockets:
+            os.close(fd)
+        self._sockets = list(sockets.values())
+        self._channel.send("committed", generation=new.generation)
         asyncio.get_running_loop().call_soon(self._settle)
+
+    def _left(self, generation: int) -> None:
+        """Tell the master that nothing here uses what `generation` and those before it had."""
+        self._channel.send("left", generation=generation)
 
     def _settle(self) -> None:
         """Take what lives as long as the model out of the garbage collector's sight."""
@@ -261,9 +298,10 @@ class Worker:
             self._exit.set_result(0)
             return
         self._runtime.stop_listening()
-        for fd in self._sockets.values():
+        self._drop()
+        for fd in self._sockets:
             os.close(fd)
-        self._sockets = {}
+        self._sockets = []
         loop = asyncio.get_running_loop()
         timeout = self._handover.model.worker_shutdown_timeout_ms
         if timeout is not None:
@@ -296,6 +334,14 @@ def _import_for_tracebacks() -> None:
     except ValueError:
         traceback.format_exc()
     linecache.clearcache()
+
+
+def _by_address(sockets: dict[str, int]) -> dict[str, list[int]]:
+    """Listening sockets by the text of their address; each key is that behind a number."""
+    found: dict[str, list[int]] = {}
+    for key, fd in sockets.items():
+        found.setdefault(key.partition(":")[2], []).append(fd)
+    return found
 
 
 def _part(fds: dict[str, int], prefix: str) -> dict[str, int]:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Zones:
-    """The zones of the configuration in force, in the master."""
+    """The zones of one configuration, in the master."""
 
-    def __init__(self) -> None:
-        self._zones: dict[str, Zone] = {}
+    def __init__(self, zones: Mapping[str, Zone] | None = None) -> None:
+        self._zones = zones or {}
 
-    def open(self, wanted: Iterable[LimitConnZone]) -> None:
-        """Have exactly these; those that stay keep what is in them. Raises StartError."""
+    def followed_by(self, wanted: Iterable[LimitConnZone]) -> Zones:
+        """Those of the next configuration; what stays is the same memory. Raises StartError."""
         zones = {}
         for one in wanted:
             known = self._zones.get(one.name)
@@ -34,7 +34,7 @@ class Zones:
                 zones[one.name] = known if known and same else Zone.create(one.size)
             except (OSError, MemoryError) as error:
                 raise StartError(f'no memory for the zone "{one.name}": {error}') from error
-        self._zones = zones
+        return Zones(zones)
 
     @property
     def fds(self) -> dict[str, int]:

@@ -39,12 +39,13 @@ cdef class Group:
     cdef int count
     cdef bint single
     cdef bint has_backup
+    cdef uint64_t shape
     cdef Candidate *candidates
     cdef readonly unsigned long unlocked
     cdef public int clock
 
     cdef int add(self, Slot slot) except -1
-    cdef void begin(self, uint64_t shape) noexcept nogil
+    cpdef void begin(self) noexcept
     cdef int32_t now(self) noexcept nogil
     cdef Candidate *candidate_at(self, int index) except NULL
     cdef unsigned char *marks(self, bytearray tried) except? NULL

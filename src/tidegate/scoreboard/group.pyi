@@ -23,13 +23,23 @@ class Slot:
 class Group:
     """One upstream as one worker sees it.
 
-    The first group whose rows, weights or backups differ from those of the group before it in
-    this upstream starts the round anew; connections and failures of peers that stay are kept.
+    The first group that begins with other rows, weights or backups than the one before it in this
+    upstream starts the round anew; connections and failures of peers that stay are kept. One made
+    with `begins=False` changes nothing before `begin()`, and must not choose before it.
     """
 
     clock: int  # for tests: the second it is; -1 asks the system
 
-    def __init__(self, board: Board, upstream: int, worker: int, slots: Sequence[Slot]) -> None: ...
+    def __init__(
+        self,
+        board: Board,
+        upstream: int,
+        worker: int,
+        slots: Sequence[Slot],
+        *,
+        begins: bool = True,
+    ) -> None: ...
+    def begin(self) -> None: ...
     def pick_round_robin(self, tried: bytearray | None = None) -> int:
         """Choose and reserve a peer by smooth weighted round robin (nginx's rules B0, B1).
 

@@ -57,7 +57,7 @@ cdef class Slot:
 cdef class Group:
     """One upstream as one worker sees it."""
 
-    def __init__(self, Board board not None, int upstream, int worker, slots):
+    def __init__(self, Board board not None, int upstream, int worker, slots, *, bint begins=True):
         if self.candidates is not NULL:
             raise TypeError("a group begins once")
         self.board = board
@@ -74,11 +74,12 @@ cdef class Group:
             self.add(slot)
         self.single = self.count == 1 and not self.has_backup
         raise_to(&board.map.header.workers_used, worker + 1)
-        cdef uint64_t shape = 0xcbf29ce484222325ULL
+        self.shape = 0xcbf29ce484222325ULL
         for slot in slots:
             for number in (slot.row, slot.weight, slot.backup):
-                shape = (shape ^ <uint64_t> number) * 0x100000001b3ULL
-        self.begin(shape)
+                self.shape = (self.shape ^ <uint64_t> number) * 0x100000001b3ULL
+        if begins:
+            self.begin()
 
     def __dealloc__(self):
         PyMem_Free(self.candidates)
@@ -102,7 +103,7 @@ cdef class Group:
         self.count += 1
         return 0
 
-    cdef void begin(self, uint64_t shape) noexcept nogil:
+    cpdef void begin(self) noexcept:
         """Make the rows ready; a group of another shape than the last starts its round anew.
 
         Connections and failures of peers that stay are kept.
@@ -111,7 +112,7 @@ cdef class Group:
         cdef UpstreamSlot *slot = upstream_at(board, self.upstream)
         cdef bint locked = enter(board, self.upstream, PATIENCE_MS)
         cdef Candidate *candidate
-        cdef bint anew = slot.shape != shape
+        cdef bint anew = slot.shape != self.shape
         cdef int index
         for index in range(self.count):
             anew |= self.candidates[index].row.owner == 0
@@ -121,7 +122,7 @@ cdef class Group:
                 candidate.row.current_weight = 0
                 candidate.row.state.effective_weight = candidate.weight
                 candidate.row.owner = self.upstream + 1
-            slot.shape = shape
+            slot.shape = self.shape
         if locked:
             leave(board, self.upstream)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import ref
 
-from tidegate.balance.upstream import place
+from tidegate.balance.upstream import place, places
 from tidegate.stream.build import Builder, Logs
 from tidegate.stream.mqtt_session import MqttSession
 from tidegate.stream.refusals import Refusals
@@ -14,70 +15,152 @@ from tidegate.stream.server import Port
 from tidegate.stream.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tidegate.balance.placement import Placement
+    from tidegate.balance.upstream import Upstream
     from tidegate.config import model
+    from tidegate.config.span import Span
     from tidegate.engine.loop import Engine
     from tidegate.scoreboard.board import Board
     from tidegate.scoreboard.zone import Zone
+    from tidegate.stream.server import Server
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Servers that are ready to accept: what the engine is to call for each listening address."""
+    """A generation that is ready to accept: what the engine is to call for each address.
 
+    `servers` and `upstreams` are what it was built of, each beside its model, by place and by name.
+    """
+
+    generation: int
+    stream: model.Stream
     ports: tuple[tuple[str, Port], ...]
+    servers: Mapping[Span, tuple[model.Server, Server]]
+    upstreams: Mapping[str, tuple[model.Upstream, Upstream]]
 
 
 class Runtime:
-    """The servers of `stream {}` that accept now."""
+    """The servers of `stream {}` that accept now.
 
-    def __init__(self, *, engine: Engine, board: Board, worker: int, logs: Logs) -> None:
+    `left` is told the last generation that no session uses any more.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        board: Board,
+        worker: int,
+        logs: Logs,
+        left: Callable[[int], None] = lambda _generation: None,
+    ) -> None:
         self._engine = engine
         self._board = board
         self._worker = worker
         self._logs = logs
+        self._left = left
         self._refusals = Refusals(board.worker_counters(worker))
-        self._listeners: list[int] = []
+        self._listeners: list[tuple[int, str]] = []
+        self._now: Prepared | None = None
+        self._former: dict[int, list[ref[Upstream]]] = {}
 
     def prepare(
-        self, stream: model.Stream, placement: Placement, zones: Mapping[str, Zone]
+        self,
+        stream: model.Stream,
+        placement: Placement,
+        zones: Mapping[str, Zone],
+        *,
+        generation: int = 1,
     ) -> Prepared:
         """Build everything that `stream` needs; may raise, and changes nothing that runs.
 
-        `zones` has the shared memory of each `limit_conn_zone`, attached for this worker.
+        `zones` has the shared memory of each `limit_conn_zone`, attached for this worker. What is
+        equal in the configuration in force is taken from there: so sessions that run for months
+        over many reloads do not keep a copy of it for each.
         """
+        upstreams = {one.name: (one, self._upstream(one, placement)) for one in stream.upstreams}
         builder = Builder(
             engine=self._engine,
             logs=self._logs,
             refusals=self._refusals,
-            upstreams={
-                one.name: (
-                    one,
-                    place(one, placement=placement, board=self._board, worker=self._worker),
-                )
-                for one in stream.upstreams
-            },
+            upstreams=upstreams,
             variables=dict(stream.variables),
             zones={one.name: (one, zones[one.name]) for one in stream.limit_conn_zones},
         )
-        ports = []
+        servers = {}
         for one in stream.servers:
-            server = builder.server(one)
-            ports += [
-                (listen.address.text, Port(server, listen.address.text)) for listen in one.listens
-            ]
-        return Prepared(tuple(ports))
+            known = self._known_server(one, stream, upstreams)
+            servers[one.span] = (one, builder.server(one) if known is None else known)
+        ports = [
+            (listen.address.text, Port(server, listen.address.text))
+            for one, server in servers.values()
+            for listen in one.listens
+        ]
+        return Prepared(generation, stream, tuple(ports), servers, upstreams)
 
-    def commit(self, prepared: Prepared, sockets: Mapping[str, int], *, shared: bool) -> None:
+    def _upstream(self, one: model.Upstream, placement: Placement) -> Upstream:
+        known = None if self._now is None else self._now.upstreams.get(one.name)
+        if known is None or known[0] != one or known[1].places != places(one, placement):
+            return place(
+                one, placement=placement, board=self._board, worker=self._worker, begins=False
+            )
+        return known[1]
+
+    def _known_server(
+        self,
+        one: model.Server,
+        stream: model.Stream,
+        upstreams: Mapping[str, tuple[model.Upstream, Upstream]],
+    ) -> Server | None:
+        """The server in force that is just like this one, and so are all things that it names."""
+        now = self._now
+        if now is None or _around(now.stream) != _around(stream):
+            return None
+        model_now, server = now.servers.get(one.span, (None, None))
+        if server is None or model_now != one:
+            return None
+        proxy = server.proxy
+        if proxy is not None and upstreams[proxy.upstream.name][1] is not proxy.upstream:
+            return None
+        return server
+
+    def commit(
+        self, prepared: Prepared, sockets: Mapping[str, Sequence[int]], *, shared: bool
+    ) -> None:
         """Accept on `sockets` (by address) for the prepared servers, and no more for the former."""
+        for _model, upstream in prepared.upstreams.values():
+            upstream.group.begin()
         former = self._listeners
         self._listeners = [
-            self._listen(sockets[address], port, shared=shared) for address, port in prepared.ports
+            (self._listen(fd, port, shared=shared), address)
+            for address, port in prepared.ports
+            for fd in sockets[address]
         ]
-        for listener in former:
-            self._engine.unlisten(listener)
+        for listener, address in former:
+            self._engine.unlisten(listener, take=address not in sockets)
+        before, self._now = self._now, prepared
+        if before is not None:
+            kept = {id(upstream) for _model, upstream in prepared.upstreams.values()}
+            self._former[before.generation] = [
+                ref(upstream, self._look)
+                for _model, upstream in before.upstreams.values()
+                if id(upstream) not in kept
+            ]
+            del before
+        self._look()
+
+    def _look(self, _gone: object = None) -> None:
+        """Tell which generations nobody uses any more."""
+        told = 0
+        for generation, upstreams in list(self._former.items()):
+            if any(one() is not None for one in upstreams):
+                break
+            told = generation
+            del self._former[generation]
+        if told:
+            self._left(told)
 
     def _listen(self, fd: int, port: Port, *, shared: bool) -> int:
         server = port.server
@@ -92,8 +175,8 @@ class Runtime:
 
     def stop_listening(self) -> None:
         """Accept no more; sessions go on."""
-        for listener in self._listeners:
-            self._engine.unlisten(listener)
+        for listener, _address in self._listeners:
+            self._engine.unlisten(listener, take=True)
         self._listeners = []
 
     def close_sessions(self) -> None:
@@ -103,3 +186,8 @@ class Runtime:
     def active(self) -> int:
         """Sessions that have not ended."""
         return self._engine.active
+
+
+def _around(stream: model.Stream) -> model.Stream:
+    """What a stream says beside its servers and upstreams, which any of them may use."""
+    return replace(stream, servers=(), upstreams=())

@@ -1,0 +1,100 @@
+"""What a reload changed, in the words of one log line: `+ listener …`, `weight 1→3 of …`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tidegate.config.model import Model, Peer, Upstream
+
+# A line of a log is to be read by people; what is left out is counted.
+MOST_SHOWN = 12
+
+
+def changes(old: Model, new: Model) -> str:
+    """What is different in `new`, shortened to one line."""
+    found = [*_processes(old, new), *_listeners(old, new), *_upstreams(old, new)]
+    if not found:
+        return "nothing changed" if _same(old, new) else "listeners and peers are the same"
+    shown = found[:MOST_SHOWN]
+    if len(found) > len(shown):
+        shown.append(f"and {len(found) - len(shown)} more")
+    return ", ".join(shown)
+
+
+def _same(old: Model, new: Model) -> bool:
+    return old == new
+
+
+def _processes(old: Model, new: Model) -> Iterator[str]:
+    for name in ("worker_processes", "worker_connections", "worker_rlimit_nofile", "user"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            yield f"{name} {_text(before)}→{_text(after)}"
+
+
+def _listeners(old: Model, new: Model) -> Iterator[str]:
+    before, after = _addresses(old), _addresses(new)
+    for text in after:
+        if text not in before:
+            yield f"+ listener {text}"
+    for text in before:
+        if text not in after:
+            yield f"- listener {text}"
+
+
+def _upstreams(old: Model, new: Model) -> Iterator[str]:
+    before = {one.name: one for one in _groups(old)}
+    after = {one.name: one for one in _groups(new)}
+    for name, group in after.items():
+        if name not in before:
+            yield f"+ upstream {name}"
+        elif before[name] != group:
+            yield from _peers(before[name], group)
+    for name in before:
+        if name not in after:
+            yield f"- upstream {name}"
+
+
+def _peers(old: Upstream, new: Upstream) -> Iterator[str]:
+    before = {_key(peer): peer for peer in old.peers}
+    after = {_key(peer): peer for peer in new.peers}
+    for key, peer in after.items():
+        if key not in before:
+            yield f"+ peer {_where(peer, new)}"
+            continue
+        for name in ("weight", "max_conns", "max_fails", "fail_timeout", "down", "backup"):
+            was, now = getattr(before[key], name), getattr(peer, name)
+            if was != now:
+                yield f"{name} {_text(was)}→{_text(now)} of {_where(peer, new)}"
+    for key, peer in before.items():
+        if key not in after:
+            yield f"- peer {_where(peer, old)}"
+    if old.method != new.method:
+        was, now = (type(one.method).__name__ for one in (old, new))
+        yield f"method of {new.name}" + (f" {was}→{now}" if was != now else "")
+
+
+def _key(peer: Peer) -> tuple[str, str]:
+    return peer.name, peer.address.text
+
+
+def _where(peer: Peer, upstream: Upstream) -> str:
+    return f"{peer.address.text} in {upstream.name}" if not upstream.implicit else peer.address.text
+
+
+def _groups(model: Model) -> tuple[Upstream, ...]:
+    return () if model.stream is None else model.stream.upstreams
+
+
+def _addresses(model: Model) -> list[str]:
+    servers = () if model.stream is None else model.stream.servers
+    return list(dict.fromkeys(one.address.text for server in servers for one in server.listens))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "default" if value is None else str(value)
