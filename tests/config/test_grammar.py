@@ -85,7 +85,7 @@ MQTT = [
 ]
 
 # What defines variables.
-VARIABLES = ["split_clients", "set"]
+VARIABLES = ["map", "geo", "split_clients", "set"]
 
 
 def test_no_directive_has_two_rows_for_one_context():

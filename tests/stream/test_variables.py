@@ -62,3 +62,17 @@ def test_set_wins_over_a_definition(say):
     above = "split_clients x $a { * defined; }"
     assert say("$a", above=above) == ["defined"]
     assert say("$a", above=above, server="set $a assigned;") == ["assigned"]
+
+
+def test_map(say):
+    clients = ["127.0.0.1", "127.0.0.2", "127.1.0.3"]
+    above = 'map $remote_addr $m { 127.0.0.1 one; ~^127\\.0\\.0\\.(\\d) "n$1"; default %s; }'
+    assert say("$m", above=above % "x", clients=clients) == ["one", "n2", "x"]
+    assert say("$m", above=above % "y", clients=clients) == ["one", "n2", "y"]
+
+
+def test_geo(say):
+    clients = ["127.0.0.1", "127.1.2.3"]
+    above = "geo $m { 127.1.0.0/16 %s; default other; }"
+    assert say("$m", above=above % "a", clients=clients) == ["other", "a"]
+    assert say("$m", above=above % "b", clients=clients) == ["other", "b"]

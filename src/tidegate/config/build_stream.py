@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.config import build_access, build_limit_conn, build_mqtt
 from tidegate.config.build_bind import finish_binds, proxy_bind
+from tidegate.config.build_geo import geo
 from tidegate.config.build_listen import listen
 from tidegate.config.build_logs import (
     access_log,
@@ -13,6 +14,7 @@ from tidegate.config.build_logs import (
     open_log_file_cache,
     stream_error_log,
 )
+from tidegate.config.build_map import map_
 from tidegate.config.build_method import hash_, ip_hash, least_conn, random
 from tidegate.config.build_set import set_
 from tidegate.config.build_split_clients import split_clients
@@ -96,8 +98,8 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream", "access_log"): access_log,
     ("stream", "log_format"): log_format,
     ("stream", "open_log_file_cache"): open_log_file_cache,
-    ("stream", "map"): promise_variables,
-    ("stream", "geo"): promise_variables,
+    ("stream", "map"): map_,
+    ("stream", "geo"): geo,
     ("stream", "split_clients"): split_clients,
     ("stream", "keyval"): promise_variables,
     ("stream.upstream", "server"): upstream_server,

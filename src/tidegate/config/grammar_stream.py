@@ -313,8 +313,6 @@ LATER: tuple[Row, ...] = (
     *_later("active checks come later", "1", "health_check_timeout"),
     *_later("active checks come later", "1", "match", contexts=STREAM, opens=FREE),
     *_later(RULES, "1", "set_real_ip_from"),
-    *_later(NAMES, "2", "map", contexts=STREAM, opens=FREE),
-    *_later(NAMES, "1,2", "geo", contexts=STREAM, opens=FREE),
     *_later(NAMES, "3+", "keyval", contexts=STREAM),
     *_later(NAMES, "1+", "keyval_zone", contexts=STREAM),
     *_later("servers are chosen by address alone", "1+", "server_name", contexts=SERVER),

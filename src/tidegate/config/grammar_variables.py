@@ -24,6 +24,16 @@ def _row(
 
 ROWS: tuple[Row, ...] = (
     _row(
+        "map",
+        "Gives a variable a value by a text: by its name, wildcard or regular expression.",
+        args="2",
+    ),
+    _row(
+        "geo",
+        "Gives a variable a value by an address: by its network or range.",
+        args="1,2",
+    ),
+    _row(
         "split_clients",
         "Gives a variable one of several values, each for a share of all clients.",
         args="2",

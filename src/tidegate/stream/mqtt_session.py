@@ -31,7 +31,7 @@ from tidegate.stream.session import (
     Session,
     Try,
 )
-from tidegate.variables.computed import cut
+from tidegate.variables.values import cut
 
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Outcome, Report

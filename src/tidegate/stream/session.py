@@ -18,7 +18,7 @@ from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Outcome, Refuse
 from tidegate.stream.endings import lines_of
 from tidegate.stream.source import InvalidAddressError, NoSourceError
-from tidegate.variables.computed import Values
+from tidegate.variables.values import Values
 
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Connect, Report

@@ -7,78 +7,32 @@ time. What `set` and the groups of regular expressions gave is remembered in the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic
 
+from tidegate.variables import geo as geos
+from tidegate.variables.geo import Geo
+from tidegate.variables.map import Finder, Map
 from tidegate.variables.split_clients import SplitClients
 from tidegate.variables.template import DIGITS, compile_template, names
+from tidegate.variables.values import S, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
-
-# Characters that are kept of each value while a session is relayed, for its log line: a client may
-# give 65,535 to be put together, and nobody reads that many.
-KEPT_VALUE: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
     """A variable that has the value last given to it, before that `empty`.
 
-    Those of `set` are "" before, those of groups in regular expressions are "not found".
+    Those of `set` are "" before, those of groups in regular expressions "not found" (None).
     """
 
     empty: str | None
 
 
 if TYPE_CHECKING:
-    Definition: TypeAlias = SplitClients | Assigned
-
-
-class Values:
-    """The computed variables of one session.
-
-    `begun` tells that the server's `set` were done. `running` are those being found out now.
-    """
-
-    __slots__ = ("begun", "captures", "known", "running")
-
-    def __init__(self) -> None:
-        self.begun = False
-        self.known: dict[str, str | None] = {}
-        self.captures: tuple[bytes | None, ...] = ()
-        self.running: set[str] = set()
-
-    def kept(self, logged: frozenset[str]) -> Values | None:
-        """What the log line of a session will need of this; None for nothing."""
-        known = {name: cut(self.known[name]) for name in logged & self.known.keys()}
-        captures = () if logged.isdisjoint(DIGITS) else self.captures
-        if not known and not captures:
-            return None
-        values = Values()
-        values.known = known
-        values.captures = captures
-        return values
-
-
-def cut(value: str | None) -> str | None:
-    """As much of a value as is kept for logs."""
-    return None if value is None else value[:KEPT_VALUE]
-
-
-class Asker(Protocol):
-    """What a session is to computed variables."""
-
-    values: Values | None
-
-    def compute(self) -> Values:
-        """The session's `values`, begun: with the `set` of its server done."""
-
-    def tell(self, level: str, message: str) -> None:
-        """A line in the error log."""
-
-
-S = TypeVar("S", bound=Asker)
+    Definition: TypeAlias = Map | Geo | SplitClients | Assigned
 
 
 class Computed(Generic[S]):
@@ -128,11 +82,9 @@ def computed(
     every: dict[str, Callable[[S], str | None]] = {}
     every |= {name: _capture(int(name)) for name in DIGITS}
     every |= made
-    asked = {
-        name: every.get(name) or getters[name]
-        for definition in definitions.values()
-        for name in reads(definition)
-    }
+    asked = {name: every.get(name) or getters[name] for name in needed(set(made), definitions)}
+    if geos.TOLD_ADDRESS in getters:
+        asked[geos.TOLD_ADDRESS] = getters[geos.TOLD_ADDRESS]
     for name, definition in definitions.items():
         made[name].by(_compute(definition, asked))
     return every
@@ -151,6 +103,10 @@ def _compute(
     definition: Definition, getters: Mapping[str, Callable[[S], str | None]]
 ) -> Callable[[S], str | None]:
     match definition:
+        case Map():
+            return Finder(definition, getters)
+        case Geo():
+            return geos.finder(definition, getters)
         case SplitClients():
             key, choose = compile_template(definition.key, getters), definition.choose
             return lambda session: choose(encode(key(session)))
@@ -158,23 +114,27 @@ def _compute(
             return lambda _session: empty
 
 
-def is_volatile(_definition: Definition) -> bool:
+def is_volatile(definition: Definition) -> bool:
     """Whether a value is found out anew each time."""
-    return False
+    return isinstance(definition, Map) and definition.volatile
 
 
 def sources(definition: Definition) -> set[str]:
     """The variables that a value is found by."""
     match definition:
-        case SplitClients():
+        case Map() | SplitClients():
             return names(definition.key)
+        case Geo():
+            return {definition.address}
         case Assigned():
             return set()
 
 
 def reads(definition: Definition) -> set[str]:
     """The variables that a definition names, those in its values too."""
-    return sources(definition)
+    if not isinstance(definition, Map):
+        return sources(definition)
+    return sources(definition).union(*(names(value) for value in definition.values))
 
 
 def needed(wanted: set[str], definitions: Mapping[str, Definition]) -> set[str]:
@@ -187,13 +147,3 @@ def needed(wanted: set[str], definitions: Mapping[str, Definition]) -> set[str]:
             name for one in more if one in definitions for name in reads(definitions[one])
         } - found
     return found
-
-
-def encode(text: str) -> bytes:
-    """The bytes of a value; those that are no UTF-8 stand in texts as lone surrogates."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def decode(data: bytes) -> str:
-    """A value from its bytes."""
-    return data.decode("utf-8", "surrogateescape")
