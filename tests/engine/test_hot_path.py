@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from lab.engine import Forward
+from lab.packets import connect
 from lab.process import read
 from lab.sockets import open_raw, receive
 
@@ -153,14 +154,21 @@ def test_messages_leave_no_block_allocated_and_call_nobody(rig, traffic, request
 # epoll_wait brings several messages.
 @pytest.mark.needs("strace", "root")
 @pytest.mark.parametrize(("connections", "most"), [(1, 3.15), (100, 2.5)])
-def test_a_message_needs_few_system_calls(lab, connections, most, tmp_path):
+@pytest.mark.parametrize("more", ["", "mqtt_preread on;"], ids=["plain", "MQTT"])
+def test_a_message_needs_few_system_calls(lab, connections, most, more, tmp_path):
+    """Nor more of them where the CONNECT was read, and its keep alive is the limit."""
     rounds = 2_000 // connections
+    first = connect("device", keepalive=60)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as node:
-        balancer, port = lab.in_front(f"127.0.0.1:{node.getsockname()[1]}", connections=1024)
+        address = f"127.0.0.1:{node.getsockname()[1]}"
+        balancer, port = lab.in_front(address, connections=1024, more=more)
         clients = [open_raw(port) for _ in range(connections)]
+        for client in clients:
+            client.sendall(first)
         ends = [node.accept()[0] for _ in range(connections)]
         for end in ends:
             end.settimeout(15)
+            assert receive(end, len(first)) == first
         (worker,) = balancer.workers()
         counted = tmp_path / "calls"
         strace = lab.running(
