@@ -4,6 +4,7 @@ import contextlib
 import os
 import pwd
 import re
+import signal
 import socket
 
 import pytest
@@ -65,8 +66,9 @@ class World:
             sock.bind((address, 0))
             sock.connect((self.networks.addresses[name], 1883))
 
-    def run(self, stream, *, workers=1):
+    def run(self, stream, *, workers=1, user="root"):
         conf = balancers.whole(stream, workers=workers, level="notice")
+        conf = conf.replace("user root;", f"user {user};")
         balancer = self.lab.idle_balancer(conf, prefix=self.networks.front)
         return balancer.start().wait_ready([], workers, [self.path])
 
@@ -130,6 +132,23 @@ def test_workers_use_all_ports_there_are(world):
         assert {address: seen.count(address) for address in POOL} == dict.fromkeys(POOL, 100)
         assert come(here, held) == ""
     assert refusals(balancer) == [("10.83.0.10:1883", POOL)]
+
+
+def test_without_proxy_bind_the_node_is_not_blamed_either(world):
+    here = world("one", "two")
+    nodes = [here.node(name) for name in ("one", "two")]
+    balancer = here.in_front(["one:1883", "two:1883"], "off")
+    with contextlib.ExitStack() as held:
+        assert [come(here, held) for _ in range(200)] == ["10.83.0.1"] * 200
+        assert come(here, held) == ""
+        [last] = balancer.wait_sessions(1)
+        assert last["upstream_addr"] == ", ".join(node.address for node in nodes)
+        for node in nodes:
+            assert f"connect() to {node.address} failed (99: " in balancer.errors()
+        assert balancer.errors().count("no free port") == 2
+        nodes[0].drop_sessions()
+        wait_until(lambda: come(here, held), "ports are used again")
+    assert "temporarily disabled" not in balancer.errors()
 
 
 def test_an_address_without_ports_is_skipped_and_named_once(world):
@@ -222,18 +241,29 @@ def test_transparent_shows_the_node_an_address_that_is_not_ours(world):
     here.node("one")
     foreign = "10.99.0.7"
     here.networks.take_packets_for(foreign)
-    conf = balancers.whole(
-        f"server {{ listen unix:{here.path};"
-        f" proxy_pass one:1883; proxy_bind {foreign} transparent; }}"
-    ).replace("user root;", "user daemon;")
-    balancer = here.lab.idle_balancer(conf, prefix=here.networks.front)
-    balancer.start().wait_ready([], 1, [here.path])
+    balancer = here.in_front(["one:1883"], f"{foreign} transparent", user="daemon")
     with contextlib.ExitStack() as held:
         assert come(here, held) == foreign
     [worker] = balancer.workers()
     status = dict(line.split(":\t") for line in read(f"/proc/{worker}/status").splitlines())
     assert status["Uid"].split() == [str(pwd.getpwnam("daemon").pw_uid)] * 4
     assert [int(status[f"Cap{kind}"], 16) for kind in ("Inh", "Prm", "Eff")] == [0, RAW, RAW]
+
+
+@pytest.mark.needs("root")
+def test_a_reload_may_bring_transparent(world):
+    here = world("one")
+    here.node("one")
+    foreign = "10.99.0.7"
+    here.networks.take_packets_for(foreign)
+    balancer = here.in_front(["one:1883"], POOL[0], user="daemon")
+    conf = read(balancer.conf).replace(POOL[0], f"{foreign} transparent")
+    with contextlib.ExitStack() as held:
+        assert come(here, held) == POOL[0]
+        with open(balancer.conf, "w", encoding="utf-8") as file:
+            file.write(conf)
+        balancer.send_signal(signal.SIGHUP)
+        wait_until(lambda: come(here, held) == foreign, "the new address is used")
 
 
 @pytest.mark.needs("root")

@@ -352,3 +352,10 @@ class Model:
     env: tuple[tuple[str, str | None], ...]
     stream: Stream | None
     http: Span | None
+
+    @property
+    def transparent(self) -> bool:
+        """Whether a server has `proxy_bind ... transparent`, for which workers keep a right."""
+        servers = self.stream.servers if self.stream is not None else ()
+        proxies = [one.content for one in servers if isinstance(one.content, Proxy)]
+        return any(proxy.bind is not None and proxy.bind.transparent for proxy in proxies)

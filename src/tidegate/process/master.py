@@ -54,7 +54,7 @@ PEERS = 8192
 CHANGE_SECONDS = 15.0
 
 # What workers cannot take on while they run: others take their place.
-FIXED = ("user", "group", "env", "worker_priority", "worker_rlimit_nofile")
+FIXED = ("user", "group", "env", "worker_priority", "worker_rlimit_nofile", "transparent")
 
 
 class Master:

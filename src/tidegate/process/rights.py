@@ -8,7 +8,6 @@ import pwd
 import resource
 from typing import TYPE_CHECKING
 
-from tidegate.config.model import Proxy
 from tidegate.process.errors import StartError, failed
 
 if TYPE_CHECKING:
@@ -41,14 +40,7 @@ def restrict(model: Model, *, report: Callable[[str], None]) -> None:
             report(failed(f"setpriority({model.worker_priority})", error))
     # nginx's single process keeps its user, too.
     if os.geteuid() == 0 and model.user is not None and model.master_process:
-        _become(model.user, model.group, keeps_raw=binds_to_any(model))
-
-
-def binds_to_any(model: Model) -> bool:
-    """Whether a server has `proxy_bind ... transparent`: then the user alone is not enough."""
-    servers = model.stream.servers if model.stream is not None else ()
-    proxies = [server.content for server in servers if isinstance(server.content, Proxy)]
-    return any(proxy.bind is not None and proxy.bind.transparent for proxy in proxies)
+        _become(model.user, model.group, keeps_raw=model.transparent)
 
 
 def _limit_files(number: int, report: Callable[[str], None]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from errno import EADDRNOTAVAIL
 from typing import TYPE_CHECKING
 
 from tidegate.engine.address import pack_address, unpack_address
 from tidegate.engine.outcome import Connect, Relay
 from tidegate.health import passive
+from tidegate.stream.source import Sources
 from tidegate.wire.proxy_protocol import encode_v1
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from tidegate.config import model
     from tidegate.engine.outcome import Report
     from tidegate.stream.session import Session
-    from tidegate.stream.source import Sources
 
 
 class Proxy:
@@ -118,6 +119,14 @@ class Proxy:
             notify=notify,
             transparent=self._transparent,
         )
+
+    def missed_source(self, session: Session, error: int) -> bool:
+        """Whether a try failed for want of a port of ours; `error` as in the engine's `answer`."""
+        if self.sources is None:
+            if error != EADDRNOTAVAIL:
+                return False
+            self.sources = Sources.anywhere(self.upstream.peers)
+        return self.sources.missed(session, error)
 
     def may_try_again(self, tried: int, age_ms: int) -> bool:
         """Whether `proxy_next_upstream` allows another node after `tried` of them."""

@@ -229,7 +229,7 @@ class Session:
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
         """The node was not reached: go on with the next, where that is allowed."""
         proxy = self.proxy
-        if proxy.sources is not None and proxy.sources.missed(self, error):
+        if proxy.missed_source(self, error):
             return self.go(proxy)
         ours = error < 0 or error in OUR_OWN
         address = self.address
@@ -390,7 +390,9 @@ class Session:
             said = f"bind({error.addresses}) failed {error.reason}"
         else:
             said = f"connect() to {self.address} failed {error.reason}"
-            said += f", no free port from {error.addresses}"
+            said += ", no free port"
+            # The kernel says the same where this host has no address of the node's family.
+            said += f" from {error.addresses}" if error.addresses else ", or no address to go from"
         self.complain(Level.CRIT, said, self.address)
 
     def tell_sources(self, news: dict[str, int]) -> None:

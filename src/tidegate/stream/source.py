@@ -13,14 +13,15 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from tidegate.config.model import Bind
 from tidegate.engine.address import pack_address
+from tidegate.variables.template import Template, compile_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tidegate.config import model
     from tidegate.stream.session import Session
-    from tidegate.variables.template import Template
 
 # How long an address is left out for a node to which it has no free port. To learn that again costs
 # the kernel a look at each of its ports; and a port that comes back waits no longer than this.
@@ -44,7 +45,10 @@ class InvalidAddressError(ValueError):
 
 
 class NoSourceError(Exception):
-    """There is no address to reach a node from; `bound` where none of them could even be bound."""
+    """There is no address to reach a node from; `bound` where none of them could even be bound.
+
+    `addresses` is "" where the system chooses.
+    """
 
     def __init__(self, addresses: Sequence[str], error: int, *, bound: bool) -> None:
         self.addresses = ", ".join(addresses)
@@ -75,7 +79,11 @@ class Source:
         self.packed: bytes | None = None
         constant = template.constant
         if constant is not None:
-            self.family, self.packed = pack(constant)
+            self.family, self.packed = pack(constant) if constant else (0, b"")
+
+
+# Without `proxy_bind`: the system chooses, and has no more ports than anybody.
+ANYWHERE = Bind(addresses=(Template(("",)),), transparent=False)
 
 
 class Sources:
@@ -115,6 +123,11 @@ class Sources:
         self._turns = [0] * len(peers)
         self._wants: dict[tuple[int, str], Want] = {}
         self._news: dict[int, dict[str, int]] = {}
+
+    @classmethod
+    def anywhere(cls, peers: Sequence[model.Peer]) -> Sources:
+        """Where there is no `proxy_bind`: what is known of ports is known here too."""
+        return cls(ANYWHERE, peers, lambda text: compile_template(text, {}))
 
     def take(self, session: Session, peer: int) -> bytes:
         """Choose the session's `source` for a peer; packed, b"" is anywhere.
