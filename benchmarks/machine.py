@@ -29,6 +29,15 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs: not one that has ended and waits for its parent to look."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def cpu_ns(pids: list[int]) -> int:
     """CPU time of all threads of these processes so far, in nanoseconds."""
     total = 0

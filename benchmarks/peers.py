@@ -29,7 +29,10 @@ BACKLOG = 4096
 # What one process may open here; HAProxy counts connections, each two descriptors.
 DESCRIPTORS = 20_000
 PATIENCE = 15.0
-STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+STREAM_MODULE = "ngx_stream_module.so"
+# Beside the one that nginx itself names.
+MODULE_FOLDERS = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules")
+NAMES = ("nginx", "haproxy", "tidegate", "relay")
 
 
 class BenchError(Exception):
@@ -59,21 +62,50 @@ class Running:
     ready_after: float = 0.0  # seconds from its start to the first connection through it
     pids: list[int] = field(default_factory=list)
 
+    @property
+    def gone(self) -> list[int]:
+        """Those of its processes that have ended by themselves."""
+        return [pid for pid in self.pids if not machine.alive(pid)]
 
-def find() -> list[Peer]:
-    """The proxies that are there; tidegate and the relay always are."""
-    found = []
-    nginx = os.environ.get("BENCH_NGINX") or _which("nginx")
-    haproxy = os.environ.get("BENCH_HAPROXY") or _which("haproxy")
-    if nginx:
-        version = _said([nginx, "-v"], r"nginx/(\S+)")
-        found.append(Peer(name="nginx", version=version, program=nginx, role="peer"))
-    if haproxy:
-        version = _said([haproxy, "-v"], r"version (\d\S*?)-?\d* ")
-        found.append(Peer(name="haproxy", version=version, program=haproxy, role="peer"))
-    version = _said([*TIDEGATE, "-v"], r"tidegate/(\S+)")
+    @property
+    def last_words(self) -> str:
+        """The end of what it said."""
+        said = ""
+        for path in (self.log, error_log(self)):
+            with (
+                contextlib.suppress(OSError),
+                open(path, encoding="utf-8", errors="replace") as file,
+            ):
+                said += file.read()
+        return said[-2000:].strip()
+
+
+def error_log(running: Running) -> str:
+    """Where nginx and tidegate write theirs."""
+    return f"{running.log.removesuffix('.log')}-error.log"
+
+
+def find(relay: str) -> tuple[list[Peer], dict[str, str]]:
+    """The proxies that are there, with a compiled `relay`; and by name why others are not."""
+    found: list[Peer] = []
+    missing: dict[str, str] = {}
+    for name, pattern, option in (
+        ("nginx", r"nginx/(\S+)", "-v"),
+        ("haproxy", r"version (\d\S*?)-?\d* ", "-v"),
+    ):
+        variable = f"BENCH_{name.upper()}"
+        program = os.environ.get(variable) or _which(name)
+        version = _said([program, option], pattern) if program else None
+        if program is None:
+            missing[name] = f"not installed; {variable} may name one"
+        elif version is None:
+            missing[name] = f'"{program}" is no {name} that can be run'
+        else:
+            found.append(Peer(name=name, version=version, program=program, role="peer"))
+    version = _said([*TIDEGATE, "-v"], r"tidegate/(\S+)") or "?"
     found.append(Peer(name="tidegate", version=version, program=TIDEGATE[0], role="ours"))
-    return found
+    found.append(Peer(name="relay", version="C", program=relay, role="limit"))
+    return found, missing
 
 
 TIDEGATE = [sys.executable, "-m", "tidegate.cli.main"]
@@ -83,10 +115,16 @@ def _which(name: str) -> str | None:
     return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
 
 
-def _said(command: list[str], pattern: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+def _said(command: list[str], pattern: str) -> str | None:
+    """What stands in a program's words; None where it does not, or the program does not run."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=PATIENCE, errors="replace"
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     found = re.search(pattern, done.stdout + done.stderr)
-    return found[1] if found else "?"
+    return found[1] if found else None
 
 
 @contextlib.contextmanager
@@ -114,12 +152,19 @@ def started(
         wait_for_echo(running, before)
         running.pids = machine.tree(process.pid)
         yield running
+    except (BenchError, FileNotFoundError, ProcessLookupError) as error:
+        if not running.gone:
+            raise
+        gone = ", ".join(map(str, running.gone))
+        raise BenchError(f"{peer.name}: process {gone} has ended\n{running.last_words}") from error
     finally:
         stop(process)
 
 
 def popen(command: list[str], *, cores: set[int], log: str, cwd: str) -> subprocess.Popen[bytes]:
     """Start a program on `cores`; it dies with us."""
+    if shutil.which("setpriv") is None:
+        raise BenchError("setpriv is not installed (Debian: util-linux)")
     ours = os.sched_getaffinity(0)
     # Inherited by what is started, and by all that it starts.
     os.sched_setaffinity(0, cores)
@@ -174,8 +219,7 @@ def wait_for_echo(running: Running, before: float) -> None:
                     return
         except OSError:
             time.sleep(0.002)
-    with open(running.log, encoding="utf-8", errors="replace") as file:
-        raise BenchError(f"{running.peer.name} relays nothing\n{file.read()[-2000:]}")
+    raise BenchError(f"{running.peer.name} relays nothing\n{running.last_words}")
 
 
 def free_port() -> int:
@@ -227,8 +271,8 @@ def _command(peer: Peer, folder: str, settings: Settings) -> list[str]:
 def _nginx(peer: Peer, folder: str, settings: Settings) -> str:
     """nginx's file, which is tidegate's too, but for MQTT."""
     module = ""
-    if peer.name == "nginx" and _needs_module(peer.program):
-        module = f"load_module {STREAM_MODULE};"
+    if peer.name == "nginx" and (path := stream_module(peer.program)):
+        module = f"load_module {path};"
     user = "user root;" if os.geteuid() == 0 else ""
     reads = settings.reads if peer.name == "tidegate" else ""
     preread = "mqtt_preread on;" if reads else ""
@@ -260,8 +304,19 @@ stream {{
 """
 
 
-def _needs_module(program: str) -> bool:
-    return _said([program, "-V"], r"(--with-stream=dynamic)") != "?"
+def stream_module(nginx: str) -> str:
+    """Where nginx's stream module is, "" when it is built in; BenchError where there is none."""
+    if _said([nginx, "-V"], r"(--with-stream)(?:\s|$)"):
+        return ""
+    named = _said([nginx, "-V"], r"--modules-path=(\S+)")
+    prefix = _said([nginx, "-V"], r"--prefix=(\S+)") or "/usr/local/nginx"
+    folders = [named or f"{prefix}/modules", *MODULE_FOLDERS]
+    for folder in folders:
+        if os.path.exists(path := os.path.join(folder, STREAM_MODULE)):
+            return path
+    raise BenchError(
+        f"nginx has no {STREAM_MODULE} in {', '.join(folders)} (Debian: libnginx-mod-stream)"
+    )
 
 
 def _haproxy(settings: Settings) -> str:

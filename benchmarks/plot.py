@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 COLOURS = {"nginx": "#6b9e4f", "haproxy": "#4f7fae", "tidegate": "#d2691e", "relay": "#b5b5b5"}
 
 
-def draw(results: Results, path: str) -> None:
-    """Bars for the median of the rounds, lines from the least to the most."""
+def draw(results: Results, path: str) -> bool:
+    """Bars for the median of the rounds, lines from the least to the most; False where no row is."""
     rows = [row for row in results.rows if row[0].kind in {"trips", "connects"}]
     names = [name for name in results.peers if name in COLOURS]
     if not rows or not names:
-        return
+        return False
     figure, axes = plt.subplots(figsize=(2.2 + 1.5 * len(rows), 4.5), layout="constrained")
     width = 0.8 / len(names)
     for place, name in enumerate(names):
@@ -47,3 +47,4 @@ def draw(results: Results, path: str) -> None:
     axes.legend()
     figure.savefig(path, dpi=120)
     plt.close(figure)
+    return True

@@ -25,10 +25,13 @@ class Results:
     roles: dict[str, str] = field(default_factory=dict)
     rounds: int = 0
     rows: list[tuple[Scenario, dict[str, list[Sample]]]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def add(self, scenario: Scenario, samples: dict[str, list[Sample]]) -> None:
         """Keep the samples of a scenario; those of a round that was not finished are left out."""
-        whole = min(len(rounds) for rounds in samples.values())
+        whole = min((len(rounds) for rounds in samples.values()), default=0)
+        if whole == 0:
+            return
         self.rows.append((scenario, {name: rounds[:whole] for name, rounds in samples.items()}))
 
 
@@ -97,6 +100,9 @@ def _text(results: Results) -> Iterator[str]:
             "memory": _memory,
             "start": _start,
         }[scenario.kind](results, scenario, samples)
+
+    for failure in results.failures:
+        yield f"\nfailed: {failure}"
 
 
 def _trips(results: Results, scenario: Scenario, samples: dict[str, list[Sample]]) -> str:
@@ -176,8 +182,7 @@ def write(results: Results, folder: str) -> Iterator[str]:
         yield "no plot, for there is no matplotlib"
         return
     path = os.path.join(folder, "bench.png")
-    plot.draw(results, path)
-    yield path
+    yield path if plot.draw(results, path) else "no plot, for there is nothing to draw"
 
 
 def _put_text(results: Results, path: str) -> None:
@@ -196,6 +201,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "machine": results.machine,
         "versions": results.peers,
         "rounds": results.rounds,
+        "failures": results.failures,
         "scenarios": [
             {
                 **asdict(scenario),

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import machine
 import report
 from peers import (
     DESCRIPTORS,
+    NAMES,
     PATIENCE,
     BenchError,
     Peer,
@@ -57,7 +59,7 @@ MORE_WORKERS = 3
 
 
 def main() -> int:
-    """Measure, and write what was found."""
+    """Measure, and write what was found; 1 where something could not be measured."""
     options = parse()
     scenarios = [
         scenario
@@ -66,30 +68,32 @@ def main() -> int:
     ]
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    os.makedirs(options.out, exist_ok=True)
     results = report.Results(machine=machine.describe())
-    status = 0
     try:
+        os.makedirs(options.out, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
             bench = Bench(folder, options, results)
             for scenario in scenarios:
                 bench.run(scenario)
     except KeyboardInterrupt:
         say("\ninterrupted; what was measured till then:")
-    except BenchError as error:
-        say(f"bench: {error}\nwhat was measured till then:")
-        status = 1
-    print(report.text(results))
-    for written in report.write(results, options.out):
-        print(f"written: {written}")
-    return status
+    except (BenchError, OSError) as error:
+        results.failures.append(str(error))
+        say(f"bench: {error}")
+    finally:
+        # Also after a fault of ours: a quarter of an hour is not thrown away.
+        if results.rows:
+            print(report.text(results))
+            for written in report.write(results, options.out):
+                print(f"written: {written}")
+    return 1 if results.failures else 0
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer scenarios, under two minutes")
-    parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}, quick {QUICK_ROUNDS}")
+    parser.add_argument("--rounds", type=count, help=f"default {ROUNDS}, quick {QUICK_ROUNDS}")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -97,9 +101,18 @@ def parse() -> argparse.Namespace:
         choices=[scenario.key for scenario in SCENARIOS],
         help="these scenarios: %(choices)s",
     )
-    parser.add_argument("--peers", nargs="+", metavar="NAME", help="these proxies")
+    parser.add_argument(
+        "--peers", nargs="+", metavar="NAME", choices=NAMES, help="these proxies: %(choices)s"
+    )
     parser.add_argument("--out", default="build/bench", help="folder of the results")
     return parser.parse_args()
+
+
+def count(text: str) -> int:
+    """A number of rounds."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of rounds')
+    return int(text)
 
 
 class Bench:
@@ -113,17 +126,34 @@ class Bench:
         # On a machine with one core only they share it.
         self.proxy_cores, self.load_cores = {cores[-1]}, {cores[0]}
         self.results = results
-        relay = build("relay", folder)
+        self._targets = 0
         self.responder = build("responder", folder)
-        peers = [*find(), Peer(name="relay", version="C", program=relay, role="limit")]
-        self.peers = [peer for peer in peers if not options.peers or peer.name in options.peers]
+        found, missing = find(build("relay", folder))
+        wanted = options.peers or NAMES
+        self.peers = self._working([peer for peer in found if peer.name in wanted], missing)
+        for name in wanted:
+            if name in missing and (options.peers or name == "tidegate"):
+                raise BenchError(f"{name}: {missing[name]}")
+            if name in missing:
+                say(f"without {name}: {missing[name]}")
         results.peers = {peer.name: peer.version for peer in self.peers}
         results.roles = {peer.name: peer.role for peer in self.peers}
         results.rounds = self.rounds
-        self._targets = 0
+
+    def _working(self, peers: list[Peer], missing: dict[str, str]) -> list[Peer]:
+        """Those that relay; why the others do not goes to the `missing`."""
+        working = []
+        with self._responding() as port:
+            for peer in peers:
+                try:
+                    with self._started(peer, self._target(port), SCENARIOS[0]):
+                        working.append(peer)
+                except BenchError as error:
+                    missing[peer.name] = str(error)
+        return working
 
     def run(self, scenario: Scenario) -> None:
-        """All rounds of one scenario."""
+        """All rounds of one scenario; a failure ends it, and not those that come after it."""
         samples: dict[str, list[Sample]] = {}
         begin = time.monotonic()
         measure = {
@@ -136,10 +166,12 @@ class Bench:
         try:
             with self._responding() as port:
                 measure(scenario, port, samples)
+        except BenchError as error:
+            self.results.failures.append(f"{scenario.title}: {error}")
+            say(f"bench: {scenario.title}: {error}")
         finally:
             os.sched_setaffinity(0, self.load_cores | self.proxy_cores)
-            if samples:
-                self.results.add(scenario, samples)
+            self.results.add(scenario, samples)
         say(f"{scenario.title}: {time.monotonic() - begin:.0f} s")
 
     def _trips(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
@@ -266,6 +298,8 @@ def build(name: str, folder: str) -> str:
     """Compile one of our C programs; its path."""
     program = os.path.join(folder, name)
     command = [os.environ.get("CC", "cc"), "-O2", "-o", program, str(HERE / f"{name}.c")]
+    if shutil.which(command[0]) is None:
+        raise BenchError(f'there is no C compiler "{command[0]}" (Debian: gcc; CC names another)')
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchError(f"cannot compile {name}.c\n{done.stderr}")

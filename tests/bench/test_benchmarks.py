@@ -19,9 +19,10 @@ RUN = Path(__file__).parents[2] / "benchmarks/run.py"
 def run(lab, command):
     """Start the benchmark with these words; the program and the folder of its results."""
 
-    def run(*words):
+    def run(*words, **environ):
         out = os.path.join(lab.folder, "out")
-        return lab.running([command[0], RUN, "--out", out, *words], name="benchmark"), out
+        argv = [command[0], RUN, "--out", out, *words]
+        return lab.running(argv, name="benchmark", env={**os.environ, **environ}), out
 
     return run
 
@@ -51,24 +52,70 @@ def test_a_run_gives_a_sample_per_round_and_peer(run):
     assert "of relay" in text
 
 
+def descendants(program):
+    found, left = [], [program.pid]
+    while left:
+        more = proc.children(left.pop())
+        found += more
+        left += more
+    return found
+
+
+def named(program, word):
+    return [pid for pid in descendants(program) if word in proc.command(pid)]
+
+
 def test_an_interrupted_run_ends_what_it_started(run):
     program, _ = run("--only", "rt-100", "--rounds", "50", "--peers", "tidegate", "relay")
-
-    def descendants():
-        found, left = [], [program.pid]
-        while left:
-            more = proc.children(left.pop())
-            found += more
-            left += more
-        return found
-
-    def named(word):
-        return any(word in proc.command(pid) for pid in descendants())
-
     program.wait_until(
-        lambda: named("responder") and named("relay") and named("tidegate"), "all run"
+        lambda: all(named(program, word) for word in ("responder", "relay", "tidegate")), "all run"
     )
-    pids = descendants()
+    pids = descendants(program)
     assert program.stop(signal.SIGINT) == 0
     assert [pid for pid in pids if proc.alive(pid)] == []
     assert "interrupted" in program.output()
+
+
+def test_a_proxy_that_dies_costs_its_scenario_and_not_the_results(run):
+    program, out = run("--only", "rt-1", "connects", "--rounds", "1", "--peers", "relay")
+    # The one that is started first only shows that it works.
+    first = program.wait_until(lambda: named(program, "relay"), "the relay is tried")
+    second = program.wait_until(
+        lambda: [pid for pid in named(program, "relay") if pid not in first], "the relay runs"
+    )
+    os.kill(second[0], signal.SIGKILL)
+    assert program.wait(90) == 1, program.tail()
+    assert f"relay: process {second[0]} has ended" in program.output()
+    with open(os.path.join(out, "bench.json"), encoding="utf-8") as file:
+        results = json.load(file)
+    (failure,) = results["failures"]
+    assert failure.startswith("64 B, 1 connection: ")
+    assert [row["key"] for row in results["scenarios"]][-1] == "connects"
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "said"),
+    [
+        (["--peers", "envoy"], {}, "invalid choice: 'envoy'"),
+        (["--rounds", "0"], {}, '"0" is no number of rounds'),
+        (["--peers", "nginx"], {"BENCH_NGINX": "/none"}, 'nginx: "/none" is no nginx'),
+        (["--peers", "haproxy"], {"BENCH_HAPROXY": "/bin/true"}, '"/bin/true" is no haproxy'),
+        ([], {"CC": "no-such-cc"}, 'there is no C compiler "no-such-cc"'),
+    ],
+)
+def test_what_is_missing_is_named(run, words, environ, said):
+    program, _ = run("--quick", *words, **environ)
+    assert program.wait(60) in {1, 2}
+    assert said in program.output()
+    assert "Traceback" not in program.output()
+
+
+def test_the_others_are_measured_without_a_peer_that_is_missing(run):
+    program, out = run(
+        "--only", "start", "--rounds", "1", BENCH_NGINX="/none", BENCH_HAPROXY="/none"
+    )
+    assert program.wait(90) == 0, program.tail()
+    assert 'without nginx: "/none"' in program.output()
+    with open(os.path.join(out, "bench.json"), encoding="utf-8") as file:
+        (start,) = json.load(file)["scenarios"]
+    assert list(start["samples"]) == ["tidegate"]
