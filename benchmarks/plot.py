@@ -17,7 +17,7 @@ COLOURS = {"nginx": "#6b9e4f", "haproxy": "#4f7fae", "tidegate": "#d2691e", "rel
 
 
 def draw(results: Results, path: str) -> bool:
-    """Bars for the median of the rounds, lines from the least to the most; False where no row is."""
+    """Bars for the median of the rounds, lines from least to most; False where there is none."""
     rows = [row for row in results.rows if row[0].kind in {"trips", "connects"}]
     names = [name for name in results.peers if name in COLOURS]
     if not rows or not names:
