@@ -61,8 +61,10 @@ def open_mqtt(port, client_id, *, keepalive=0, **options) -> socket.socket:
 class Crowd:
     """Many idle MQTT connections in one task."""
 
-    def __init__(self, port):
+    def __init__(self, port, *, first=b""):
+        """`first` is what each sends before its CONNECT."""
         self.port = port
+        self.first = first
         self.streams = []
 
     async def connect(self, count, *, at_once=100):
@@ -73,7 +75,7 @@ class Crowd:
             async with gate:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 self.streams.append((reader, writer))
-                writer.write(connect(f"idle-{number}"))
+                writer.write(self.first + connect(f"idle-{number}"))
                 assert await reader.readexactly(4) == CONNACK_OK
 
         await asyncio.gather(*(one(number) for number in range(count)))

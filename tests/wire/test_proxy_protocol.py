@@ -1,4 +1,4 @@
-"""The header is what the specification's examples say."""
+"""The header is written as the specification's examples say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from tidegate.wire.address import Address
-from tidegate.wire.proxy_protocol import encode_v1
+from tidegate.wire.proxy_protocol import encode_v1, parse
 
 LONGEST = 107  # bytes, by the specification
 
@@ -27,14 +27,46 @@ def test_v1_for_ipv6_is_never_longer_than_the_specification_allows():
 
 
 @pytest.mark.parametrize(
-    ("client", "server"),
+    "server",
+    [(socket.AF_UNIX, "/run/gate.sock", 0), (socket.AF_INET, "10.0.0.1", 1883)],
+)
+def test_v1_is_unknown_for_a_client_of_a_unix_socket(server):
+    assert encode_v1((socket.AF_UNIX, "", 0), server) == b"PROXY UNKNOWN\r\n"
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "line"),
     [
-        ((socket.AF_UNIX, "", 0), (socket.AF_UNIX, "/run/gate.sock", 0)),
-        ((socket.AF_INET, "10.0.0.1", 1), (socket.AF_INET6, "::1", 1)),
+        (
+            (socket.AF_INET6, "2001:db8::7", 4242),
+            (socket.AF_INET, "10.0.0.1", 1883),
+            b"PROXY TCP6 2001:db8::7 ::ffff:10.0.0.1 4242 1883\r\n",
+        ),
+        (
+            (socket.AF_INET, "203.0.113.7", 4242),
+            (socket.AF_INET6, "::1", 1883),
+            b"PROXY TCP6 ::ffff:203.0.113.7 ::1 4242 1883\r\n",
+        ),
+        (
+            (socket.AF_INET, "203.0.113.7", 4242),
+            (socket.AF_UNIX, "/run/gate.sock", 0),
+            b"PROXY TCP4 203.0.113.7 0.0.0.0 4242 0\r\n",
+        ),
+        (
+            (socket.AF_INET6, "2001:db8::7", 4242),
+            (socket.AF_UNIX, "/run/gate.sock", 0),
+            b"PROXY TCP6 2001:db8::7 :: 4242 0\r\n",
+        ),
     ],
 )
-def test_v1_is_unknown_where_no_pair_of_addresses_can_be_told(client, server):
-    assert encode_v1(client, server) == b"PROXY UNKNOWN\r\n"
+def test_v1_tells_a_client_that_a_header_named_whatever_socket_it_came_by(client, server, line):
+    assert encode_v1(client, server) == line
+    told = parse(line).proxied
+    assert told.source.removeprefix("::ffff:") == client[1]
+    assert told.source_port == client[2]
+    family = socket.AF_INET6 if line.startswith(b"PROXY TCP6") else socket.AF_INET
+    assert socket.inet_pton(family, told.source)
+    assert socket.inet_pton(family, told.destination)
 
 
 @pytest.mark.parametrize(

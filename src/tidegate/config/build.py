@@ -116,6 +116,8 @@ def _stream(draft: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Stream:
 def _server(draft: ServerDraft, around: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Server:
     return Server(
         listens=tuple(draft.listens),
+        proxy_protocol_timeout_ms=draft.scope.integer("proxy_protocol_timeout"),
+        real_ip_from=tuple(draft.real_ip_from or around.real_ip_from),
         access=tuple(draft.rules.access or around.rules.access),
         limit_conns=make_limit_conns(draft, around),
         content=_content(draft),

@@ -30,7 +30,6 @@ MOST_PORTS = 1024
 LATER = {
     "ssl": "TLS comes later",
     "udp": "MQTT goes over TCP; UDP is not proxied",
-    "proxy_protocol": "clients' PROXY protocol headers are not read yet",
     "default_server": "servers are chosen by address alone",
     "multipath": "multipath TCP is not used",
 }
@@ -42,6 +41,7 @@ ELSEWHERE = ("setfib", "accept_filter")
 class Options:
     """The parameters of one `listen`."""
 
+    proxy_protocol: bool = False
     backlog: int = BACKLOG
     reuseport: bool = False
     deferred: bool = False
@@ -84,6 +84,7 @@ def listen(reading: Reading, directive: Directive, _scope: Scope) -> None:
             raise ConfigError(message, word.span, hint=hint)
         one = Listen(
             address=address,
+            proxy_protocol=options.proxy_protocol,
             backlog=options.backlog,
             reuseport=options.reuseport,
             deferred=options.deferred,
@@ -106,6 +107,8 @@ def _with(options: Options, word: Token) -> Options:  # noqa: C901, PLR0911 - on
     match (name, equals):
         case ("bind", ""):
             return options  # every address has a socket of its own anyway
+        case ("proxy_protocol", ""):
+            return replace(options, proxy_protocol=True)
         case ("reuseport", ""):
             return replace(options, reuseport=True)
         case ("deferred", ""):
@@ -132,7 +135,10 @@ def _not_yet(name: str, word: Token) -> ConfigError:
 
 
 def _invalid(word: Token) -> ConfigError:
-    known = "backlog= reuseport so_keepalive= ipv6only= rcvbuf= sndbuf= deferred fastopen= bind"
+    known = (
+        "proxy_protocol backlog= reuseport so_keepalive= ipv6only= rcvbuf= sndbuf= deferred"
+        " fastopen= bind"
+    )
     return ConfigError(f'invalid parameter "{word.text}"', word.span, hint=f"there are: {known}")
 
 

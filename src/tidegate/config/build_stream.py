@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.config import build_access, build_limit_conn, build_mqtt
+from tidegate.config import build_access, build_limit_conn, build_mqtt, build_realip
 from tidegate.config.build_bind import finish_binds, proxy_bind
 from tidegate.config.build_geo import geo
 from tidegate.config.build_listen import listen
@@ -86,6 +86,7 @@ def finish_stream(reading: Reading) -> None:
     finish_binds(reading)
     for draft in stream.servers:
         build_mqtt.finish_server(reading, draft)
+        build_realip.finish_server(reading, draft)
     build_mqtt.finish_retries(reading)
 
 
@@ -120,4 +121,5 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     **build_access.HANDLERS,
     **build_limit_conn.HANDLERS,
     **build_mqtt.HANDLERS,
+    **build_realip.HANDLERS,
 }

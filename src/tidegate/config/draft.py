@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tidegate.config.walk import Handler, Walk
     from tidegate.variables.computed import Definition
     from tidegate.wire.address import Address
+    from tidegate.wire.network import Network
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,6 +107,7 @@ class ServerDraft:
     answer: Return | None = None
     set_connect: list[SetConnect] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
+    real_ip_from: list[Network] = field(default_factory=list)
     sound: bool = True
 
     @property
@@ -146,6 +148,7 @@ class StreamDraft:
     zones: dict[str, int] = field(default_factory=dict)
     zone_uses: dict[str, str] = field(default_factory=dict)
     limit_zones: dict[str, LimitConnZone] = field(default_factory=dict)
+    real_ip_from: list[Network] = field(default_factory=list)
     variables: list[VariableUse] = field(default_factory=list)
     promised: set[str] = field(default_factory=set)
     retries: list[tuple[MqttNextUpstream, Directive]] = field(default_factory=list)

@@ -13,10 +13,8 @@ E2E = "tests/e2e/"
 
 TLS = "TLS comes later"
 METHODS = "other methods are: hash, ip_hash, least_conn, random"
-RULES = "access rules and limits come later"
 NAMES = "computed variables come later"
 HASHES = "there are no hash tables to size"
-PROXIED = "clients' PROXY protocol headers are not read yet"
 UDP = "it concerns UDP, which is not proxied"
 RESOLVER = "names are resolved when the configuration is read"
 
@@ -82,6 +80,20 @@ HERE: tuple[Row, ...] = (
         args="1+",
         doc="An address and port, or `unix:` path, to accept connections on.",
         proof=E2E + "test_listens_are_as_asked.py::test_an_option_of_listen_reaches_the_socket",
+    ),
+    _proxy(
+        "proxy_protocol_timeout",
+        Kind.TIME,
+        "30s",
+        "How long a client's PROXY protocol header may take to come.",
+        proof="test_proxy_headers_are_read.py::test_a_header_may_take_proxy_protocol_timeout",
+    ),
+    Row(
+        name="set_real_ip_from",
+        contexts=BOTH,
+        args="1",
+        doc="Whose PROXY protocol header names the client: an address, a network, `unix:`.",
+        proof="tests/stream/test_realip.py::test_only_those_trusted_name_the_client",
     ),
     Row(
         name="upstream",
@@ -275,7 +287,6 @@ IGNORED: tuple[Row, ...] = (
     _ignored("server_names_hash_bucket_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
     _ignored("map_hash_max_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
     _ignored("map_hash_bucket_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
-    _ignored("proxy_protocol_timeout", "1", PROXIED, kind=Kind.TIME),
     _ignored("proxy_requests", "1", UDP, kind=Kind.NUMBER),
     _ignored("proxy_responses", "1", UDP, kind=Kind.NUMBER),
     _ignored("resolver", "1+", RESOLVER, contexts=(*BOTH, *UPSTREAM)),
@@ -312,7 +323,6 @@ LATER: tuple[Row, ...] = (
     *_later("active checks come later", "0+", "health_check", contexts=SERVER),
     *_later("active checks come later", "1", "health_check_timeout"),
     *_later("active checks come later", "1", "match", contexts=STREAM, opens=FREE),
-    *_later(RULES, "1", "set_real_ip_from"),
     *_later(NAMES, "3+", "keyval", contexts=STREAM),
     *_later(NAMES, "1+", "keyval_zone", contexts=STREAM),
     *_later("servers are chosen by address alone", "1+", "server_name", contexts=SERVER),

@@ -98,6 +98,7 @@ class Listen:
     """One `listen` address of a server."""
 
     address: Address
+    proxy_protocol: bool
     backlog: int
     reuseport: bool
     deferred: bool
@@ -300,9 +301,12 @@ class Server:
 
     `preread_buffer_size` and `preread_timeout_ms` are for servers that look at a client's first
     bytes, as those with `mqtt` do. `access` is in order: the first rule that fits decides.
+    `real_ip_from` may name a client by a PROXY protocol header.
     """
 
     listens: tuple[Listen, ...]
+    proxy_protocol_timeout_ms: int
+    real_ip_from: tuple[Network, ...]
     access: tuple[AccessRule, ...]
     limit_conns: LimitConns | None
     content: Proxy | Return

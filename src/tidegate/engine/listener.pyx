@@ -30,7 +30,7 @@ from tidegate.engine.linux cimport (
     socklen_t,
     take_number,
 )
-from tidegate.engine.session cimport begin, occupy, secure
+from tidegate.engine.session cimport arrive, occupy
 from tidegate.engine.slab cimport slab_take
 from tidegate.engine.types cimport (
     ACCEPT_PAUSE_MS,
@@ -122,12 +122,10 @@ cdef void begin_session(
     core.counters.active += 1
     core.counters.accepted += 1
     core.counters.handled += 1
-    if listener.tls is NULL:
-        begin(core, s)
-        return
-    s.tls = listener.tls
-    s.tls.refs += 1
-    secure(core, s)
+    if listener.tls is not NULL:
+        s.tls = listener.tls
+        s.tls.refs += 1
+    arrive(core, s)
 
 
 cdef bint accept_one(Core *core, Listener *listener) noexcept nogil:

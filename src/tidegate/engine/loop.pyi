@@ -14,6 +14,13 @@ SERVED_AT_ONCE: Final[int]
 class Session(Protocol):
     """The Python half of a session, made by its listener's `session(handle)`."""
 
+    def accept(self, header: bytes, error: int, /) -> Outcome | None:
+        """The accept phase, where the listener asks for it: None lets the session proceed.
+
+        Nothing of the client was read but its PROXY protocol `header`, where the listener has one.
+        What is no such header is not read at all; then `header` is its beginning. `error` is
+        ETIMEDOUT where none came in time, or the errno of reading it.
+        """
     def preread(self, data: bytes, ended: bool, /) -> Outcome:
         """The client's first bytes so far; `ended` when no more will come, or came in time."""
     def pick(self, /) -> Outcome:
@@ -83,12 +90,16 @@ class Engine:
         *,
         shared: bool = True,
         nodelay: bool = True,
+        asks_accept: bool = False,
+        header_timeout_ms: int = 0,
         preread_size: int = 0,
         preread_timeout_ms: int = 0,
         tls: Context | None = None,
     ) -> int:
         """Accept from a listening socket, which stays the caller's; gives the listener's number.
 
+        With `header_timeout_ms` a PROXY protocol header has to come first, in that time.
+        `asks_accept` is for sessions with an accept phase that need no header.
         With `tls` a session comes to its decisions when its handshake is done. One whose handshake
         fails has an `end` alone, with the reason "no_handshake" and status 500.
         """
@@ -98,7 +109,7 @@ class Engine:
         With `take` those who wait in the socket's queue are accepted first, as far as there is
         room.
         """
-    def resume(self, handle: int, outcome: Outcome) -> bool:
+    def resume(self, handle: int, outcome: Outcome | None) -> bool:
         """Bring the outcome that LATER promised; False when the session is gone meanwhile."""
     def close_session(self, handle: int) -> bool:
         """End a session now; False when it is gone already."""
@@ -106,6 +117,8 @@ class Engine:
         """End every session now, each with its `end`."""
     def client_address(self, handle: int) -> bytes:
         """The packed address that the client connected from."""
+    def set_client_address(self, handle: int, address: bytes) -> None:
+        """Let another packed address stand for the one that the client connected from."""
     def server_address(self, handle: int) -> bytes:
         """The packed address that the client connected to."""
     def upstream_local_address(self, handle: int) -> bytes:

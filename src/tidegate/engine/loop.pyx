@@ -36,6 +36,7 @@ from tidegate.engine.listener cimport (
     watch_listener,
 )
 from tidegate.engine.outcome cimport Accept, Connect, Later, Need, Refuse, Report, drop_terms
+from tidegate.engine.pending cimport pending_of
 from tidegate.engine.session cimport (
     accept_answer,
     bury,
@@ -46,8 +47,8 @@ from tidegate.engine.session cimport (
     leave_upstream,
     linger_over,
     occupy,
-    pending_of,
     preread,
+    proceed,
     refuse,
 )
 from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free
@@ -57,6 +58,7 @@ from tidegate.engine.tls_context cimport Context
 from tidegate.engine.tls_facts cimport tls_fact
 from tidegate.engine.turn cimport empty_graveyard, read_clock, run
 from tidegate.engine.types cimport (
+    CALL_ACCEPT,
     CALL_ANSWER,
     CALL_CONNECTED,
     CALL_END,
@@ -92,7 +94,7 @@ cdef enum:
     INTERNAL_ERROR = 500
     SERVICE_UNAVAILABLE = 503
 
-CALLS = ("preread", "pick", "connected", "answer", "inspect", "end")
+CALLS = ("accept", "preread", "pick", "connected", "answer", "inspect", "end")
 
 
 cdef class Engine:
@@ -102,7 +104,7 @@ cdef class Engine:
     cdef uint64_t[:] serial
     cdef object notice
     cdef object trouble
-    cdef uint64_t served[6]
+    cdef uint64_t served[7]
     cdef uint32_t listener_ids
 
     def __cinit__(self, *, uint32_t connections, counters, serial, notice, trouble):
@@ -239,7 +241,7 @@ cdef class Engine:
 
     @property
     def calls(self):
-        return dict(zip(CALLS, [self.served[i] for i in range(6)]))
+        return dict(zip(CALLS, [self.served[i] for i in range(7)]))
 
     def serve(self):
         """Serve the sessions that wait for Python, at most SERVED_AT_ONCE of them."""
@@ -285,20 +287,24 @@ cdef class Engine:
             self.end(s)
             return
         owner = self.owner_of(s)
+        if calls & CALL_ACCEPT:
+            self.apply(s, self.ask_accept(s, owner))
+            return
+        self.leave_listener(s)
         if calls & CALL_PREREAD:
-            self.served[0] += 1
+            self.served[1] += 1
             first = s.preread
             outcome = owner.preread(
                 first.data[: first.end] if first is not NULL else b"", bool(s.ends[CLIENT].ended)
             )
         elif calls & CALL_PICK:
-            self.served[1] += 1
+            self.served[2] += 1
             outcome = owner.pick()
         elif calls & CALL_ANSWER:
-            self.served[3] += 1
+            self.served[4] += 1
             outcome = owner.answer(s.error, s.connect_ms)
         elif calls & CALL_INSPECT:
-            self.served[4] += 1
+            self.served[5] += 1
             first = s.answer
             outcome = owner.inspect(
                 first.data[: first.end] if first is not NULL else b"", bool(s.ends[UPSTREAM].ended)
@@ -313,11 +319,18 @@ cdef class Engine:
             owner = (<object>s.listener.factory)(handle_of(s))
             Py_INCREF(owner)
             s.owner = <PyObject *>owner
-            self.leave_listener(s)
         return <object>s.owner
 
+    cdef ask_accept(self, Session *s, owner):
+        cdef Pending *header = s.preread
+        cdef bytes data = header.data[: header.end] if header is not NULL else b""
+        free(header)
+        s.preread = NULL
+        self.served[0] += 1
+        return owner.accept(data, s.error)
+
     cdef tell_connected(self, owner):
-        self.served[2] += 1
+        self.served[3] += 1
         try:
             owner.connected()
         except Exception as error:  # noqa: BLE001
@@ -331,9 +344,10 @@ cdef class Engine:
             self.leave_listener(s)
         else:
             owner = self.owner_of(s)
+            self.leave_listener(s)
             s.owner = NULL
             Py_DECREF(owner)
-            self.served[5] += 1
+            self.served[6] += 1
             report = Report.__new__(Report)
             report.fill(s)
             try:
@@ -351,7 +365,10 @@ cdef class Engine:
         if s.state != DECIDING:
             return
         s.later = False
-        if isinstance(outcome, Connect):
+        if outcome is None and s.listener is not NULL:
+            proceed(&self.core, s)
+            self.leave_listener(s)
+        elif isinstance(outcome, Connect):
             plan = <Connect>outcome
             self.go(s, plan)
         elif isinstance(outcome, Accept):
@@ -518,6 +535,8 @@ cdef class Engine:
         *,
         bint shared=True,
         bint nodelay=True,
+        bint asks_accept=False,
+        int64_t header_timeout_ms=0,
         uint32_t preread_size=0,
         int64_t preread_timeout_ms=0,
         Context tls=None,
@@ -536,6 +555,8 @@ cdef class Engine:
         listener.fd = fd
         listener.shared = shared
         listener.quota = 1
+        listener.asks_accept = asks_accept
+        listener.header_timeout_ms = header_timeout_ms
         listener.preread_size = preread_size
         listener.preread_timeout_ms = preread_timeout_ms
         if tls is not None:
@@ -602,6 +623,14 @@ cdef class Engine:
         """The packed address that the client connected from."""
         cdef Session *s = self.find(handle)
         return (<char *>&s.address)[: s.address_size]
+
+    def set_client_address(self, uint64_t handle, bytes address not None):
+        """Let another packed address stand for the one that the client connected from."""
+        cdef Session *s = self.find(handle)
+        if not 2 <= len(address) <= <int>sizeof(s.address):
+            raise ValueError("no packed address")
+        s.address_size = <uint32_t>len(address)
+        memcpy(&s.address, <char *>address, s.address_size)
 
     def server_address(self, uint64_t handle):
         """The packed address that the client connected to."""

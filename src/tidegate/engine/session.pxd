@@ -1,13 +1,12 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from tidegate.engine.linux cimport sockaddr
-from tidegate.engine.types cimport Call, Core, Listener, Pending, Reason, Session
+from tidegate.engine.types cimport Call, Core, Listener, Reason, Session
 
 cdef void occupy(Core *core, int places) noexcept nogil
 cdef void call(Core *core, Session *s, Call bit) noexcept nogil
-cdef Pending *pending_of(const char *data, uint32_t size, uint32_t more=*) noexcept nogil
-cdef void begin(Core *core, Session *s) noexcept nogil
-cdef void secure(Core *core, Session *s) noexcept nogil
+cdef void arrive(Core *core, Session *s) noexcept nogil
+cdef void proceed(Core *core, Session *s) noexcept nogil
 cdef void preread(Core *core, Session *s, uint32_t need, int64_t until) noexcept nogil
 cdef int connect_upstream(
     Core *core,

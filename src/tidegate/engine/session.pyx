@@ -1,4 +1,4 @@
-"""The life of a session from its first byte to its last: ssl, preread, connect, relay, end.
+"""The life of a session from its first byte to its last: accept, ssl, preread, connect, relay, end.
 
 This is the whole path of a message: an event comes in at `on_event`, `relay` reads once and sends
 once. Whatever is not the plain case (a slow receiver, a rate, an end) leaves that path for a
@@ -8,8 +8,7 @@ the queue with `call`.
 
 from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, EPROTO, ETIME, ETIMEDOUT, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy
+from libc.stdlib cimport free
 
 from tidegate.engine.linux cimport (
     AF_INET6,
@@ -54,6 +53,8 @@ from tidegate.engine.linux cimport (
     socklen_t,
     ssize_t,
 )
+from tidegate.engine.pending cimport append, pending_of
+from tidegate.engine.proxy_header cimport TAKEN_ALL, TAKEN_FAILED, Taken, take_header
 from tidegate.engine.timers cimport timers_drop, timers_set
 from tidegate.engine.tls cimport (
     SHAKE_DONE,
@@ -74,6 +75,7 @@ from tidegate.engine.tls cimport (
 )
 from tidegate.engine.types cimport (
     ANSWERING,
+    CALL_ACCEPT,
     CALL_ANSWER,
     CALL_CONNECTED,
     CALL_END,
@@ -88,6 +90,7 @@ from tidegate.engine.types cimport (
     ENDED,
     FAILED,
     HANDSHAKE,
+    HEADER,
     LINGER,
     LINGER_MS,
     NO_HANDSHAKE,
@@ -133,16 +136,6 @@ cdef void call(Core *core, Session *s, Call bit) noexcept nogil:
     else:
         core.queue_tail.next = s
     core.queue_tail = s
-
-
-cdef Pending *pending_of(const char *data, uint32_t size, uint32_t more=0) noexcept nogil:
-    """A copy of bytes that must wait, with room for `more` behind them; NULL without memory."""
-    cdef Pending *pending = <Pending *>malloc(sizeof(Pending) + size + more)
-    if pending is not NULL:
-        pending.start = 0
-        pending.end = size + more
-        memcpy(pending.data, data, size)
-    return pending
 
 
 cdef inline void arm(Core *core, Session *s, int64_t at) noexcept nogil:
@@ -203,6 +196,50 @@ cdef inline ssize_t push(Session *s, int side, const char *data, size_t size) no
     if s.ends[side].ssl is NULL:
         return send(s.ends[side].fd, data, size, MSG_NOSIGNAL)
     return tls_write(s, side, data, size)
+
+
+# --- accept ---
+
+
+cdef void arrive(Core *core, Session *s) noexcept nogil:
+    """The first phase that the listener asks for."""
+    if s.listener.header_timeout_ms:
+        s.state = HEADER
+        s.until = core.now + s.listener.header_timeout_ms
+        arm(core, s, s.until)
+        if s.state == HEADER:
+            want(core, s, CLIENT, EPOLLIN)
+    elif s.listener.asks_accept:
+        s.state = DECIDING
+        call(core, s, CALL_ACCEPT)
+    else:
+        proceed(core, s)
+
+
+cdef void proceed(Core *core, Session *s) noexcept nogil:
+    """The accept phase is over: the client's TLS, where there is one, or its first bytes."""
+    if s.tls is NULL:
+        begin(core, s)
+        return
+    # A handshake is heard elsewhere.
+    want(core, s, CLIENT, 0)
+    secure(core, s)
+
+
+cdef void read_header(Core *core, Session *s) noexcept nogil:
+    cdef Taken taken = take_header(core, s)
+    if taken == TAKEN_FAILED:
+        finish(core, s, FAILED, False)
+    elif taken == TAKEN_ALL:
+        show_header(core, s)
+
+
+cdef void show_header(Core *core, Session *s) noexcept nogil:
+    """Python is to see the header, or what came in its place."""
+    s.state = DECIDING
+    if s.ends[CLIENT].ended:
+        want(core, s, CLIENT, 0)
+    call(core, s, CALL_ACCEPT)
 
 
 cdef void begin(Core *core, Session *s) noexcept nogil:
@@ -300,7 +337,6 @@ cdef bint collect(
     """Read into a buffer that grows only as bytes arrive; True when Python should see it."""
     cdef uint32_t have = kept[0].end if kept[0] is not NULL else 0
     cdef uint32_t size = limit - have
-    cdef Pending *grown
     cdef ssize_t n
     if size > RELAY_BUFFER:
         size = RELAY_BUFFER
@@ -314,16 +350,11 @@ cdef bint collect(
             s.reason = UPSTREAM_CLOSED if n == 0 else UPSTREAM_ERROR
         want(core, s, side, 0)
         return True
-    grown = <Pending *>realloc(kept[0], sizeof(Pending) + have + <uint32_t>n)
-    if grown is NULL:
+    if not append(kept, core.buffer, <uint32_t>n):
         finish(core, s, FAILED, False)
         return False
-    memcpy(grown.data + have, core.buffer, <size_t>n)
-    grown.start = 0
-    grown.end = have + <uint32_t>n
-    kept[0] = grown
     s.ends[side].received += <uint64_t>n
-    return grown.end >= s.need or grown.end == limit
+    return kept[0].end >= s.need or kept[0].end == limit
 
 
 cdef void read_first(Core *core, Session *s) noexcept nogil:
@@ -841,6 +872,8 @@ cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept n
         established(core, s, events)
     elif s.state == PREREAD:
         read_first(core, s)
+    elif s.state == HEADER:
+        read_header(core, s)
     elif s.state == ANSWERING and side == UPSTREAM:
         if s.ends[side].pending is not NULL and events & EPOLLOUT:
             write_to(core, s, side)
@@ -909,6 +942,9 @@ cdef void on_deadline(Core *core, Session *s) noexcept nogil:
         want(core, s, CLIENT, 0)
         s.state = DECIDING
         call(core, s, CALL_PREREAD)
+    elif s.state == HEADER:
+        s.error = ETIMEDOUT
+        show_header(core, s)
     elif s.state == LINGER:
         linger_over(core, s)
     elif s.state == REFUSING:

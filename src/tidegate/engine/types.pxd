@@ -42,6 +42,7 @@ cdef enum:
 
 cdef enum State:
     FREE = 0
+    HEADER  # reading the PROXY protocol header, and not a byte behind it
     HANDSHAKE  # TLS with the client
     PREREAD  # reading the client's first bytes
     DECIDING  # Python has the word
@@ -55,12 +56,13 @@ cdef enum State:
 
 cdef enum Call:
     # What a session wants of Python; bits, served in this order.
-    CALL_PREREAD = 1
-    CALL_PICK = 2
-    CALL_CONNECTED = 4
-    CALL_ANSWER = 8
-    CALL_INSPECT = 16
-    CALL_END = 32
+    CALL_ACCEPT = 1
+    CALL_PREREAD = 2
+    CALL_PICK = 4
+    CALL_CONNECTED = 8
+    CALL_ANSWER = 16
+    CALL_INSPECT = 32
+    CALL_END = 64
 
 cdef enum Reason:
     CLIENT_CLOSED = 0
@@ -129,12 +131,14 @@ cdef struct End:
 cdef struct Listener:
     int fd
     uint32_t id
-    int32_t waiting  # sessions that have not yet got their Python half
+    int32_t waiting  # sessions that have it still
     bint registered
     uint32_t quota  # accepts at its last turn
     uint64_t turn  # and when that was
     bint shared  # with other workers: exclusive wake-ups
     bint removed
+    bint asks_accept
+    int64_t header_timeout_ms  # for the PROXY protocol header; 0 is none
     uint32_t preread_size
     int64_t preread_timeout_ms
     Tls *tls  # NULL is plain TCP
@@ -156,7 +160,7 @@ cdef struct Session:
     uint8_t run  # sides, as bits, that are on the run list
     uint8_t fault_level  # as the error log's: 2 is info, 6 crit
     uint16_t status
-    int32_t error  # errno of the last failed try
+    int32_t error  # errno of the last failed try, or of reading the header
     int32_t broken_by  # errno that a relay's read failed with, or negative its write; else 0
     int32_t connect_ms
     int32_t first_byte_ms
@@ -182,7 +186,7 @@ cdef struct Session:
     Tls *tls  # of the handshake that comes, or runs
     Pending *fault  # what went wrong in TLS, for the log
     PyObject *owner
-    Listener *listener  # until the Python half is made
+    Listener *listener  # until the accept phase is over
     Session *next
     Session *run_next
     sockaddr_in6 address

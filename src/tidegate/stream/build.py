@@ -81,6 +81,9 @@ class Builder:
             nodelay=server.tcp_nodelay,
             mqtt=None if server.mqtt is None else _rules(server.mqtt, given, getters),
             refusals=self._refusals,
+            # The engine's 0 is no header; nginx's is one that must be there at once.
+            header_timeout_ms=server.proxy_protocol_timeout_ms or 1,
+            real_ip_from=server.real_ip_from,
             preread_size=_preread_size(server),
             preread_timeout_ms=server.preread_timeout_ms,
             proxy=self._proxy(server, error_log),

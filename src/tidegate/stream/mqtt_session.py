@@ -80,10 +80,8 @@ class MqttSession(Session):
         """Read the CONNECT; what is none passes unread, unless that is not allowed."""
         if not self.accepted:
             self.accepted = True
-            self.accept()
-            refused = self.accept_phase()
-            if refused is not None:
-                return refused
+            if not self.port.asks_accept:
+                self.begin()
         rules = self.rules
         try:
             hello = parse_connect(data, limit=rules.buffer_size, ended=ended)

@@ -94,7 +94,7 @@ class Runtime:
             known = self._known_server(one, stream, upstreams)
             servers[one.span] = (one, builder.server(one) if known is None else known)
         ports = [
-            (listen.address.text, Port(server, listen.address.text))
+            (listen.address.text, Port(server, listen))
             for one, server in servers.values()
             for listen in one.listens
         ]
@@ -169,6 +169,8 @@ class Runtime:
             partial(Session if server.mqtt is None else MqttSession, port),
             shared=shared,
             nodelay=server.nodelay,
+            asks_accept=port.asks_accept,
+            header_timeout_ms=server.header_timeout_ms if port.proxy_protocol else 0,
             preread_size=server.preread_size,
             preread_timeout_ms=server.preread_timeout_ms,
         )

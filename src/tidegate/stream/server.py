@@ -9,12 +9,14 @@ from tidegate.config.model import Level
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tidegate.config.model import Listen
     from tidegate.engine.loop import Engine
     from tidegate.stream.limit_conn import Limits
     from tidegate.stream.mqtt_rules import MqttRules
     from tidegate.stream.proxy import Proxy
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.session import Session
+    from tidegate.wire.network import Network
     from tidegate.wire.proxy_protocol import Endpoint
 
 
@@ -34,7 +36,8 @@ class Server:
     It has a `proxy`, or answers with `text`. `tells_all` is for the lines of each session that the
     error log takes at level info only. `assignments` are its `set`; `logged` are the computed
     variables that its access logs may ask for. With `has_rules` sessions have an accept phase:
-    there are `limits`, or access rules that say whom the server `denies`.
+    there are `limits`, or access rules that say whom the server `denies`. A PROXY header has
+    `header_timeout_ms` to come, and is believed when it comes from one of `real_ip_from`.
     """
 
     __slots__ = (
@@ -44,6 +47,7 @@ class Server:
         "engine",
         "error_log",
         "has_rules",
+        "header_timeout_ms",
         "keeps_address",
         "limits",
         "logged",
@@ -52,6 +56,7 @@ class Server:
         "preread_size",
         "preread_timeout_ms",
         "proxy",
+        "real_ip_from",
         "refusals",
         "tells_all",
         "text",
@@ -66,6 +71,8 @@ class Server:
         nodelay: bool,
         mqtt: MqttRules | None,
         refusals: Refusals,
+        header_timeout_ms: int,
+        real_ip_from: tuple[Network, ...],
         preread_size: int,
         preread_timeout_ms: int,
         proxy: Proxy | None,
@@ -83,6 +90,8 @@ class Server:
         self.nodelay = nodelay
         self.mqtt = mqtt
         self.refusals = refusals
+        self.header_timeout_ms = header_timeout_ms
+        self.real_ip_from = real_ip_from
         self.preread_size = preread_size
         self.preread_timeout_ms = preread_timeout_ms
         self.proxy = proxy
@@ -96,10 +105,16 @@ class Server:
 
 
 class Port:
-    """One `listen` of a server; `address` is its text in logs."""
+    """One `listen` of a server; `address` is its text in logs.
 
-    __slots__ = ("address", "server")
+    With `proxy_protocol` a PROXY header comes first. `asks_accept` tells that its sessions have an
+    accept phase: something to do before anything of the client is read.
+    """
 
-    def __init__(self, server: Server, address: str) -> None:
+    __slots__ = ("address", "asks_accept", "proxy_protocol", "server")
+
+    def __init__(self, server: Server, listen: Listen) -> None:
         self.server = server
-        self.address = address
+        self.address = listen.address.text
+        self.proxy_protocol = listen.proxy_protocol
+        self.asks_accept = listen.proxy_protocol or server.has_rules

@@ -16,6 +16,7 @@ from tidegate.balance.upstream import Attempt
 from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Outcome, Refuse
+from tidegate.stream import realip
 from tidegate.stream.endings import lines_of
 from tidegate.stream.source import InvalidAddressError, NoSourceError
 from tidegate.variables.values import Values
@@ -23,6 +24,7 @@ from tidegate.variables.values import Values
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Connect, Report
     from tidegate.stream.proxy import Proxy
+    from tidegate.stream.realip import Origin
     from tidegate.stream.server import Port
     from tidegate.wire.proxy_protocol import Endpoint
 
@@ -82,6 +84,7 @@ class Session:
         "handle",
         "misses",
         "opening",
+        "origin",
         "peer",
         "port",
         "report",
@@ -103,10 +106,24 @@ class Session:
         self.source = ""  # the address of proxy_bind that the node sees
         self.misses = 0  # tries in vain that were no node's fault
         self.values: Values | None = None  # of computed variables, once one was asked for
+        self.origin: Origin | None = None
 
     # --- the phases ---
 
-    def accept(self) -> None:
+    def accept(self, header: bytes, error: int, /) -> Outcome | None:
+        """What comes before anything of the client is read; None lets it go on.
+
+        Called where its port asks for it: with the PROXY `header` of the connection, if it is to
+        have one, or the errno with which it did not come.
+        """
+        self.begin()
+        if self.port.proxy_protocol:
+            refused = realip.read_header(self, header, error)
+            if refused is not None:
+                return refused
+        return self.accept_phase()
+
+    def begin(self) -> None:
         """Note what has to be known before anything else happens."""
         server = self.port.server
         if server.tells_all:
@@ -134,11 +151,8 @@ class Session:
 
     def pick(self) -> Outcome:
         """Choose what answers the client: a node of the upstream, or a text."""
-        self.accept()
-        if self.port.server.has_rules:
-            refused = self.accept_phase()
-            if refused is not None:
-                return refused
+        if not self.port.asks_accept:
+            self.begin()
         return self.choose()
 
     def choose(self) -> Outcome:

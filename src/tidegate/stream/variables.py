@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tidegate.engine.address import unpack_address
-from tidegate.stream import mqtt_variables
+from tidegate.stream import mqtt_variables, realip
 from tidegate.stream.session import Try, client_text
 from tidegate.variables.computed import computed
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tidegate.stream.session import Session
     from tidegate.variables.computed import Definition
-    from tidegate.wire.proxy_protocol import Endpoint
+    from tidegate.wire.proxy_protocol import Endpoint, Proxied
 
 NGINX_VERSION = "1.31.0"  # whose behaviour this is
 # Variables that must be read while the client's socket is open.
@@ -48,9 +48,22 @@ def _binary_remote_addr(session: Session) -> str:
     return socket.inet_pton(family, host).decode("utf-8", "surrogateescape")
 
 
-def _remote_port(session: Session) -> str:
-    family, _host, port = session.client_endpoint
-    return "" if family == socket.AF_UNIX else str(port)
+def _port_of(endpoint: Endpoint) -> str:
+    """A port as nginx prints it: nothing where there is none."""
+    family, _host, port = endpoint
+    return "" if family == socket.AF_UNIX else _port(port)
+
+
+def _port(number: int) -> str:
+    return str(number) if number else ""
+
+
+def _of_header(read: Callable[[Proxied], str]) -> Callable[[Session], str | None]:
+    def get(session: Session) -> str | None:
+        told = realip.proxied(session)
+        return None if told is None else read(told)
+
+    return get
 
 
 def _server_addr(session: Session) -> str:
@@ -59,8 +72,7 @@ def _server_addr(session: Session) -> str:
 
 
 def _server_port(session: Session) -> str:
-    family, _host, port = _server_endpoint(session)
-    return "" if family == socket.AF_UNIX else str(port)
+    return _port_of(_server_endpoint(session))
 
 
 def _limit_conn_status(session: Session) -> str | None:
@@ -153,8 +165,14 @@ GETTERS = Getters(
         "nginx_version": lambda _session: NGINX_VERSION,
         "pid": lambda _session: str(os.getpid()),
         "protocol": lambda _session: "TCP",
+        "proxy_protocol_addr": _of_header(lambda told: told.source),
+        "proxy_protocol_port": _of_header(lambda told: _port(told.source_port)),
+        "proxy_protocol_server_addr": _of_header(lambda told: told.destination),
+        "proxy_protocol_server_port": _of_header(lambda told: _port(told.destination_port)),
+        "realip_remote_addr": lambda session: client_text(realip.peer_endpoint(session)),
+        "realip_remote_port": lambda session: _port_of(realip.peer_endpoint(session)),
         "remote_addr": lambda session: client_text(session.client_endpoint),
-        "remote_port": _remote_port,
+        "remote_port": lambda session: _port_of(session.client_endpoint),
         "server_addr": _server_addr,
         "server_port": _server_port,
         "session_time": lambda session: seconds(session.progress.session_ms),

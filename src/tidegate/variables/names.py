@@ -48,6 +48,12 @@ STREAM: Final = MappingProxyType(
         "nginx_version": "the version of nginx whose behaviour is followed",
         "pid": "the process ID of the worker",
         "protocol": "TCP",
+        "proxy_protocol_addr": "the client's address from the PROXY protocol header",
+        "proxy_protocol_port": "the client's port from the PROXY protocol header",
+        "proxy_protocol_server_addr": "the server's address from the PROXY protocol header",
+        "proxy_protocol_server_port": "the server's port from the PROXY protocol header",
+        "realip_remote_addr": "the address that the connection came from, whatever a header said",
+        "realip_remote_port": "the port that the connection came from, whatever a header said",
         "remote_addr": "the client's address",
         "remote_port": "the client's port",
         "server_addr": "the address that accepted the connection",
@@ -73,16 +79,7 @@ PREFIXES: Final = MappingProxyType(
 )
 
 # What nginx knows and we do not yet.
-LATER: Final = frozenset(
-    {
-        "proxy_protocol_addr",
-        "proxy_protocol_port",
-        "proxy_protocol_server_addr",
-        "proxy_protocol_server_port",
-        "realip_remote_addr",
-        "realip_remote_port",
-    }
-)
+LATER: Final[frozenset[str]] = frozenset()
 LATER_PREFIXES: Final = ("ssl_", "proxy_protocol_tlv_", "geoip_")
 
 
