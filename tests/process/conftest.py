@@ -47,8 +47,12 @@ class Instance:
 
     def run(self, *words, env=None):
         """Run `tidegate WORDS -c … -p …` to its end."""
+        return self.run_verb(*words, "-c", self.conf, "-p", self.folder, env=env)
+
+    def run_verb(self, *words, env=None):
+        """Run `tidegate WORDS` to its end."""
         return subprocess.run(
-            [*COMMAND, *words, "-c", self.conf, "-p", self.folder],
+            [*COMMAND, *words],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": self.source, **(env or {})},
             stdin=subprocess.DEVNULL,

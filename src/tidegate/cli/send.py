@@ -11,6 +11,7 @@ from tidegate.cli.start import problems
 from tidegate.cli.terminal import FAILED, say
 from tidegate.config.model import Level
 from tidegate.observe.error_log import ErrorLog
+from tidegate.process.control import ask
 from tidegate.process.errors import StartError
 from tidegate.process.logs import LogFiles
 from tidegate.process.pidfile import send_signal
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tidegate.cli.switches import Switches
     from tidegate.config.model import Model
 
+# A name server that is slow, an address that is not free yet, a worker that is busy: all bounded.
+RELOAD_SECONDS = 120.0
+
 NUMBERS = {
     "stop": signal.SIGTERM,
     "quit": signal.SIGQUIT,
@@ -31,7 +35,8 @@ NUMBERS = {
 
 def signal_running(switches: Switches, places: Paths) -> int:
     """Send `-s`'s signal; returns the exit status."""
-    loaded = load(switches, places, resolves=False)
+    # Before a reload everything is looked at, as the master will do.
+    loaded = load(switches, places, resolves=switches.signal == "reload")
     if loaded.model is None:
         say(problems(loaded))
         return FAILED
@@ -44,15 +49,31 @@ def signal_running(switches: Switches, places: Paths) -> int:
 
 
 def _send(word: str, pid_file: str, log: ErrorLog) -> int:
-    number = NUMBERS.get(word)
     log.write(Level.NOTICE, "signal process started")
-    if number is None:
-        raise StartError(f'"-s {word}" is not supported yet', "restart to use a new configuration")
     try:
-        send_signal(pid_file, number)
+        if word == "reload":
+            return reload_running(pid_file)
+        send_signal(pid_file, NUMBERS[word])
     except StartError as error:
         log.write(Level.ERROR, str(error))
         raise
+    return 0
+
+
+def reload_running(pid_file: str) -> int:
+    """Have the configuration read anew; says how it went where the master can be asked.
+
+    Without its control socket it is only sent a signal, and its log tells the rest.
+    """
+    try:
+        answer = ask(pid_file, "reload", seconds=RELOAD_SECONDS)
+    except (FileNotFoundError, ConnectionRefusedError):
+        send_signal(pid_file, signal.SIGHUP)
+        return 0
+    if "error" in answer:
+        say(f"tidegate: [emerg] {answer['error']}; the former configuration stays in force")
+        return FAILED
+    say(f"tidegate: {answer['told']}")
     return 0
 
 

@@ -21,6 +21,7 @@ INTERRUPTED = 130
 
 # Verbs that bring much with them live elsewhere and are imported when they are asked for.
 ELSEWHERE = {
+    "ctl": ("tidegate.cli.ctl", "Ask a running instance: status, upstreams, reload."),
     "bench": ("tidegate.bench.main", "Load a broker or a balancer with MQTT clients."),
     "demo": ("tidegate.demo.main", "Ten MQTT clients on three brokers, balanced here."),
 }

@@ -11,14 +11,17 @@ import logging
 import os
 import resource
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from tidegate.balance.placement import allot
 from tidegate.config.limits import connections_warning
 from tidegate.config.model import Level
 from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
+from tidegate.observe.status import private_memory, sessions, upstreams
 from tidegate.process import handover
 from tidegate.process.changes import changes
+from tidegate.process.control import ControlSocket, path_beside
 from tidegate.process.errors import StartError
 from tidegate.process.handover import Handover
 from tidegate.process.logs import LogFiles, free_stderr, paths_of
@@ -94,6 +97,8 @@ class Master:
         self._failure: StartError | None = None
         self._wishes: list[asyncio.Future[str | None]] = []
         self._reloading: asyncio.Task[None] | None = None
+        self._told = ""  # what the last reload changed
+        self._began = time.monotonic()
 
     def run(self) -> None:
         """Start, serve until a signal ends it, clean up; raises StartError if it did not start."""
@@ -214,10 +219,12 @@ class Master:
         )
         for number, handler in self._handlers():
             loop.add_signal_handler(number, handler)
+        await self._open_control(self._model.pid)
         try:
             self._roll(self._generation(self._model), Opened(sockets=[], logs=[]))
             await self._ended
         finally:
+            self._control.close()
             self._supervisor.kill()
             if self._reloading is not None:
                 self._reloading.cancel()
@@ -227,6 +234,57 @@ class Master:
                 os.close(self._rollout.generation.handover)
         if self._failure is not None:
             raise self._failure
+
+    async def _open_control(self, pid_file: str) -> None:
+        """Answer beside the pid file; without that, signals still do what matters."""
+        control = ControlSocket(
+            {
+                "reload": self._answer_reload,
+                "status": self._answer_status,
+                "upstreams": self._answer_upstreams,
+            }
+        )
+        try:
+            await control.open(path_beside(pid_file))
+        except StartError as error:
+            self._log.write(Level.ALERT, f"{error}; -s reload can only send a signal")
+        self._control = control
+
+    async def _answer_reload(self) -> dict[str, object]:
+        problem = await asyncio.shield(self.reload())
+        if problem is not None:
+            return {"error": problem}
+        return {"told": self._told}
+
+    async def _answer_status(self) -> dict[str, object]:
+        current = self._current
+        return {
+            "version": VERSION,
+            "pid": os.getpid(),
+            "generation": 0 if current is None else current.number,
+            "uptime": round(time.monotonic() - self._began, 1),
+            "workers": [
+                {
+                    "pid": child.pid,
+                    "state": self._state_of(child),
+                    "generation": child.serving,
+                    "sessions": sessions(self._board, child.slot),
+                    "memory": private_memory(child.pid),
+                }
+                for child in self._supervisor
+            ],
+        }
+
+    async def _answer_upstreams(self) -> dict[str, object]:
+        current = self._current
+        if current is None:
+            return {"error": "tidegate has not started yet"}
+        return {"upstreams": upstreams(current.model, current.placement, self._board)}
+
+    def _state_of(self, child: Child) -> str:
+        if child.leaving or self._stopping:
+            return "leaving"
+        return "serving" if child.serving else "starting"
 
     # Putting a generation in force.
 
@@ -341,9 +399,8 @@ class Master:
             self._pid_file = rollout.opened.pid_file
         os.close(former.handover)
         told = changes(former.model, model)
-        self._log.write(
-            Level.NOTICE, f"generation {former.number} → {rollout.generation.number}: {told}"
-        )
+        self._told = f"generation {former.number} → {rollout.generation.number}: {told}"
+        self._log.write(Level.NOTICE, self._told)
 
     def _dismiss(self, child: Child) -> None:
         self._supervisor.dismiss(child)
@@ -520,6 +577,7 @@ class Master:
     def _quit(self) -> None:
         self._received(signal.SIGQUIT, "shutting down")
         # A new instance may have our addresses and our name while the last sessions go on.
+        self._control.close()
         self._sockets.close()
         if self._pid_file is not None:
             self._pid_file.retire()

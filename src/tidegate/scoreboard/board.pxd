@@ -32,6 +32,8 @@ cdef class PeerRow:
     cdef readonly int checked
     cdef readonly int accessed
     cdef readonly int early_closes
+    cdef readonly int failed_why
+    cdef readonly long failed_at
 
 
 cdef class UpstreamRow:

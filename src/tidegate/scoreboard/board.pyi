@@ -43,6 +43,8 @@ class PeerRow:
     checked: int  # whole seconds, CLOCK_MONOTONIC
     accessed: int
     early_closes: int
+    failed_why: int  # as `Group.note_failure` was told
+    failed_at: int  # seconds of CLOCK_REALTIME; 0 is never
 
 class UpstreamRow:
     """What the board knows of one upstream beside its peers; a copy."""

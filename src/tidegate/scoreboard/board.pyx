@@ -169,6 +169,8 @@ cdef class Board:
         copy.checked = row.state.checked
         copy.accessed = row.state.accessed
         copy.early_closes = row.early_closes
+        copy.failed_why = row.failed_why
+        copy.failed_at = row.failed_at
         return copy
 
     def upstream_row(self, int upstream):

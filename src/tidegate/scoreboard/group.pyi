@@ -65,6 +65,8 @@ class Group:
         """
     def live(self, index: int, tried: bytearray | None = None) -> bool:
         """Tell whether a peer may be chosen now (B0); takes no lock."""
+    def note_failure(self, index: int, why: int, at: int) -> None:
+        """Keep why and when (CLOCK_REALTIME) a peer failed last, for people to read."""
     def release(self, index: int, *, failed: bool) -> bool:
         """Give a reserved peer back; True when this failure has just taken it out of service.
 

@@ -261,6 +261,11 @@ cdef class Group:
                 candidate.gauge[0] + 1,
             )
 
+    def note_failure(self, int index, int why, long at):
+        cdef Candidate *candidate = self.candidate_at(index)
+        candidate.row.failed_why = why
+        candidate.row.failed_at = at
+
     def release(self, int index, *, bint failed):
         return bool(self.end(index, FAILED if failed else SERVED))
 

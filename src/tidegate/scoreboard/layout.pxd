@@ -54,6 +54,10 @@ cdef struct Row:
     int32_t next_row
     int32_t owner  # 1 + the upstream; 0 in a row that nobody has used yet
     int32_t early_closes  # written with atomic instructions, not under the mutex
+    # The last failure, for people: written by who saw it, without the mutex.
+    int32_t failed_why
+    int32_t spare
+    int64_t failed_at  # seconds of CLOCK_REALTIME
 
 cdef struct UpstreamSlot:
     pthread_mutex_t mutex

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.model import Level
 from tidegate.engine.outcome import Accept, Need, Refuse
+from tidegate.health import failure
 from tidegate.mqtt import fixed_header
 from tidegate.mqtt.connack import encode_connack, parse_connack
 from tidegate.mqtt.errors import Fault, MqttError
@@ -165,7 +166,8 @@ class MqttSession(Session):
             return self.no_connack(data) if ended else Need(connack.size)
         if connack.code and self.rules.tries_after(connack.code):
             told = f"upstream refused the CONNECT: {name_of(connack.code)}"
-            other = self.next_node(told, failed=connack.code not in NO_FAILURE)
+            why = failure.REFUSED | connack.code
+            other = self.next_node(told, why, failed=connack.code not in NO_FAILURE)
             if other is not None:
                 return other
         return self.pass_on(connack)
@@ -174,20 +176,22 @@ class MqttSession(Session):
         """The node closed before its CONNACK was complete."""
         if self.rules.tries_after_error:
             told = f"upstream closed the connection after {len(data)} bytes, before its CONNACK"
-            other = self.next_node(told, failed=True)
+            other = self.next_node(told, failure.CLOSED, failed=True)
             if other is not None:
                 return other
             if not data:
                 return self.refuse(BAD_GATEWAY)
         return self.pass_on(None)
 
-    def next_node(self, told: str, *, failed: bool) -> Outcome | None:
+    def next_node(self, told: str, why: int, *, failed: bool) -> Outcome | None:
         """Leave this node for another; None where no other may be asked or is alive.
 
         What the node did counts for it either way; with None the session still has it.
         """
         proxy = self.proxy
         self.node_failed = failed
+        if failed:
+            failure.note(proxy.upstream, self.peer, why)
         self.say(Level.ERROR if failed else Level.NOTICE, told, self.address)
         if not proxy.may_try_again(len(self.failed) + 1, self.age_ms):
             return None

@@ -16,6 +16,7 @@ from tidegate.balance.upstream import Attempt
 from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Outcome, Refuse
+from tidegate.health import failure
 from tidegate.stream import realip
 from tidegate.stream.endings import lines_of
 from tidegate.stream.source import InvalidAddressError, NoSourceError
@@ -250,8 +251,10 @@ class Session:
         self.blame(error, address)
         if error == errno.EADDRNOTAVAIL or ours:
             proxy.upstream.cancel(self.peer)
-        elif proxy.upstream.release(self.peer, failed=True):
-            self.complain(Level.WARN, "upstream server temporarily disabled", address)
+        else:
+            failure.note(proxy.upstream, self.peer, error)
+            if proxy.upstream.release(self.peer, failed=True):
+                self.complain(Level.WARN, "upstream server temporarily disabled", address)
         self.peer = -1
         self.failed = (*self.failed, Try(address, connect_ms))
         if ours:

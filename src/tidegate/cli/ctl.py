@@ -1,0 +1,167 @@
+"""`tidegate ctl`: questions to a running instance, over its control socket."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from tidegate.cli.paths import paths
+from tidegate.cli.reading import load
+from tidegate.cli.send import reload_running
+from tidegate.cli.start import problems
+from tidegate.cli.switches import Switches
+from tidegate.cli.terminal import FAILED, say
+from tidegate.process.control import ask
+from tidegate.process.errors import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# The master answers between two pieces of its other work, which take milliseconds.
+ASK_SECONDS = 10.0
+UNREACHABLE = 4
+
+JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.group()
+@click.option("-c", "conf", metavar="FILE", help="The configuration of the instance.")
+@click.option("-p", "prefix", metavar="DIR", help="What relative names in it are relative to.")
+@click.pass_context
+def ctl(context: click.Context, conf: str | None, prefix: str | None) -> None:
+    """Ask a running instance, which is found by the pid file of its configuration.
+
+    Example: tidegate ctl -c /etc/nginx/nginx.conf upstreams
+    """
+    context.obj = Switches(conf=conf, prefix=prefix)
+
+
+@ctl.command()
+@JSON
+@click.pass_obj
+def status(switches: Switches, *, as_json: bool) -> int:
+    """Version, generation of the configuration, workers with their sessions and memory."""
+    return _show(switches, "status", _status_text, as_json=as_json)
+
+
+@ctl.command()
+@JSON
+@click.pass_obj
+def upstreams(switches: Switches, *, as_json: bool) -> int:
+    """Every node: its state, sessions now and in all, failures, and why the last one."""
+    return _show(switches, "upstreams", _upstreams_text, as_json=as_json)
+
+
+@ctl.command()
+@click.pass_obj
+def reload(switches: Switches) -> int:
+    """Put the configuration in force as its file is now; ends with 1 if that cannot be."""
+    pid_file = _pid_file(switches, resolves=True)
+    if pid_file is None:
+        return FAILED
+    try:
+        return reload_running(pid_file)
+    except StartError as error:
+        say(f"tidegate: [error] {error}")
+        return FAILED
+
+
+def _show(switches: Switches, question: str, text: object, *, as_json: bool) -> int:
+    pid_file = _pid_file(switches)
+    if pid_file is None:
+        return FAILED
+    try:
+        answer = ask(pid_file, question, seconds=ASK_SECONDS)
+    except OSError as error:
+        say(f'tidegate: no instance answers beside "{pid_file}" ({error.strerror})')
+        return UNREACHABLE
+    except StartError as error:
+        say(f"tidegate: {error}")
+        return UNREACHABLE
+    if "error" in answer:
+        say(f"tidegate: {answer['error']}")
+        return FAILED
+    assert callable(text)
+    click.echo(json.dumps(answer, indent=2) if as_json else text(answer))
+    return 0
+
+
+def _pid_file(switches: Switches, *, resolves: bool = False) -> str | None:
+    loaded = load(switches, paths(prefix=switches.prefix), resolves=resolves)
+    if loaded.model is None:
+        say(problems(loaded))
+        return None
+    return loaded.model.pid
+
+
+def _status_text(answer: Mapping[str, object]) -> str:
+    head = (
+        f"tidegate {answer['version']}, process {answer['pid']}, generation "
+        f"{answer['generation']}, up {_duration(float(str(answer['uptime'])))}"
+    )
+    rows = [("WORKER", "STATE", "GENERATION", "SESSIONS", "MEMORY")]
+    workers = answer["workers"]
+    assert isinstance(workers, list)
+    rows += [
+        (
+            str(one["pid"]),
+            one["state"],
+            str(one["generation"]),
+            f"{one['sessions']:,}",
+            "-" if one["memory"] is None else f"{one['memory'] / 2**20:.1f} MiB",
+        )
+        for one in workers
+    ]
+    return f"{head}\n{_table(rows, right={2, 3, 4})}"
+
+
+def _upstreams_text(answer: Mapping[str, object]) -> str:
+    rows = [("UPSTREAM", "NODE", "STATE", "WEIGHT", "ACTIVE", "TOTAL", "FAILS", "LAST FAILURE")]
+    found = answer["upstreams"]
+    assert isinstance(found, list)
+    for upstream in found:
+        for peer in upstream["peers"]:
+            last = peer["last_failure"]
+            active = f"{peer['active']:,}"
+            rows.append(
+                (
+                    upstream["name"],
+                    peer["address"] + (" backup" if peer["backup"] else ""),
+                    peer["state"],
+                    str(peer["weight"]),
+                    f"{active}/{peer['max_conns']:,}" if peer["max_conns"] else active,
+                    f"{peer['total']:,}",
+                    f"{peer['fails']:,}",
+                    "" if last is None else f"{last['why']}, {_ago(last['at'])}",
+                )
+            )
+    return _table(rows, right={3, 4, 5, 6})
+
+
+def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _ago(at: int) -> str:
+    return f"{_duration(max(time.time() - at, 0.0))} ago"
+
+
+def _duration(seconds: float) -> str:
+    """Two units at most: `12 s`, `3 min 5 s`, `2 d 4 h`."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])

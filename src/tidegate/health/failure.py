@@ -1,0 +1,43 @@
+"""Why a node failed last: one number on the scoreboard, a few words for people."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from tidegate.mqtt.reason_codes import name_of
+
+if TYPE_CHECKING:
+    from tidegate.scoreboard.group import Group
+
+# Below them it is the errno of a connect.
+REFUSED = 0x10000  # and the code of the CONNACK
+CLOSED = 0x20000  # before the CONNACK
+
+WORDS = {
+    CLOSED: "closed before its CONNACK",
+    errno.ETIMEDOUT: "connect timed out",
+    errno.ETIME: "no CONNACK in time",
+}
+
+
+class Upstream(Protocol):
+    """What is used of an upstream."""
+
+    group: Group
+
+
+def note(upstream: Upstream, index: int, why: int) -> None:
+    """Keep why peer `index` failed just now."""
+    upstream.group.note_failure(index, why, int(time.time()))
+
+
+def words(why: int) -> str:
+    """What `note` was told, in words."""
+    if why in WORDS:
+        return WORDS[why]
+    if why & REFUSED:
+        return f"refused a CONNECT: {name_of(why & ~REFUSED)}"
+    return f"connect failed ({why}: {os.strerror(why)})"

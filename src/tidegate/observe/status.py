@@ -1,0 +1,83 @@
+"""What runs, for people and programs that ask: workers, and the peers of each upstream.
+
+Plain dicts and lists, ready for JSON. Times are seconds, memory is bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tidegate.health.failure import words
+
+if TYPE_CHECKING:
+    from tidegate.balance.placement import Placement
+    from tidegate.config.model import Model, Peer
+    from tidegate.scoreboard.board import Board, PeerRow
+
+ACTIVE = 0  # the worker's gauge of sessions (engine: COUNTERS)
+
+
+def sessions(board: Board, slot: int) -> int:
+    """How many sessions the worker in that slot has."""
+    return int(board.worker_counters(slot)[ACTIVE])
+
+
+def private_memory(pid: int) -> int | None:
+    """Bytes that a process shares with nobody; None where that is not to be known."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            return 1024 * sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
+    except (OSError, ValueError):
+        return None
+
+
+def upstreams(model: Model, placement: Placement, board: Board) -> list[dict[str, object]]:
+    """Each upstream with its peers, in the order of the configuration."""
+    from tidegate.balance.upstream import places  # noqa: PLC0415 only for who asks
+
+    found: list[dict[str, object]] = []
+    for upstream in model.stream.upstreams if model.stream is not None else ():
+        rows = [board.peer_row(row) for row in places(upstream, placement)[1:]]
+        single = len(upstream.peers) == 1
+        found.append(
+            {
+                "name": upstream.name,
+                "method": type(upstream.method).__name__,
+                "peers": [
+                    _peer(peer, row, single=single)
+                    for peer, row in zip(upstream.peers, rows, strict=True)
+                ],
+            }
+        )
+    return found
+
+
+def _peer(peer: Peer, row: PeerRow, *, single: bool) -> dict[str, object]:
+    return {
+        "address": peer.address.text,
+        "server": peer.name,
+        "state": state_of(peer, row, single=single),
+        "weight": peer.weight,
+        "backup": peer.backup,
+        "active": row.conns,
+        "max_conns": peer.max_conns,
+        "total": row.selected,
+        "fails": row.total_fails,
+        "last_failure": {"why": words(row.failed_why), "at": row.failed_at}
+        if row.failed_at
+        else None,
+    }
+
+
+def state_of(peer: Peer, row: PeerRow, *, single: bool) -> str:
+    """`up`, `down` (by the configuration), `unavailable` (by its failures) or `full`."""
+    if peer.down:
+        return "down"
+    out = 0 < peer.max_fails <= row.fails
+    # nginx never takes the only peer of a group out of service.
+    if out and not single and int(time.monotonic()) - row.checked <= peer.fail_timeout:
+        return "unavailable"
+    if peer.max_conns and row.conns >= peer.max_conns:
+        return "full"
+    return "up"
