@@ -28,12 +28,13 @@ FUNCTION = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 CALL = re.compile(r"\b(\w+)\(")
+TAKES_GIL = re.compile(r"\bwith gil\b")
 
 
-def compiled_functions() -> dict[str, tuple[str, str]]:
-    """Every cdef function of the engine: what stands behind its arguments, and its body."""
+def compiled_functions(room: Path = ENGINE) -> dict[str, tuple[str, str]]:
+    """Every cdef function of a room: what stands behind its arguments, and its body."""
     found = {}
-    for path in ENGINE.glob("*.pyx"):
+    for path in room.glob("*.pyx"):
         text = path.read_text()
         matches = list(FUNCTION.finditer(text))
         for match in matches:
@@ -63,8 +64,18 @@ def test_all_from_epoll_wait_to_send_runs_without_python():
     assert {"epoll_wait", "recv", "send", "accept4", "clock_gettime"} <= called
     with_python = {name: functions[name][0] for name in path}
     assert {name: end for name, end in with_python.items() if end != "noexcept nogil"} == {}
+    taking = {name for name in path if TAKES_GIL.search(functions[name][1])}
+    assert taking == set()
     loop = (ENGINE / "loop.pyx").read_text()
     assert re.search(r"with nogil:\n\s+\w+ = run\(", loop), "run() is called with the GIL held"
+
+
+@pytest.mark.parametrize("room", ["engine", "bench", "scoreboard"])
+def test_no_function_without_python_takes_it_inside(room):
+    functions = compiled_functions(ENGINE.parent / room)
+    without = {name: body for name, (end, body) in functions.items() if end.endswith("nogil")}
+    assert without
+    assert {name for name, body in without.items() if TAKES_GIL.search(body)} == set()
 
 
 def test_all_system_calls_are_declared_to_need_no_python():

@@ -1,0 +1,147 @@
+"""How often Python is called for a session: what the table in docs/internals.md says, by row."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import socket
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab.stream_mqtt import PUBLISH, REFUSED, connect, run, visit
+from tidegate.config.model import Level
+
+TABLE = re.search(
+    r"^\| connection \| calls \|\n\|---\|---\|\n((?:\|.*\n)+)",
+    (Path(__file__).parents[2] / "docs/internals.md").read_text(),
+    re.MULTILINE,
+)
+# A call, perhaps with others that may stand in its place.
+CHOICE = re.compile(r"`(\w+)`((?:,? \(?or `\w+`)*)")
+
+
+def rows() -> dict[str, list[Counter[str]]]:
+    """Each kind of connection with the calls that it may cost."""
+    found = {}
+    assert TABLE is not None
+    for line in TABLE[1].splitlines():
+        kind, cell = line.strip("| ").split(" | ")
+        choices = [re.findall(r"\w+", first + " " + rest) for first, rest in CHOICE.findall(cell)]
+        words = [[word for word in choice if word != "or"] for choice in choices]
+        found[kind] = [Counter(picked) for picked in itertools.product(*words)]
+    return found
+
+
+ROWS = rows()
+
+
+class World:
+    """What a configuration and a visit are made of."""
+
+    def __init__(self, broker, taken) -> None:
+        self.brokers = [broker(), broker(), broker(REFUSED), broker(REFUSED)]
+        self.one, self.two, self.no, self.also_no = (one.port for one in self.brokers)
+        self.dead = taken("127.0.0.1", listen=False)
+        self.sources = f"127.0.0.2:{taken('127.0.0.2')} 127.0.0.3:{taken('127.0.0.3')} 127.0.0.4"
+
+
+@pytest.fixture
+def world(broker):
+    """Brokers, a node that refuses, and source addresses whose ports are taken."""
+    held = []
+
+    def taken(host, *, listen=True):
+        sock = socket.socket()
+        sock.bind((host, 0))
+        if listen:
+            sock.listen()
+        held.append(sock)
+        return sock.getsockname()[1]
+
+    yield World(broker, taken)
+    for sock in held:
+        sock.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A session, and the rows of the table that are about it: the first, and what others add."""
+
+    rows: tuple[str, ...]
+    upstream: str = "server 127.0.0.1:{one};"
+    listen: str = ""
+    server: str = ""
+    sends: bytes = b""
+    level: Level = Level.WARN
+
+    def conf(self, world: World) -> str:
+        """The text of its `stream {}`."""
+        upstream = self.upstream.format(**vars(world))
+        server = self.server.format(**vars(world))
+        return (
+            f"upstream nodes {{ {upstream} }}"
+            f" server {{ listen 1 {self.listen}; proxy_pass nodes; {server} }}"
+        )
+
+
+PLAIN = "plain TCP"
+MQTT = "MQTT is read"
+EARLY = "a PROXY header comes first, or rules hold before anything is read"
+NO_PORT = "each source address without a free port that is found out"
+VAIN = "each node tried in vain"
+NEWS = (
+    "the node has failures counted or a source address without ports, or the error log is at `info`"
+)
+DEAD_FIRST = "server 127.0.0.1:{dead} weight=9; server 127.0.0.1:{one};"
+MOVED_FIRST = "server 127.0.0.1:{no} weight=9; server 127.0.0.1:{also_no} weight=8;"
+CASES = [
+    Case(rows=(PLAIN,)),
+    Case(rows=(MQTT,), server="mqtt_preread on;"),
+    Case(rows=(MQTT,), server="mqtt_preread on; mqtt_next_upstream off;"),
+    Case(
+        rows=(PLAIN, EARLY), listen="proxy_protocol",
+        sends=b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+    ),
+    Case(rows=(MQTT, EARLY), server="deny 192.0.2.0/24; allow all; mqtt_preread on;"),
+    Case(rows=(PLAIN, NO_PORT, NO_PORT, NEWS), server="proxy_bind {sources};"),
+    Case(rows=(PLAIN, VAIN), upstream=DEAD_FIRST),
+    Case(rows=(MQTT, VAIN), upstream=DEAD_FIRST, server="mqtt_preread on;"),
+    Case(
+        rows=(MQTT, VAIN, VAIN), upstream=MOVED_FIRST + "server 127.0.0.1:{one};",
+        server="mqtt_preread on; mqtt_next_upstream 0x9C;",
+    ),
+    Case(rows=(PLAIN, NEWS), level=Level.INFO),
+]  # fmt: skip
+
+
+def counted(rig):
+    return Counter({kind: count for kind, count in rig.engine.calls.items() if count})
+
+
+def possible(case):
+    """The calls that the table allows."""
+    found = [Counter()]
+    for row in case.rows:
+        found = [calls + more for calls in found for more in ROWS[row]]
+    return found
+
+
+def test_every_row_is_tried():
+    assert {row for case in CASES for row in case.rows} == ROWS.keys()
+    # What may stand in the place of another call is read too.
+    assert [len(ROWS[row]) for row in (PLAIN, MQTT, VAIN)] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_session_costs_the_calls_of_the_table(stream, entrance, world, case):
+    rig = stream(case.conf(world), level=case.level)
+
+    async def main():
+        answer = await visit(entrance, case.sends + connect("dev"), more=PUBLISH * 100)
+        assert answer[:2] == b"\x20\x03"
+
+    run(rig, entrance, main, *world.brokers)
+    assert counted(rig) in possible(case)
