@@ -119,7 +119,11 @@ def test_rabbitmq_is_told_where_its_clients_are(lab):
     # It answers a second CONNECT, and leaves the client the name of its first.
     heard = connecting_twice(lab, broker, versions=[3, 4], more="proxy_protocol on;")
     assert heard == [CONNACK, CONNACK]
-    assert broker.output().count("duplicate connect/login attempt") == len(heard)
+    wait_until(
+        lambda: broker.output().count("duplicate connect/login attempt") == len(heard),
+        "its log tells of them",
+        context=broker.tail,
+    )
 
 
 def with_a_connect_of_20_kib(lab, rabbitmq):
