@@ -98,7 +98,8 @@ def entrance() -> Iterator[Port]:
     board = Board.create(workers=1, upstreams=1, peers=NODES)
     runtime = Runtime(engine=engine, board=board, worker=0, logs=Silent())
     try:
-        ((_address, port),) = runtime.prepare(found.stream, allot(found, board, None)).ports
+        ready = runtime.prepare(found.stream, allot(found, board, None), zones={})
+        ((_address, port),) = ready.ports
         yield port
     finally:
         engine.close()
