@@ -1,4 +1,4 @@
-"""`limit_conn` over all workers: never one session more than the limit, and every one given back."""
+"""`limit_conn` over all workers: never one session more than the limit, and all are given back."""
 
 import collections
 import contextlib

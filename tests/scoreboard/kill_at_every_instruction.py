@@ -9,30 +9,22 @@ Prints as JSON how many were killed, how many died with the mutex, and what was 
 
 # ruff: noqa: T201 - what a program says to the test that started it
 
-import ctypes
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import count
 
+import traced
+
 from tidegate.scoreboard.board import Board
 from tidegate.scoreboard.group import Group, Slot
 
-TRACEME, SINGLESTEP = 0, 9
-REFUSED = 77
-BEYOND = 40  # instructions after the mutex was given back
 WEIGHTS = 3, 2, 1
 ROUND = "ABACBA" * 4
 DOOMED, SURVIVOR = 0, 1
 action = sys.argv[1]
 stride, first = map(int, (sys.argv[2:] + ["1", "0"][len(sys.argv) - 2 :])[:2])
-
-libc = ctypes.CDLL(None, use_errno=True)
-libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
-libc.ptrace.restype = ctypes.c_long
 
 board = Board.create(workers=2, upstreams=1, peers=len(WEIGHTS))
 slots = [
@@ -63,28 +55,6 @@ def action_of(group: Group) -> Callable[[], object]:
     return partial(board.forget_worker, SURVIVOR)
 
 
-def fork_traced(group: Group) -> int:
-    # Every instruction between the stop and the mutex is stepped too, so there are to be few.
-    act, kill, myself = action_of(group), os.kill, os.getpid
-    pid = os.fork()
-    if pid:
-        os.waitpid(pid, 0)
-        return pid
-    try:
-        libc.ptrace(TRACEME, 0, None, None)
-        kill(myself(), 19)
-        act()
-    finally:
-        os._exit(0)
-
-
-def step(pid: int) -> None:
-    if libc.ptrace(SINGLESTEP, pid, None, None):
-        raise OSError(ctypes.get_errno(), "ptrace")
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSTOPPED(status), status
-
-
 def state() -> list[tuple[int, ...]]:
     rows = [board.peer_row(row) for row in range(len(WEIGHTS))]
     return [
@@ -111,16 +81,8 @@ def allowed() -> list[list[tuple[int, ...]]]:
 def kill_after(steps: int, outcomes: list[list[tuple[int, ...]]]) -> tuple[bool, list[str]]:
     """Whether the mutex was given back before the end, and what is wrong afterwards."""
     groups = begin()
-    mutex = ctypes.c_int.from_address(board._mutex_address(0))  # noqa: SLF001 - made for this
-    pid = fork_traced(groups[DOOMED])
-    while not mutex.value:
-        step(pid)
-    beyond = 0
-    for _ in range(steps):
-        step(pid)
-        beyond += not mutex.value
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    mutex = board._mutex_address(0)  # noqa: SLF001 - made for this
+    done = traced.kill_after(steps, action_of(groups[DOOMED]), mutex)
     dead = (DOOMED, SURVIVOR) if action == "forget" else (DOOMED,)
     now = forgotten(*dead)
     wrong = []
@@ -134,17 +96,10 @@ def kill_after(steps: int, outcomes: list[list[tuple[int, ...]]]) -> tuple[bool,
             wrong.append(f"after {steps}: {order} follow {chosen} choices")
     if board.upstream_row(0).unlocked:
         wrong.append(f"after {steps}: counted without the mutex")
-    return beyond >= BEYOND, wrong
+    return done, wrong
 
 
-# Both on one processor: a step is then a switch and not a message to another one.
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-begin()
-probe = os.fork()
-if not probe:
-    os._exit(REFUSED if libc.ptrace(TRACEME, 0, None, None) else 0)
-if os.waitstatus_to_exitcode(os.waitpid(probe, 0)[1]) == REFUSED:
-    sys.exit(REFUSED)
+traced.prepare()
 outcomes = allowed()
 assert outcomes[0] != outcomes[1] or action == "forget"
 kills = deaths = 0
