@@ -38,6 +38,8 @@ def in_http(text):
 
 TWO = "server 127.0.0.1:1; server 127.0.0.1:2"
 
+LIMIT_ZONE = "limit_conn_zone $binary_remote_addr zone=x:1m;"
+
 SAME = {
     "unknown directive": "worker_proceses 2;\nevents {}\n",
     "unknown directive in a server": in_server("listen 1883; proxy_passs x;"),
@@ -179,6 +181,51 @@ SAME = {
     "preread_timeout in years": in_server("listen 1; return x; preread_timeout 1y;"),
     "preread_timeout twice": in_stream("preread_timeout 1s; preread_timeout 2s;"),
     "preread_timeout at the top": "preread_timeout 1s;\nevents {}\n",
+    "allow nobody": in_stream("allow;"),
+    "allow two": in_stream("allow 127.0.0.1 127.0.0.2;"),
+    "allow a name": in_stream("allow localhost;"),
+    "deny half an address": in_stream("deny 127.1;"),
+    "deny a network of 33 bits": in_stream("deny 127.0.0.1/33;"),
+    "deny a network of no bits": in_stream("deny 127.0.0.1/;"),
+    "deny an IPv6 network of 129 bits": in_stream("deny ::1/129;"),
+    "deny an address in brackets": in_stream("deny [::1];"),
+    "deny a Unix socket by path": in_stream("deny unix:/run/x;"),
+    "deny all in capitals": in_stream("deny ALL;"),
+    "allow at the top": "allow all;\nevents {}\n",
+    "limit zone without a size": in_stream("limit_conn_zone $remote_addr zone=x;"),
+    "limit zone with an empty size": in_stream("limit_conn_zone $remote_addr zone=x:;"),
+    "limit zone in gigabytes": in_stream("limit_conn_zone $remote_addr zone=x:1g;"),
+    "limit zone that is too small": in_stream("limit_conn_zone $remote_addr zone=x:1k;"),
+    "limit zone without a name": in_stream("limit_conn_zone $remote_addr zone=:1m;"),
+    "limit zone of another word": in_stream("limit_conn_zone $remote_addr zon=x:1m;"),
+    "limit zone before its key": in_stream("limit_conn_zone zone=x:1m $remote_addr;"),
+    "limit zone alone": in_stream("limit_conn_zone $remote_addr;"),
+    "limit zone with a lone dollar": in_stream("limit_conn_zone a$ zone=x:1m;"),
+    "limit zone twice": in_stream(f"{LIMIT_ZONE} {LIMIT_ZONE}"),
+    "limit zone of another size": in_stream(f"{LIMIT_ZONE} limit_conn_zone a zone=x:2m;"),
+    "limit zone in a server": in_server(f"listen 1883; return x; {LIMIT_ZONE}"),
+    "limit twice by one zone": in_stream(f"{LIMIT_ZONE} limit_conn x 1; limit_conn x 2;"),
+    "limit of 0": in_stream(f"{LIMIT_ZONE} limit_conn x 0;"),
+    "limit of letters": in_stream(f"{LIMIT_ZONE} limit_conn x a;"),
+    "limit below 0": in_stream(f"{LIMIT_ZONE} limit_conn x -1;"),
+    "limit of 65536": in_stream(f"{LIMIT_ZONE} limit_conn x 65536;"),
+    "limit without a number": in_stream(f"{LIMIT_ZONE} limit_conn x;"),
+    "limit twice before its zone": in_stream("limit_conn y 1; limit_conn y 0;"),
+    "limit by the zone of an upstream": in_stream(
+        "upstream a { zone x 1m; server 127.0.0.1:1; } limit_conn x 1;"
+    ),
+    "upstream with the zone of a limit": in_stream(
+        f"{LIMIT_ZONE} upstream a {{ zone x 1m; server 127.0.0.1:1; }}"
+    ),
+    "limit level that is none": in_stream("limit_conn_log_level loud;"),
+    "limit level that is too high": in_stream("limit_conn_log_level crit;"),
+    "limit level twice": in_stream("limit_conn_log_level info; limit_conn_log_level info;"),
+    "dry run that is neither": in_stream("limit_conn_dry_run maybe;"),
+    "valid limit before its zone": in_stream(
+        f"limit_conn x 65535; {LIMIT_ZONE} server {{ listen 1883; return x; limit_conn x 1; }}"
+    ),
+    "valid rules": in_server("listen 1883; return x; allow ::1/128; deny unix:; deny all;"),
+    "valid low bits": in_server("listen 1883; return x; deny 10.1.2.3/8; deny fd00::1/8;"),
     "valid hash below backup": in_upstream(f"{TWO} backup; hash $remote_addr;"),
     "valid random below backup": in_upstream(f"{TWO} backup; random two;"),
     "valid least_conn above backup": in_upstream(f"least_conn; {TWO} backup;"),
@@ -203,6 +250,30 @@ DIFFERENT = {
         'unknown "nothing" variable in FILE:4',
         'unknown "nothing" variable',
         "nginx does not say where",
+    ),
+    "limit by an unknown zone": (
+        in_server("listen 1883; return x; limit_conn y 1;"),
+        'zero size shared memory zone "y" in FILE:4',
+        'zero size shared memory zone "y"',
+        "nginx does not say where",
+    ),
+    "limit zone of petabytes": (
+        in_stream("limit_conn_zone $remote_addr zone=x:9999999999m;"),
+        'zone "zone=x:9999999999m" is too large in FILE:3',
+        "",
+        "nginx fails when it asks for the memory",
+    ),
+    "address with empty octets": (
+        in_stream("deny 1..2.3;"),
+        'invalid parameter "1..2.3" in FILE:3',
+        "",
+        "nginx takes them for 0",
+    ),
+    "the broadcast address": (
+        in_stream("deny 255.255.255.255;"),
+        "",
+        'invalid parameter "255.255.255.255" in FILE:3',
+        "nginx takes it for an error of inet_addr",
     ),
     "second stream block": (
         in_stream("") + "stream {}\n",

@@ -1,4 +1,4 @@
-"""Count in a zone when told to: `count_in_zone.py FD WORKER LIMIT TRIES`; prints how many it got."""
+"""Count in a zone when told to: `count_in_zone.py FD WORKER LIMIT TRIES`; prints what it got."""
 
 # ruff: noqa: T201 - what a program says to the test that started it
 
