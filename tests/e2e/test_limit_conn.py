@@ -165,3 +165,25 @@ def test_servers_share_a_zone(lab):
         assert sockets.receive(two, 1) == b""
         with sockets.open_raw(first) as three:
             assert sockets.receive(three, 1) == b"h"
+
+
+@pytest.mark.parametrize(
+    ("key", "room"), [("$binary_remote_addr", 1), ("$remote_addr", 3)], ids=["same", "other"]
+)
+def test_a_reload_goes_on_counting_where_the_zone_stays(lab, key, room):
+    node = lab.node(greet(b"h"))
+    balancer, port = in_front(lab, node, limit=2, workers=2)
+    with contextlib.ExitStack() as stack:
+
+        def come():
+            return sockets.receive(stack.enter_context(sockets.open_raw(port)), 1)
+
+        assert [come() for _ in range(3)] == [b"h", b"h", b""]
+        with open(balancer.conf, encoding="utf-8") as file:
+            text = file.read()
+        assert "limit_conn addr 2;" in text
+        text = text.replace("limit_conn addr 2;", "limit_conn addr 3;")
+        with open(balancer.conf, "w", encoding="utf-8") as file:
+            file.write(text.replace("$binary_remote_addr", key))
+        assert balancer.send("reload").returncode == 0
+        assert [come() for _ in range(room + 1)] == [*[b"h"] * room, b""]

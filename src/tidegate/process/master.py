@@ -162,11 +162,13 @@ class Master:
     def died(self, child: Child) -> None:
         """Take back what it held; what was not complete without it has failed."""
         self._board.forget_worker(child.slot)
-        zones = Zones() if self._current is None else self._current.zones
-        for name in zones.forget_worker(child.slot):
-            lost = f'the connections of worker process {child.pid} stay counted in zone "{name}"'
-            self._log.write(Level.ALERT, f"{lost}: its lock was not to be had")
         rollout = self._rollout
+        for generation in (self._current, None if rollout is None else rollout.generation):
+            for name in [] if generation is None else generation.zones.forget_worker(child.slot):
+                what = (
+                    f'the connections of worker process {child.pid} stay counted in zone "{name}"'
+                )
+                self._log.write(Level.ALERT, f"{what}: its lock was not to be had")
         if rollout is None or self._stopping:
             return
         number = rollout.generation.number
