@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs/source-addresses.md").read_text()
-ELSEWHERE = "192.0.2.1"  # a network for documentation: no host has it
+ELSEWHERE = "203.0.113.1"  # a network for documentation: no host has it
 
 
 @pytest.fixture
@@ -102,25 +102,50 @@ def test_an_address_whose_port_is_taken_is_still_ours(folder):
         assert problems(folder, f"127.0.0.1:{taken.getsockname()[1]}") == []
 
 
+SPLIT = f'split_clients $remote_addr $to {{ 20% 127.0.0.2; 20% {ELSEWHERE}; 20% eth0; * ""; }}'
+
+
+def told(folder, bind, variable):
+    """What is wrong with a `proxy_bind` on the second line, above the variable that it holds."""
+    server = f"server {{ listen 1; return x;\n proxy_bind {bind}; }}"
+    loaded = folder.load(f"events {{}} stream {{ {server}\n{variable} }}")
+    assert all(one.span.line == 2 for one in loaded.problems)
+    return [one.message for one in loaded.problems]
+
+
+@pytest.mark.parametrize("text", ["$to", "127.0.0.1 ${To}"])
 @pytest.mark.parametrize(
-    ("text", "wrong"),
+    "variable",
     [
-        ("$to", [ELSEWHERE, "eth0"]),
-        ("127.0.0.1 ${to}", [ELSEWHERE, "eth0"]),
-        ("$to transparent", []),
-        ("$to:99", []),  # what comes of parts is not known before a session
+        SPLIT,
+        f"map $remote_addr $to {{ a {ELSEWHERE}; ~x eth0; z $server_addr; default 127.0.0.2; }}",
+        f"geo $to {{ 10.0.0.0/8 {ELSEWHERE}; 11.0.0.0/8 eth0; default 127.0.0.2; }}",
+    ],
+    ids=["split_clients", "map", "geo"],
+)
+def test_values_that_are_not_ours_are_a_warning_where_they_are_used(folder, text, variable):
+    [message] = told(folder, text, variable)
+    assert message.endswith(
+        f'" in "proxy_bind" may be {ELSEWHERE}, eth0: no addresses of this host'
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$to transparent",
+        "$to:99",  # what comes of parts is not known before a session
+        "$remote_addr",
     ],
 )
-def test_values_that_are_not_ours_are_a_warning_where_they_are_used(folder, text, wrong):
-    loaded = folder.load(
-        f"""events {{}} stream {{ server {{ listen 1; return x;
-        proxy_bind {text}; }}
-        split_clients $remote_addr $to {{ 20% 127.0.0.2; 20% {ELSEWHERE}; 20% eth0; * ""; }} }}"""
-    )
-    assert [one.message.rpartition(" may be ")[2] for one in loaded.problems] == [
-        f"{', '.join(wrong)}: no addresses of this host" for _ in wrong[:1]
-    ]
-    assert all(one.span.line == 2 for one in loaded.problems)
+def test_values_that_nobody_can_judge_are_none(folder, text):
+    assert told(folder, text, SPLIT) == []
+
+
+def test_a_warning_of_many_values_names_a_few(folder):
+    parts = " ".join(f"1% 203.0.113.{number};" for number in range(1, 10))
+    [message] = told(folder, "$to", f"split_clients $remote_addr $to {{ {parts} }}")
+    assert "203.0.113.5, and 4 more: no addresses" in message
 
 
 @pytest.mark.parametrize("snippet", re.findall(r"```nginx\n(.*?)```", PAGE, re.DOTALL))

@@ -132,7 +132,7 @@ class TestProxy:
         assert folder.stream(text).servers[0].content.timeout_ms == 7_000
 
     @pytest.mark.parametrize(
-        "text", ["127.0.0.1", "127.0.0.1:99", "[::1]", "[::1]:99", "$remote_addr", "a$remote_port"]
+        "text", ["127.0.0.1", "127.0.0.1:99", "::1", "[::1]:99", "$remote_addr", "a$remote_port"]
     )
     def test_proxy_bind_takes_addresses_and_variables(self, folder, text):
         assert self.proxy(folder, f"proxy_bind {text};").bind is not None

@@ -39,10 +39,10 @@ def test_a_server_may_turn_off_what_it_inherits(lab):
 
 def test_an_address_that_is_not_ours_ends_the_session_and_blames_no_node(lab):
     nodes = [lab.node(say_peer) for _ in range(2)]
-    balancer, port = lab.in_front(*nodes, more="proxy_bind 192.0.2.1;")
+    balancer, port = lab.in_front(*nodes, more="proxy_bind 203.0.113.1;")
     assert seen(port) == b""
     [session] = balancer.wait_sessions(1)
     assert session["status"] == "500"
-    assert "bind(192.0.2.1) failed (99: Cannot assign requested address)" in balancer.errors()
+    assert "bind(203.0.113.1) failed (99: Cannot assign requested address)" in balancer.errors()
     assert "temporarily disabled" not in balancer.errors()
     assert [node.accepted for node in nodes] == [0, 0]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.needs("iproute2")
 
 PORTS = "20000 20099"
 POOL = ["10.211.55.5", "10.211.55.20", "10.211.55.21", "10.211.55.22", "10.211.55.23"]
-OTHER = "192.0.2.1"  # nobody's
+OTHER = "203.0.113.1"  # nobody's
 IP_BIND_ADDRESS_NO_PORT = 24  # Python 3.11 does not name it
 RAW = 1 << 13  # CAP_NET_RAW
 REFUSED = re.compile(r"connect\(\) to (\S+) failed \(99: [^)]*\), no free port from (.*?) while")
@@ -190,12 +190,12 @@ def test_an_address_that_is_not_ours_is_skipped_and_named_once(world):
 def test_a_list_without_an_address_of_ours_ends_sessions_as_one_address_does(world):
     here = world("one")
     node = here.node("one")
-    balancer = here.in_front(["one:1883"], f"{OTHER} 192.0.2.2")
+    balancer = here.in_front(["one:1883"], f"{OTHER} 203.0.113.2")
     with contextlib.ExitStack() as held:
         assert come(here, held) == ""
     [session] = balancer.wait_sessions(1)
     assert session["status"] == "500"
-    assert f"bind({OTHER}, 192.0.2.2) failed (99: " in balancer.errors()
+    assert f"bind({OTHER}, 203.0.113.2) failed (99: " in balancer.errors()
     assert node.accepted == 0
 
 

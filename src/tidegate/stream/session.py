@@ -194,7 +194,8 @@ class Session:
             try:
                 return self.on_its_way(proxy.plan(self, self.peer))
             except InvalidAddressError as error:
-                self.complain(Level.ERROR, f'invalid local address "{error}"', self.address)
+                # nginx has not named the node yet.
+                self.say(Level.ERROR, f'invalid local address "{error}"', "")
                 return self.on_its_way(proxy.plan(self, self.peer, anywhere=True))
             except NoSourceError as error:
                 self.blame_sources(error)
@@ -434,8 +435,9 @@ class Session:
             return
         if upstream is not None:
             now = self.progress
+            node = f', upstream: "{upstream}"' if upstream else ""
             message = (
-                f'{message}{self.about}, upstream: "{upstream}"'
+                f"{message}{self.about}{node}"
                 f", bytes from/to client:{now.bytes_received}/{now.bytes_sent}"
                 f", bytes from/to upstream:{now.upstream_bytes_received}/{now.upstream_bytes_sent}"
             )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tidegate.config.model import Bind
 from tidegate.engine.address import pack_address
 from tidegate.variables.template import Template, compile_template
+from tidegate.wire.local_address import read_local_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -211,19 +212,8 @@ class Sources:
 
 
 def pack(text: str) -> tuple[int, bytes]:
-    """Family and sockaddr of `1.2.3.4`, `1.2.3.4:5`, `::1` or `[::1]:5`; InvalidAddressError."""
-    host, port = text, "0"
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        if not text.endswith("]"):
-            port = rest[1:] if rest.startswith(":") else ""
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if family == socket.AF_INET:
-        # As nginx reads 010.0.0.1.
-        host = ".".join([octet.lstrip("0") or octet[:1] for octet in host.split(".")])
-    try:
-        return family, pack_address(family, host, int(port if port.isdecimal() else ""))
-    except ValueError:
-        raise InvalidAddressError(text) from None
+    """Family and sockaddr of an address; raises InvalidAddressError."""
+    address = read_local_address(text)
+    if address is None:
+        raise InvalidAddressError(text)
+    return address.family, pack_address(address.family, address.host, address.port)
