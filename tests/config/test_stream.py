@@ -137,17 +137,9 @@ class TestProxy:
     def test_proxy_bind_takes_addresses_and_variables(self, folder, text):
         assert self.proxy(folder, f"proxy_bind {text};").bind is not None
 
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            ("proxy_pass $x:1883;", 'a variable in "proxy_pass" is not supported yet'),
-        ],
-    )
-    def test_what_comes_later_is_refused(self, folder, text, message):
-        (error,) = folder.errors(
-            f"events {{}} stream {{ server {{ listen 1; {text} return x; }} }}"
-        )
-        assert error.startswith(message)
+    def test_proxy_pass_takes_variables(self, folder):
+        server = folder.server("listen 1; proxy_pass $remote_addr:1883;")
+        assert str(server.content.upstream) == "$remote_addr:1883"
 
     def test_of_proxy_pass_and_return_the_last_counts(self, folder):
         assert isinstance(folder.server("listen 1; return x; proxy_pass emqx1:1;").content, Proxy)

@@ -6,6 +6,7 @@ import os
 
 from lab import sockets
 from lab.balancer import whole
+from lab.process import read
 from lab.waiting import wait_until
 
 # What nginx's lexer, and ours, would read as something else inside of double quotes.
@@ -57,3 +58,29 @@ def hear(target, *, source=None):
     """All that a server says to a client from this address."""
     with sockets.open_raw(target, source=source) as client:
         return sockets.receive_all(client)
+
+
+def of_sessions(lab, program, blocks, keys, *, server):
+    """The error log, and the access log's `$status $upstream_addr`, of a session for each key.
+
+    `server` stands in each server; what differs between two runs of the same is left out.
+    """
+    paths = [os.path.join(lab.folder, f"{program[0]}.{number}") for number in range(len(keys))]
+    servers = "\n".join(
+        f"server {{ listen unix:{path}; set $key {quoted(key)}; {server} }}"
+        for path, key in zip(paths, keys, strict=True)
+    )
+    log = "log_format said '$status $upstream_addr'; access_log said.log said;"
+    running = start(lab, program, f"{log}\n{blocks}\n{servers}", paths)
+    for count, path in enumerate(paths, start=1):
+        with sockets.open_raw(path) as client:
+            sockets.receive(client, 1)
+        said = os.path.join(running.folder, "said.log")
+        wait_until(lambda: len(read(said).splitlines()) == count, "is logged")  # noqa: B023
+    running.clean_up()
+    errors = [
+        line.partition(": *")[2].partition(" ")[2].replace(f"{lab.folder}/{program[0]}.", "")
+        for line in running.errors().splitlines()
+        if ": *" in line
+    ]
+    return errors, read(said).splitlines()

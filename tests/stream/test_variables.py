@@ -76,3 +76,62 @@ def test_geo(say):
     above = "geo $m { 127.1.0.0/16 %s; default other; }"
     assert say("$m", above=above % "a", clients=clients) == ["other", "a"]
     assert say("$m", above=above % "b", clients=clients) == ["other", "b"]
+
+
+class TestInASession:
+    """What nginx's caching means for what a session sees."""
+
+    def test_a_value_is_found_out_once(self, say):
+        once = 'map $msec $m { ~(.*) "$1"; } map x $later { default "$m"; }'
+        ((first, second),) = [one.split() for one in say('"$m $later"', above=once)]
+        assert first == second
+
+    def test_a_volatile_one_each_time(self, say):
+        above = """
+            map $a $now { volatile; ~(.*) "($1)"; }
+            map x $before { default "$now"; }
+        """
+        server = "set $a one; set $b $now$before; set $a two;"
+        assert say('"$b $now$before"', above=above, server=server) == ["(one)(one) (two)(one)"]
+
+    def test_groups_are_those_of_the_last_match(self, say):
+        above = r"""
+            map ab $first { ~^(?<one>.)(.) "$2$1"; }
+            map cd $second { ~^(.)(.) $2; ~^never(?<one>x) x; }
+        """
+        assert say('"[$1$one] $first [$1$one] $second [$1$one]"', above=above) == [
+            "[] ba [aa] d [ca]"
+        ]
+
+    def test_an_expression_that_never_ends_is_given_up(self, say):
+        above = f"map {'a' * 60}b $m {{ ~^(a+)+$ found; ~b later; default gave-up; }}"
+        answers, rig = say("$m", above=above, level=Level.ERROR)
+        assert answers == ["gave-up"]
+        ((level, line),) = rig.lines.errors
+        assert level == "alert"
+        words = f'pcre2_match() failed: -47 on "{"a" * 60}b" using "^(a+)+$"'
+        assert line.endswith(words)
+
+    def test_a_cycle_that_a_value_leads_into_is_told_and_empty(self, say):
+        above = 'map $remote_addr $a { default "a$b"; } map $remote_addr $b { default "b$a"; }'
+        answers, rig = say("$a", above=above, level=Level.ERROR)
+        assert answers == ["ab"]
+        ((level, line),) = rig.lines.errors
+        assert (level, line.partition(" ")[2]) == ("error", 'cycle while evaluating variable "a"')
+
+
+LOGGED = "log_format f '%s'; access_log /dev/null f;"
+
+
+def test_a_log_has_the_values_that_the_session_had(say):
+    above = LOGGED % "$used $unused $set" + (
+        r'map $msec $used { ~(.*) "$1"; } map $status $unused { 200 good; default bad; }'
+    )
+    answers, rig = say("$used", above=above, server="set $set $used;", level=Level.ERROR)
+    assert rig.lines.access == [f"{answers[0]} good {answers[0]}"]
+
+
+def test_a_group_that_took_no_part_is_not_found(say):
+    above = LOGGED % "$m $g" + r"map $remote_addr $m { ~^x(?<g>y) x; default d; }"
+    _answers, rig = say("$m", above=above, level=Level.ERROR)
+    assert rig.lines.access == ["d -"]

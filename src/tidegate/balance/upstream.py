@@ -46,6 +46,7 @@ class Upstream:
         "failing",
         "group",
         "name",
+        "note_failure",
         "peers",
         "pick",
         "places",
@@ -68,6 +69,7 @@ class Upstream:
         self.connected = group.connected
         self.failing = group.failing
         self.closed_early = group.closed_early
+        self.note_failure = group.note_failure
         self.answered = group.answered
 
     @property

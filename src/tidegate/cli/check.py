@@ -112,7 +112,7 @@ def _listen(listen: Listen) -> str:
 
 def _target(server: Server) -> str:
     content = server.content
-    target = content.upstream if isinstance(content, Proxy) else "a fixed answer"
+    target = str(content.upstream) if isinstance(content, Proxy) else "a fixed answer"
     mqtt = mqtt_words(server)
     return f"{target} ({mqtt})" if mqtt else target
 

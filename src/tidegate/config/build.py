@@ -135,12 +135,13 @@ def _server(draft: ServerDraft, around: StreamDraft, error_logs: tuple[ErrorLog,
 def _content(draft: ServerDraft) -> Proxy | Return:
     if draft.answer is not None:
         return draft.answer
-    assert draft.upstream is not None
+    upstream = draft.upstream.name if draft.upstream is not None else draft.target
+    assert upstream is not None
     assert draft.pass_span is not None
     scope = draft.scope
     bind = scope.get("proxy_bind")
     return Proxy(
-        upstream=draft.upstream.name,
+        upstream=upstream,
         connect_timeout_ms=scope.integer("proxy_connect_timeout"),
         timeout_ms=scope.integer("proxy_timeout"),
         buffer_size=min(scope.integer("proxy_buffer_size"), LARGEST_BUFFER),

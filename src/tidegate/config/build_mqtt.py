@@ -193,7 +193,7 @@ def finish_retries(reading: Reading) -> None:
         reasons = [
             _why_no_other(draft)
             for draft in stream.servers
-            if draft.sound and draft.upstream and draft.scope.get(directive.name.text) is found
+            if draft.sound and not draft.answer and draft.scope.get(directive.name.text) is found
         ]
         if reasons and all(reasons):
             message = f'"mqtt_next_upstream" asks no other node with {reasons[0]}'

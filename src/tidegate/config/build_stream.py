@@ -22,7 +22,7 @@ from tidegate.config.build_upstream import finish_group, passed_to, upstream, zo
 from tidegate.config.build_upstream import server as upstream_server
 from tidegate.config.build_variables import finish_variables, promise_variables, template
 from tidegate.config.diagnostics import ConfigError
-from tidegate.config.draft import LogsDraft, ServerDraft, in_server, in_stream, refused
+from tidegate.config.draft import LogsDraft, ServerDraft, in_server, in_stream
 from tidegate.config.model import Return
 from tidegate.config.scope import Scope, put_positive
 
@@ -49,19 +49,21 @@ def proxy_pass(reading: Reading, directive: Directive, scope: Scope) -> None:
     """Read `proxy_pass ADDRESS`."""
     scope.claim(directive.name.text)
     word = directive.args[0]
+    server = in_server(reading)
     if "$" in word.text:
-        raise refused('a variable in "proxy_pass"', reason="name the upstream or address itself")
-    target = in_server(reading)
-    target.upstream = passed_to(reading, word, directive)
-    target.pass_span, target.answer = directive.name.span, None
+        server.target, server.upstream = template(reading, word, directive), None
+    else:
+        server.target, server.upstream = None, passed_to(reading, word, directive)
+    server.pass_span, server.answer = directive.name.span, None
 
 
 def return_(reading: Reading, directive: Directive, scope: Scope) -> None:
     """Read `return TEXT`."""
     scope.claim(directive.name.text)
     value = template(reading, directive.args[0], directive)
-    target = in_server(reading)
-    target.upstream, target.answer = None, Return(value=value, span=directive.name.span)
+    server = in_server(reading)
+    server.upstream, server.target = None, None
+    server.answer = Return(value=value, span=directive.name.span)
 
 
 def proxy_buffer_size(_reading: Reading, directive: Directive, scope: Scope) -> None:
@@ -73,7 +75,7 @@ def finish_stream(reading: Reading) -> None:
     """What nginx checks when it has read all of `stream {}`, in its order."""
     stream = in_stream(reading)
     for draft in stream.servers:
-        if draft.sound and draft.upstream is None and draft.answer is None:
+        if draft.sound and not (draft.upstream or draft.target or draft.answer):
             hint = 'a server needs "proxy_pass" or "return"'
             message = "no handler for server"
             span = draft.directive.name.span

@@ -130,7 +130,7 @@ def _users(stream: StreamDraft, use: VariableUse) -> list[ServerDraft]:
     if use.server is not None:
         return [use.server]
     if use.upstream is not None:
-        return [server for server in stream.servers if server.upstream is use.upstream]
+        return [one for one in stream.servers if one.target or one.upstream is use.upstream]
     if use.directive.name.text == "log_format":
         name = use.directive.args[0].text
         return [

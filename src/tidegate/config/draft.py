@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tidegate.config.urls import Resolve, Url
     from tidegate.config.walk import Handler, Walk
     from tidegate.variables.computed import Definition
+    from tidegate.variables.template import Template
     from tidegate.wire.address import Address
     from tidegate.wire.network import Network
 
@@ -94,7 +95,8 @@ class RulesDraft:
 class ServerDraft:
     """One `server` of stream. `sound` is False where something in it was wrong.
 
-    Of `upstream` and `answer` the one given last is set, as nginx takes the last handler.
+    Of `upstream`, `target` (which has variables) and `answer` the one given last is set, as nginx
+    takes the last handler.
     """
 
     directive: Directive
@@ -103,6 +105,7 @@ class ServerDraft:
     rules: RulesDraft = field(default_factory=RulesDraft)
     listens: list[Listen] = field(default_factory=list)
     upstream: UpstreamDraft | None = None
+    target: Template | None = None
     pass_span: Span | None = None
     answer: Return | None = None
     set_connect: list[SetConnect] = field(default_factory=list)

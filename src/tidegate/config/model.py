@@ -185,9 +185,12 @@ class Bind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """`proxy_pass` and what goes with it."""
+    """`proxy_pass` and what goes with it.
 
-    upstream: str
+    `upstream` is a name, or a text whose variables name one, or an address, for each session.
+    """
+
+    upstream: str | Template
     connect_timeout_ms: int
     timeout_ms: int
     buffer_size: int

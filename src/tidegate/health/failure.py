@@ -5,12 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tidegate.mqtt.reason_codes import name_of
-
-if TYPE_CHECKING:
-    from tidegate.scoreboard.group import Group
 
 # Below them it is the errno of a connect.
 REFUSED = 0x10000  # and the code of the CONNACK
@@ -26,12 +23,13 @@ WORDS = {
 class Upstream(Protocol):
     """What is used of an upstream."""
 
-    group: Group
+    def note_failure(self, index: int, why: int, when: int, /) -> None:
+        """Keep it where all workers see it."""
 
 
 def note(upstream: Upstream, index: int, why: int) -> None:
     """Keep why peer `index` failed just now."""
-    upstream.group.note_failure(index, why, int(time.time()))
+    upstream.note_failure(index, why, int(time.time()))
 
 
 def words(why: int) -> str:

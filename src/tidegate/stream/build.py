@@ -12,6 +12,7 @@ from tidegate.stream.limit_conn import Limit, Limits
 from tidegate.stream.mqtt_rules import MqttRules, Setting
 from tidegate.stream.mqtt_variables import OF_CONNACK
 from tidegate.stream.proxy import Proxy
+from tidegate.stream.route import Route
 from tidegate.stream.server import Server
 from tidegate.stream.source import Sources
 from tidegate.stream.variables import OF_THE_SOCKET, Getters, with_computed
@@ -20,8 +21,9 @@ from tidegate.variables.names import of_mqtt
 from tidegate.variables.template import DIGITS, Template, compile_template, names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from tidegate.balance.single import Single
     from tidegate.balance.upstream import Upstream
     from tidegate.engine.loop import Engine
     from tidegate.scoreboard.zone import Zone
@@ -87,6 +89,7 @@ class Builder:
             preread_size=_preread_size(server),
             preread_timeout_ms=server.preread_timeout_ms,
             proxy=self._proxy(server, error_log),
+            route=self._route(server, error_log),
             text=_text(server.content, getters),
             error_log=error_log,
             access_logs=tuple(self._logs.access_log(log, getters) for log in server.access_logs),
@@ -130,15 +133,36 @@ class Builder:
 
     def _proxy(self, server: model.Server, error_log: ErrorLog) -> Proxy | None:
         content = server.content
-        if isinstance(content, model.Return):
+        if isinstance(content, model.Return) or not isinstance(content.upstream, str):
             return None
-        described, upstream = self._upstreams[content.upstream]
+        return self._way(server, content, error_log, content.upstream)
+
+    def _route(self, server: model.Server, error_log: ErrorLog) -> Route | None:
+        content = server.content
+        if isinstance(content, model.Return) or isinstance(content.upstream, str):
+            return None
+        return Route(
+            compile_template(content.upstream, self._getters),
+            self._upstreams,
+            lambda target: self._way(server, content, error_log, target),
+        )
+
+    def _way(
+        self, server: model.Server, content: model.Proxy, error_log: ErrorLog, to: str | Single
+    ) -> Proxy:
+        """A way to the upstream of that name, or to an address."""
+        upstream: Upstream | Single
+        if isinstance(to, str):
+            described, upstream = self._upstreams[to]
+            key = _key(described.method, self._getters)
+        else:
+            upstream, key = to, None
         return Proxy(
             content,
             upstream,
             nodelay=server.tcp_nodelay,
-            sources=_sources(content.bind, described, self._getters),
-            key=_key(described.method, self._getters),
+            sources=_sources(content.bind, upstream.peers, self._getters),
+            key=key,
             notify=error_log.enabled(Level.INFO),
         )
 
@@ -168,10 +192,12 @@ def _rules(mqtt: model.Mqtt, logged: set[str], getters: Getters) -> MqttRules:
     )
 
 
-def _sources(bind: model.Bind | None, upstream: model.Upstream, getters: Getters) -> Sources | None:
+def _sources(
+    bind: model.Bind | None, peers: Sequence[model.Peer], getters: Getters
+) -> Sources | None:
     if bind is None:
         return None
-    return Sources(bind, upstream.peers, lambda text: compile_template(text, getters))
+    return Sources(bind, peers, lambda text: compile_template(text, getters))
 
 
 def _key(method: model.Method, getters: Getters) -> Callable[[Session], bytes] | None:

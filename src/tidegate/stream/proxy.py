@@ -14,6 +14,7 @@ from tidegate.wire.proxy_protocol import encode_v1
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tidegate.balance.single import Single
     from tidegate.balance.upstream import Upstream
     from tidegate.config import model
     from tidegate.engine.outcome import Report
@@ -40,7 +41,7 @@ class Proxy:
     def __init__(
         self,
         proxy: model.Proxy,
-        upstream: Upstream,
+        upstream: Upstream | Single,
         *,
         nodelay: bool,
         sources: Sources | None,

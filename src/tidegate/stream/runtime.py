@@ -124,6 +124,10 @@ class Runtime:
         proxy = server.proxy
         if proxy is not None and upstreams[proxy.upstream.name][1] is not proxy.upstream:
             return None
+        if server.route is not None and server.route.upstreams != {
+            name: upstream for name, (_described, upstream) in upstreams.items()
+        }:
+            return None
         return server
 
     def commit(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tidegate.stream.mqtt_rules import MqttRules
     from tidegate.stream.proxy import Proxy
     from tidegate.stream.refusals import Refusals
+    from tidegate.stream.route import Route
     from tidegate.stream.session import Session
     from tidegate.wire.network import Network
     from tidegate.wire.proxy_protocol import Endpoint
@@ -33,11 +34,11 @@ class ErrorLog(Protocol):
 class Server:
     """Everything of a `server` that its sessions use, ready made.
 
-    It has a `proxy`, or answers with `text`. `tells_all` is for the lines of each session that the
-    error log takes at level info only. `assignments` are its `set`; `logged` are the computed
-    variables that its access logs may ask for. With `has_rules` sessions have an accept phase:
-    there are `limits`, or access rules that say whom the server `denies`. A PROXY header has
-    `header_timeout_ms` to come, and is believed when it comes from one of `real_ip_from`.
+    It has a `proxy`, or a `route` to find one by, or answers with `text`. `tells_all` is for the
+    lines of each session that the error log takes at level info only. `assignments` are its `set`;
+    `logged` are the computed variables that its access logs may ask for. With `has_rules` sessions
+    have an accept phase: there are `limits`, or access rules that say whom the server `denies`.
+    A PROXY header has `header_timeout_ms` to come, and is believed from one of `real_ip_from`.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class Server:
         "proxy",
         "real_ip_from",
         "refusals",
+        "route",
         "tells_all",
         "text",
     )
@@ -80,6 +82,7 @@ class Server:
         error_log: ErrorLog,
         access_logs: tuple[Callable[[Session], None], ...],
         keeps_address: bool,
+        route: Route | None = None,
         assignments: tuple[tuple[str, Callable[[Session], str]], ...] = (),
         logged: frozenset[str] = frozenset(),
     ) -> None:
@@ -100,6 +103,7 @@ class Server:
         self.tells_all = error_log.enabled(Level.INFO)
         self.access_logs = access_logs
         self.keeps_address = keeps_address
+        self.route = route
         self.assignments = assignments
         self.logged = logged
 

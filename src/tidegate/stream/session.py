@@ -19,6 +19,7 @@ from tidegate.engine.outcome import Outcome, Refuse
 from tidegate.health import failure
 from tidegate.stream import realip
 from tidegate.stream.endings import lines_of
+from tidegate.stream.route import RouteError
 from tidegate.stream.source import InvalidAddressError, NoSourceError
 from tidegate.variables.values import Values
 
@@ -92,6 +93,7 @@ class Session:
         "server_endpoint",
         "source",
         "values",
+        "way",
     )
 
     def __init__(self, port: Port, handle: int) -> None:
@@ -108,6 +110,7 @@ class Session:
         self.misses = 0  # tries in vain that were no node's fault
         self.values: Values | None = None  # of computed variables, once one was asked for
         self.origin: Origin | None = None
+        self.way: Proxy | None = None  # where variables choose it
 
     # --- the phases ---
 
@@ -162,6 +165,12 @@ class Session:
         if server.assignments:
             self.compute()
         proxy = server.proxy
+        if server.route is not None:
+            try:
+                proxy = self.way = server.route.find(self)
+            except RouteError as error:
+                self.say(Level.ERROR, str(error), "")
+                return self.refuse(INTERNAL_ERROR)
         if proxy is None:
             return Refuse(OK, server.text(self).encode("utf-8", "surrogateescape"))
         self.attempt = Attempt() if proxy.key is None else Attempt(proxy.key(self))
@@ -333,7 +342,7 @@ class Session:
     @property
     def proxy(self) -> Proxy:
         """The `proxy_pass` of this session's server; only sessions that picked a node ask."""
-        proxy = self.port.server.proxy
+        proxy = self.way or self.port.server.proxy
         assert proxy is not None
         return proxy
 
