@@ -16,7 +16,7 @@ from tidegate.bench.codes import code_name
 from tidegate.bench.options import Duration, Size
 from tidegate.bench.plan import Plan
 from tidegate.bench.report import duration, errors
-from tidegate.bench.result import Busy, Meter
+from tidegate.bench.result import Beginning, Busy, Meter, Moment, Rates
 from tidegate.bench.run import run
 
 
@@ -188,6 +188,42 @@ def test_clients_of_one_name_are_numbered(bench, lab):
 def test_topics_may_hold_number_client_id_and_user():
     plan = Plan(job="pub", count=2, client_id="c%i", username="u%i", topic="%u/%c/%i")
     assert [client.topic for client in plan.clients()] == ["u1/c1/1", "u2/c2/2"]
+
+
+class Counted:
+    """A generator that has counted."""
+
+    def __init__(self, *, settled, **counts):
+        self.settled = settled
+        self._counts = {"established": 0, "returned": 0, "sent": 0, "received": 0} | counts
+
+    def counts(self):
+        return self._counts
+
+
+def end_of(generator, time):
+    return Moment(time=time, counts=generator.counts())
+
+
+def test_rates_are_those_of_the_time_in_which_it_went_on():
+    beginning = Beginning()
+    beginning.look(1.0, Counted(settled=False))
+    beginning.look(2.0, Counted(settled=False, established=5, sent=10))
+    never_all = beginning.rates(0.5, end_of(Counted(settled=False, established=9, sent=40), 5.0))
+    assert never_all == Rates(connects=18, sent=10, received=0, since="first up")
+    beginning.look(3.0, Counted(settled=True, established=10, sent=30))
+    beginning.look(4.0, Counted(settled=True, established=12, returned=2, sent=50))
+    end = end_of(Counted(settled=True, established=12, returned=2, sent=90, received=6), 6.0)
+    assert beginning.rates(0.5, end) == Rates(connects=20, sent=20, received=2, since="all up")
+
+
+def test_of_a_moment_there_are_no_rates():
+    beginning = Beginning()
+    beginning.look(1.0, Counted(settled=True, established=1))
+    end = end_of(Counted(settled=True, established=1, sent=1000), 1.05)
+    assert beginning.rates(0.001, end) == Rates(
+        connects=None, sent=None, received=None, since="all up"
+    )
 
 
 @pytest.mark.parametrize(

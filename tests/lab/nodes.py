@@ -184,6 +184,9 @@ class Node:
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for session in self.sessions:
+            # A task that was cancelled before its first step has not closed it.
+            session.sock.close()
         self._socket.close()
 
     async def _accept(self):

@@ -162,9 +162,11 @@ cdef void established(Load *load, Client *c) noexcept nogil:
     cdef uint32_t length
     cdef const char *text
     load.counts.established += 1
-    load.counts.returned += 1 if c.let_in and not load.reconnect else 0
     load.opening -= 1
-    load.last_let_in = load.now
+    if c.let_in and not load.reconnect:
+        load.counts.returned += 1
+    else:
+        load.last_let_in = load.now
     c.let_in = True
     c.retries = 0
     if load.subscribes.data is not NULL:

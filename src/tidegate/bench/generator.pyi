@@ -76,7 +76,7 @@ class Generator:
 
     @property
     def connect_seconds(self) -> float:
-        """From the first try to the last that was let in; 0 where nobody was."""
+        """From the first try to the last that was let in for the first time; 0: nobody was."""
 
     def counts(self) -> dict[str, int]:
         """What has happened so far: tried, established, open, ready, sent, received and others."""

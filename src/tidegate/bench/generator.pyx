@@ -491,7 +491,7 @@ cdef class Generator:
 
     @property
     def connect_seconds(self):
-        """From the first try to the last that was let in; 0 where nobody was."""
+        """From the first try to the last that was let in for the first time; 0: nobody was."""
         if self.load.last_let_in == 0:
             return 0.0
         return (self.load.last_let_in - self.load.first_try) / 1e9

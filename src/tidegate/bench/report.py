@@ -59,7 +59,8 @@ def _messages(result: Result) -> Iterator[str]:
         f" {counts['received']:,} received{_rate(rates.received)}"
     )
     if rates.sent is not None:
-        yield "             rates are from when all connections were up"
+        when = "all connections were" if rates.since == "all up" else "the first connection was"
+        yield f"             rates are from when {when} up"
     if counts["late"]:
         yield f"             {counts['late']:,} not sent: behind the schedule"
     if result.unsent:

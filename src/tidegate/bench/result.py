@@ -63,9 +63,10 @@ class Meter:
 class Rates:
     """How fast it went, per second; None where there was too little to tell."""
 
-    connects: float | None  # from the first try to the last that was let in
-    sent: float | None  # messages, from when all were up
+    connects: float | None  # from the first try to the last that was let in, without returns
+    sent: float | None  # messages
     received: float | None
+    since: str  # "all up", or "first up" where they never were
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,18 +77,37 @@ class Moment:
     counts: Mapping[str, int]
 
 
-def rates_of(connect_seconds: float, *, up: Moment, end: Moment) -> Rates:
-    """The rates of a run whose connections were `up` at one moment, and which ended at another."""
-    established, span = end.counts["established"], end.time - up.time
+class Beginning:
+    """From when on messages are counted for the rates."""
 
-    def per_second(name: str) -> float | None:
-        return (end.counts[name] - up.counts[name]) / span if span >= SHORTEST else None
+    def __init__(self) -> None:
+        self._first: Moment | None = None
+        self._all: Moment | None = None
 
-    return Rates(
-        connects=established / connect_seconds if established > 1 and connect_seconds else None,
-        sent=per_second("sent"),
-        received=per_second("received"),
-    )
+    def look(self, now: float, generator: Generator) -> None:
+        """To be called several times a second."""
+        if self._all is not None:
+            return
+        counts = generator.counts()
+        if self._first is None and counts["established"]:
+            self._first = Moment(time=now, counts=counts)
+        if generator.settled:
+            self._all = Moment(time=now, counts=counts)
+
+    def rates(self, connect_seconds: float, end: Moment) -> Rates:
+        """The rates until then; `connect_seconds` as the generator's."""
+        start = self._all or self._first or end
+        connects, span = end.counts["established"] - end.counts["returned"], end.time - start.time
+
+        def per_second(name: str) -> float | None:
+            return (end.counts[name] - start.counts[name]) / span if span >= SHORTEST else None
+
+        return Rates(
+            connects=connects / connect_seconds if connects > 1 and connect_seconds else None,
+            sent=per_second("sent"),
+            received=per_second("received"),
+            since="all up" if self._all else "first up",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

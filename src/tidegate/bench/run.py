@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from tidegate.bench.plan import PlanError, make_generator
-from tidegate.bench.result import Meter, Moment, rates_of, result_of
+from tidegate.bench.result import Beginning, Meter, Moment, result_of
 from tidegate.bench.status import Status
 
 if TYPE_CHECKING:
@@ -54,13 +54,11 @@ def run(plan: Plan, *, quiet: bool = False) -> Result:
     raise_descriptor_limit(plan.count)
     with Stop() as stop, contextlib.closing(make_generator(plan)) as generator:
         start = time.monotonic()
-        up: Moment | None = None
-        whole, busiest = Meter(), Busiest(start)
+        whole, busiest, beginning = Meter(), Busiest(start), Beginning()
         status = None if quiet else Status(plan, generator, start)
         for now in turns(plan, generator, stop):
             busiest.look(now)
-            if up is None and generator.settled:
-                up = Moment(time=now, counts=generator.counts())
+            beginning.look(now, generator)
             if status is not None:
                 status.show(now)
         end = Moment(time=time.monotonic(), counts=generator.counts())
@@ -72,7 +70,7 @@ def run(plan: Plan, *, quiet: bool = False) -> Result:
             plan,
             generator,
             seconds=end.time - start,
-            rates=rates_of(generator.connect_seconds, up=up or end, end=end),
+            rates=beginning.rates(generator.connect_seconds, end),
             busy=busy,
             busiest=busiest.share or (busy.total if busy else None),
         )
