@@ -226,6 +226,19 @@ SAME = {
     ),
     "valid rules": in_server("listen 1883; return x; allow ::1/128; deny unix:; deny all;"),
     "valid low bits": in_server("listen 1883; return x; deny 10.1.2.3/8; deny fd00::1/8;"),
+    "set_real_ip_from a long mask": in_server("listen 1; return x; set_real_ip_from 10.0.0.0/33;"),
+    "set_real_ip_from a port": in_server("listen 1; return x; set_real_ip_from 10.0.0.1:80;"),
+    "set_real_ip_from two": in_server("listen 1; return x; set_real_ip_from ::1 ::2;"),
+    "set_real_ip_from a path": in_server("listen 1; return x; set_real_ip_from unix:/run/a;"),
+    "set_real_ip_from at the top": "set_real_ip_from ::1;\nevents {}\n",
+    "proxy_protocol_timeout of letters": in_stream("proxy_protocol_timeout x;"),
+    "proxy_protocol_timeout twice": in_stream(
+        "proxy_protocol_timeout 1s; proxy_protocol_timeout 2s;"
+    ),
+    "valid set_real_ip_from with low bits": in_stream("set_real_ip_from 10.0.0.1/8;"),
+    "valid listen with a header": in_server(
+        "listen 1883 proxy_protocol; return x; set_real_ip_from unix:; set_real_ip_from fd00::/8;"
+    ),
     "valid hash below backup": in_upstream(f"{TWO} backup; hash $remote_addr;"),
     "valid random below backup": in_upstream(f"{TWO} backup; random two;"),
     "valid least_conn above backup": in_upstream(f"least_conn; {TWO} backup;"),
@@ -316,6 +329,12 @@ DIFFERENT = {
         "",
         'unknown directive "mqtt_preread" in FILE:4',
         "only NGINX Plus has it",
+    ),
+    "set_real_ip_from a name": (
+        in_server("listen 1 proxy_protocol; return x; set_real_ip_from localhost;"),
+        "",
+        'invalid parameter "localhost" in FILE:4',
+        "nginx takes names in http only",
     ),
     "long comment": (
         "# " + "x" * 5000 + "\nevents {}\n",
