@@ -6,14 +6,18 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 import struct
+from pathlib import Path
 
 import pytest
 
 from lab import proxy_headers as headers
+from lab.certificates import Authority
 from lab.engine import RELAY, until
 from tidegate.engine.address import pack_address, unpack_address
 from tidegate.engine.outcome import LATER, Connect, Need, Refuse
+from tidegate.engine.tls_context import Context
 from tidegate.wire.proxy_protocol import HeaderError, parse
 
 TIMEOUT_MS = 10_000
@@ -436,3 +440,85 @@ def test_sessions_in_the_accept_phase_end_with_the_others(rig):
         await until(lambda: rig.engine.active == 0)
 
     rig.run(main)
+
+
+def of_a_server(folder):
+    """TLS with a certificate."""
+    certificate, key = Authority(str(folder)).sign("server")
+    context = Context()
+    context.add_certificate(certificate, Path(certificate).read_bytes())
+    context.add_key(key, Path(key).read_bytes())
+    return context
+
+
+@pytest.mark.parametrize("header", [headers.V1, headers.V2_TLVS], ids=["v1", "v2"])
+@pytest.mark.parametrize("preread_size", [0, 100])
+def test_tls_begins_behind_the_header(rig, tmp_path, header, preread_size):
+    """In one packet with the first flight of its handshake, and byte by byte."""
+    context = of_a_server(tmp_path)
+
+    async def main():
+        async with Echo() as node:
+            sessions = Accepting(rig, node.port, preread=lambda one, *_: one.pick())
+            entrance = rig.listen(
+                sessions,
+                header_timeout_ms=TIMEOUT_MS,
+                tls=context,
+                preread_size=preread_size,
+                preread_timeout_ms=10_000,
+            )
+            for size in (100_000, 1):
+                assert await over_tls(entrance, header, b"hello", size) == b"hello"
+            await sessions.ended(2)
+            assert sessions.seen == [(header, 0)] * 2
+            assert node.heard == [b"hello"] * 2
+
+    rig.run(main)
+
+
+async def over_tls(port, header, message, size):
+    """Send a header and then a message over TLS, in pieces of `size` bytes; the answer."""
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ours.check_hostname = False
+    ours.verify_mode = ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = ours.wrap_bio(incoming, outgoing)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    waiting = header
+
+    async def exchange(step):
+        nonlocal waiting
+        while True:
+            result = None
+            with contextlib.suppress(ssl.SSLWantReadError):
+                result = step()
+            waiting += outgoing.read()
+            for at in range(0, len(waiting), size):
+                writer.write(waiting[at : at + size])
+                await asyncio.sleep(0)
+            waiting = b""
+            if result is not None:
+                return result
+            incoming.write(await reader.read(65536))
+
+    await exchange(lambda: session.do_handshake() or True)
+    await exchange(lambda: session.write(message))
+    answer = await exchange(lambda: session.read(100))
+    writer.close()
+    return answer
+
+
+def test_a_refusal_comes_before_tls(rig, tmp_path):
+    context = of_a_server(tmp_path)
+
+    async def main():
+        sessions = Accepting(rig, 0, accept=refuse(403))
+        options = {"header_timeout_ms": 0, "asks_accept": True, "tls": context}
+        reader, writer = await arrive(rig, sessions, **options)
+        assert await all_of(reader) == b""
+        writer.close()
+        (report,) = await sessions.ended()
+        assert (report.status, report.bytes_sent) == (403, 0)
+
+    rig.run(main)
+    assert called(rig) == {"accept": 1, "end": 1}

@@ -230,6 +230,10 @@ SAME = {
     "set_real_ip_from a port": in_server("listen 1; return x; set_real_ip_from 10.0.0.1:80;"),
     "set_real_ip_from two": in_server("listen 1; return x; set_real_ip_from ::1 ::2;"),
     "set_real_ip_from a path": in_server("listen 1; return x; set_real_ip_from unix:/run/a;"),
+    "set_real_ip_from nobody": in_stream("set_real_ip_from nobody.invalid;"),
+    "valid set_real_ip_from a name": in_server(
+        "listen 1 proxy_protocol; return x; set_real_ip_from localhost;"
+    ),
     "set_real_ip_from at the top": "set_real_ip_from ::1;\nevents {}\n",
     "proxy_protocol_timeout of letters": in_stream("proxy_protocol_timeout x;"),
     "proxy_protocol_timeout twice": in_stream(
@@ -330,11 +334,11 @@ DIFFERENT = {
         'unknown directive "mqtt_preread" in FILE:4',
         "only NGINX Plus has it",
     ),
-    "set_real_ip_from a name": (
-        in_server("listen 1 proxy_protocol; return x; set_real_ip_from localhost;"),
+    "set_real_ip_from a part of an address": (
+        in_server("listen 1 proxy_protocol; return x; set_real_ip_from 10.0.0;"),
+        'host not found in set_real_ip_from "10.0.0" in FILE:4',
         "",
-        'invalid parameter "localhost" in FILE:4',
-        "nginx takes names in http only",
+        "nginx takes it for 10.0.0.0",
     ),
     "long comment": (
         "# " + "x" * 5000 + "\nevents {}\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tidegate.config.diagnostics import ConfigError
@@ -12,10 +13,13 @@ from tidegate.config.urls import UrlError, addresses, parse_url
 from tidegate.wire.network import Network
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tidegate.config.draft import DraftHandler, Reading, ServerDraft
     from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
+    from tidegate.wire.address import Address
 
 EXPECTED = "it is an address, a network like 10.0.0.0/8, a host name, or unix:"
 
@@ -40,18 +44,21 @@ def set_real_ip_from(reading: Reading, directive: Directive, _scope: Scope) -> N
 
 def _resolved(reading: Reading, word: Token) -> list[Network]:
     """The addresses of a host name; raises ConfigError."""
-    if not _is_name(word.text):
-        raise ConfigError(f'invalid parameter "{word.text}"', word.span, hint=EXPECTED)
-    try:
-        found = addresses(parse_url(word.text), reading.draft.resolve)
-    except UrlError as error:
-        message = f'{error} in set_real_ip_from "{word.text}"'
-        raise ConfigError(message, word.span, hint=EXPECTED) from None
+    found: Sequence[Address] = ()
+    if _is_name(word.text):
+        with suppress(UrlError):
+            found = addresses(parse_url(word.text), reading.draft.resolve)
+    if not found:
+        message = f'host not found in set_real_ip_from "{word.text}"'
+        raise ConfigError(message, word.span, hint=EXPECTED)
     return [parse_network(one.host)[0] for one in found]
 
 
 def _is_name(text: str) -> bool:
-    """Whether a text may be a host's name: what looks like a wrong address or network is none."""
+    """Whether a text may be a host's name.
+
+    What looks like a wrong address is none, though the resolver would take `10.0.0` for 10.0.0.0.
+    """
     return not set(text) & set("/:[]? ") and any(one.isalpha() for one in text)
 
 
