@@ -38,6 +38,12 @@ def test_a_folder_that_is_not_there_is_an_error_behind_the_syntax(folder, text):
     assert error.words == (f'open() "{folder.path}/gone/x" failed (2: No such file or directory)')
 
 
+def test_a_path_with_variables_is_opened_when_there_is_a_line(folder):
+    server = "server { listen 1; return x; access_log gone/$pid/x f; }"
+    text = f"events {{}} error_log /dev/null; stream {{ log_format f x; {server} }}"
+    assert tried(folder, text).model is not None
+
+
 def test_a_folder_in_the_place_of_a_file_is_an_error(folder):
     error = tried(folder, "error_log logs; events {}").first_error
     assert error.words == f'open() "{folder.path}/logs" failed (21: Is a directory)'

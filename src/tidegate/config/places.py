@@ -43,7 +43,9 @@ def _written(model: Model) -> Iterator[str]:
     for server in servers:
         logs += server.error_logs
     yield from dict.fromkeys(log.path for log in logs if log.path is not None)
-    yield from dict.fromkeys(log.path for server in servers for log in server.access_logs)
+    # Those with variables in their path are opened by the workers, when there is a line.
+    access = [log for server in servers for log in server.access_logs if log.name is None]
+    yield from dict.fromkeys(log.path for log in access)
 
 
 def _obstacle(path: str, *, makes_folder: bool) -> int:
