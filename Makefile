@@ -13,7 +13,7 @@ BUILT := .venv/built.stamp
 PLOTTER := .venv/plotter.stamp
 ENGINE := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: help demo test lint build bench bench-quick peers install uninstall clean distclean
+.PHONY: help demo test lint build bench bench-quick soak peers install uninstall clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -62,6 +62,11 @@ bench-quick: $(BUILT) $(PLOTTER) ## the same in under two minutes
 
 $(PLOTTER): $(TOOLS)
 	@$(BIN)/pip install --quiet --group bench && touch $@ || echo "without matplotlib there is no plot"
+
+soak: $(BUILT) ## reloads under traffic, ten times as long as in the tests (some ten minutes)
+	@scripts/peers --where-possible
+	TIDEGATE_SOAK_SECONDS=60 TIDEGATE_SOAK_SESSIONS=2000 TIDEGATE_SOAK_RELOADS=300 \
+	    $(BIN)/pytest -q --timeout 600 tests/e2e -k reloads $(ARGS)
 
 peers: ## the programs that tests run against (scripts/peers.txt), by apt and npm
 	@scripts/peers

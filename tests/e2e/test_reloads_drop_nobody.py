@@ -12,6 +12,7 @@ from lab.waiting import wait_until
 
 SECONDS = float(os.environ.get("TIDEGATE_SOAK_SECONDS", "10"))
 SESSIONS = int(os.environ.get("TIDEGATE_SOAK_SESSIONS", "200"))
+MESSAGES = 4000  # per second, of all sessions
 
 
 def stream(port, *, nodes, extra=""):
@@ -30,7 +31,8 @@ def run(lab, versions, *, gap):
     balancer = lab.idle_balancer(texts[0])
     balancer.start()
     balancer.wait_ready([port], versions[0][1])
-    traffic = Traffic(("127.0.0.1", port), SESSIONS)
+    # The traffic is one thread of Python: so many messages a second and no more.
+    traffic = Traffic(("127.0.0.1", port), SESSIONS, pause=SESSIONS / MESSAGES)
     prober = Prober(("127.0.0.1", port), rate=300)
     try:
         wait_until(lambda: all(traffic.turns), "every session has spoken")

@@ -202,16 +202,6 @@ def test_signals_of_later_versions_do_no_harm(instance, number):
     instance.connect().close()
 
 
-def test_a_reload_says_that_it_comes_later(instance):
-    instance.start()
-    master = instance.master
-    done = instance.run("-s", "reload")
-    assert done.returncode == 1
-    assert '"-s reload" is not supported yet' in done.stderr
-    assert "SIGHUP" not in instance.log
-    assert instance.master == master
-
-
 def test_without_an_instance_there_is_nothing_to_stop(instance):
     done = instance.run("-s", "stop")
     assert done.returncode == 1
