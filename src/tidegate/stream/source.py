@@ -13,7 +13,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from tidegate.config.model import Bind
+from tidegate.config import model
 from tidegate.engine.address import pack_address
 from tidegate.variables.template import Template, compile_template
 from tidegate.wire.local_address import read_local_address
@@ -21,7 +21,6 @@ from tidegate.wire.local_address import read_local_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tidegate.config import model
     from tidegate.stream.session import Session
 
 # How long an address is left out for a node to which it has no free port. To learn that again costs
@@ -84,7 +83,7 @@ class Source:
 
 
 # Without `proxy_bind`: the system chooses, and has no more ports than anybody.
-ANYWHERE = Bind(addresses=(Template(("",)),), transparent=False)
+ANYWHERE = model.Bind(addresses=(Template(("",)),), transparent=False)
 
 
 class Sources:
