@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tidegate.config import grammar_ssl
 from tidegate.config.build_main import HANDLERS
 from tidegate.config.grammar import TABLE, find, names_in, rows_of
 from tidegate.config.row import ANYWHERE, CONTEXTS, FREE, Kind, Status
@@ -89,6 +90,10 @@ VARIABLES = ["map", "geo", "split_clients", "set"]
 
 # Whom a client says to be, before it says anything else.
 REAL_IP = ["proxy_protocol_timeout", "set_real_ip_from"]
+
+
+# What makes TLS; each has a test of two values in tests/e2e.
+SSL = [row.name for row in grammar_ssl.HERE]
 
 
 def test_no_directive_has_two_rows_for_one_context():

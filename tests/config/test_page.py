@@ -67,10 +67,9 @@ def test_09_chooses_by_client_identifier(folder):
     assert server.mqtt.keepalive_factor == 1.5
 
 
-def test_10_waits_for_tls_alone(folder):
+def test_10_wants_a_certificate_alone(folder):
     assert folder.errors(CLIENT_ID % (" ssl", "$ssl_client_serial")) == [
-        '"listen ... ssl" is not supported yet',
-        'the "ssl_client_serial" variable is not supported yet',
+        'no "ssl_certificate" is defined for the "listen ... ssl" directive'
     ]
     loaded = folder.load(CLIENT_ID % ("", "$remote_addr"))
     assert loaded.problems == ()

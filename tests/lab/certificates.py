@@ -5,6 +5,9 @@ import subprocess
 
 DAYS = 30
 
+# Extensions of a server on this host.
+LOCAL_HOST = "subjectAltName=IP:127.0.0.1,DNS:localhost\n"
+
 
 class Authority:
     """A certificate authority in `folder`; files are PEM."""

@@ -10,6 +10,7 @@ import pytest
 from lab import balancer as balancers
 from lab import netns
 from lab.balancer import Balancer
+from lab.certificates import LOCAL_HOST, Authority
 from lab.ejabberd import Ejabberd
 from lab.foreign import ForeignNode
 from lab.gate import Gate
@@ -157,6 +158,18 @@ def ports():
     given = Ports()
     yield given
     given.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """An authority that signs what tests need."""
+    return Authority(str(tmp_path_factory.mktemp("certificates")))
+
+
+@pytest.fixture(scope="session")
+def server_pair(authority):
+    """The certificate and key of a server on this host."""
+    return authority.sign("server", extensions=LOCAL_HOST)
 
 
 @pytest.fixture

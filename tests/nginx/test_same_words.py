@@ -352,12 +352,6 @@ DIFFERENT = {
         "",
         "nginx reports it as [crit], without a place",
     ),
-    "TLS": (
-        in_server("listen 1883 ssl; return x;"),
-        '"listen ... ssl" is not supported yet in FILE:4',
-        'no "ssl_certificate" is defined for the "listen ... ssl" directive in FILE:4',
-        "TLS comes later",
-    ),
     "several addresses": (
         in_server("listen 1883; return x; proxy_bind 127.0.0.1 127.0.0.2;"),
         "",

@@ -84,5 +84,5 @@ def test_names_are_either_here_or_later():
     assert not set(STREAM) & LATER
     assert not any(comes_later(name) for name in STREAM)
     assert not any(known(name) for name in LATER)
-    assert comes_later("ssl_client_serial")
+    assert comes_later("ssl_client_sigalg")
     assert not comes_later("remote_adr")

@@ -28,7 +28,6 @@ LARGEST = 2**31 - 1
 MOST_PORTS = 1024
 
 LATER = {
-    "ssl": "TLS comes later",
     "udp": "MQTT goes over TCP; UDP is not proxied",
     "default_server": "servers are chosen by address alone",
     "multipath": "multipath TCP is not used",
@@ -50,6 +49,7 @@ class Options:
     rcvbuf: int | None = None
     sndbuf: int | None = None
     keepalive: Keepalive | None = None
+    ssl: bool = False
 
 
 def listen(reading: Reading, directive: Directive, _scope: Scope) -> None:
@@ -93,6 +93,7 @@ def listen(reading: Reading, directive: Directive, _scope: Scope) -> None:
             rcvbuf=options.rcvbuf,
             sndbuf=options.sndbuf,
             keepalive=options.keepalive,
+            ssl=options.ssl,
             span=directive.name.span,
         )
         server.listens.append(one)
@@ -109,6 +110,8 @@ def _with(options: Options, word: Token) -> Options:  # noqa: C901, PLR0911 - on
             return options  # every address has a socket of its own anyway
         case ("proxy_protocol", ""):
             return replace(options, proxy_protocol=True)
+        case ("ssl", ""):
+            return replace(options, ssl=True)
         case ("reuseport", ""):
             return replace(options, reuseport=True)
         case ("deferred", ""):
@@ -136,7 +139,7 @@ def _not_yet(name: str, word: Token) -> ConfigError:
 
 def _invalid(word: Token) -> ConfigError:
     known = (
-        "proxy_protocol backlog= reuseport so_keepalive= ipv6only= rcvbuf= sndbuf= deferred"
+        "ssl proxy_protocol backlog= reuseport so_keepalive= ipv6only= rcvbuf= sndbuf= deferred"
         " fastopen= bind"
     )
     return ConfigError(f'invalid parameter "{word.text}"', word.span, hint=f"there are: {known}")

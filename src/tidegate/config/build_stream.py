@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.config import build_access, build_limit_conn, build_mqtt, build_realip
+from tidegate.config import (
+    build_access,
+    build_limit_conn,
+    build_mqtt,
+    build_realip,
+    build_ssl,
+)
 from tidegate.config.build_bind import finish_binds, proxy_bind
 from tidegate.config.build_geo import geo
 from tidegate.config.build_listen import listen
@@ -18,6 +24,7 @@ from tidegate.config.build_map import map_
 from tidegate.config.build_method import hash_, ip_hash, least_conn, random
 from tidegate.config.build_set import set_
 from tidegate.config.build_split_clients import split_clients
+from tidegate.config.build_tls import finish_proxy_tls, finish_tls
 from tidegate.config.build_upstream import finish_group, passed_to, upstream, zone
 from tidegate.config.build_upstream import server as upstream_server
 from tidegate.config.build_variables import finish_variables, promise_variables, template
@@ -83,6 +90,10 @@ def finish_stream(reading: Reading) -> None:
             reading.report.error(message, span, line=line, hint=hint)
     for group in stream.upstreams:
         finish_group(reading, group)
+    for draft in stream.servers:
+        finish_proxy_tls(reading, draft)
+    for draft in stream.servers:
+        finish_tls(reading, draft)
     build_limit_conn.finish_limit_conn(reading)
     finish_variables(reading)
     finish_binds(reading)
@@ -124,4 +135,5 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     **build_limit_conn.HANDLERS,
     **build_mqtt.HANDLERS,
     **build_realip.HANDLERS,
+    **build_ssl.HANDLERS,
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.diagnostics import ConfigError
 from tidegate.config.model import RoundRobin
+from tidegate.config.pem_files import PemFiles
 from tidegate.config.scope import Scope
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         Return,
         SetConnect,
     )
+    from tidegate.config.model_tls import ProxyTls, Tls
     from tidegate.config.parser import Directive
     from tidegate.config.span import Span
     from tidegate.config.urls import Resolve, Url
@@ -111,6 +113,8 @@ class ServerDraft:
     set_connect: list[SetConnect] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
     real_ip_from: list[Network] = field(default_factory=list)
+    tls: Tls | None = None
+    proxy_tls: ProxyTls | None = None
     sound: bool = True
 
     @property
@@ -152,6 +156,7 @@ class StreamDraft:
     zone_uses: dict[str, str] = field(default_factory=dict)
     limit_zones: dict[str, LimitConnZone] = field(default_factory=dict)
     real_ip_from: list[Network] = field(default_factory=list)
+    session_caches: dict[str, int] = field(default_factory=dict)
     variables: list[VariableUse] = field(default_factory=list)
     promised: set[str] = field(default_factory=set)
     retries: list[tuple[MqttNextUpstream, Directive]] = field(default_factory=list)
@@ -176,6 +181,7 @@ class Draft:
 
     prefix: str
     resolve: Resolve
+    folder: str = ""
     last_stream: Directive | None = None
     main: Scope = field(default_factory=lambda: Scope("main"))
     events: Scope | None = None
@@ -187,6 +193,15 @@ class Draft:
     group: str | None = None
     error_logs: list[ErrorLog] = field(default_factory=list)
     env: list[tuple[str, str | None]] = field(default_factory=list)
+    warned: set[Span | str] = field(default_factory=set)
+    pem_files: PemFiles = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pem_files = PemFiles(self.conf_path)
+
+    def conf_path(self, name: str) -> str:
+        """A file name that is looked up beside the configuration, as those of TLS are."""
+        return os.path.join(self.folder or self.prefix, name)
 
     def path(self, name: str) -> str:
         """A file name of the configuration as an absolute path."""

@@ -1,7 +1,7 @@
 """The one table of directives: where each may stand, what it takes, what we do with it.
 
 The rows stand in `grammar_main`, `grammar_stream`, `grammar_access`, `grammar_variables`,
-`grammar_mqtt` and `grammar_http`; here is how they are found.
+`grammar_mqtt`, `grammar_ssl` and `grammar_http`; here is how they are found.
 To make a directive work, change its row from `Status.LATER` to `Status.HERE`.
 """
 
@@ -12,6 +12,7 @@ from tidegate.config import (
     grammar_http,
     grammar_main,
     grammar_mqtt,
+    grammar_ssl,
     grammar_stream,
     grammar_variables,
 )
@@ -23,6 +24,7 @@ TABLE: tuple[Row, ...] = (
     *grammar_variables.ROWS,
     *grammar_access.ROWS,
     *grammar_mqtt.ROWS,
+    *grammar_ssl.ROWS,
     *grammar_http.ROWS,
 )
 

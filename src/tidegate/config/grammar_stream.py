@@ -11,7 +11,6 @@ UPSTREAM = ("stream.upstream",)
 
 E2E = "tests/e2e/"
 
-TLS = "TLS comes later"
 METHODS = "other methods are: hash, ip_hash, least_conn, random"
 NAMES = "computed variables come later"
 HASHES = "there are no hash tables to size"
@@ -296,28 +295,7 @@ IGNORED: tuple[Row, ...] = (
 )
 
 LATER: tuple[Row, ...] = (
-    *_later(
-        TLS,
-        "1",
-        "ssl_certificate ssl_certificate_key ssl_ciphers ssl_client_certificate ssl_crl"
-        " ssl_dhparam ssl_ecdh_curve ssl_ech_file ssl_handshake_timeout ssl_key_log ssl_ocsp"
-        " ssl_ocsp_cache ssl_ocsp_responder ssl_password_file ssl_session_ticket_key"
-        " ssl_session_timeout ssl_stapling_file ssl_stapling_responder ssl_trusted_certificate"
-        " ssl_verify_client ssl_verify_depth proxy_ssl_certificate proxy_ssl_certificate_key"
-        " proxy_ssl_ciphers proxy_ssl_crl proxy_ssl_key_log proxy_ssl_name"
-        " proxy_ssl_password_file proxy_ssl_trusted_certificate proxy_ssl_verify_depth",
-    ),
-    *_later(TLS, "1,2", "ssl_session_cache"),
-    *_later(TLS, "1,2,3", "ssl_certificate_cache proxy_ssl_certificate_cache"),
-    *_later(TLS, "2", "ssl_conf_command proxy_ssl_conf_command"),
-    *_later(TLS, "1+", "ssl_alpn ssl_protocols proxy_ssl_alpn proxy_ssl_protocols"),
-    *_later(
-        TLS,
-        "flag",
-        "ssl_certificate_compression ssl_prefer_server_ciphers ssl_preread ssl_reject_handshake"
-        " ssl_session_tickets ssl_stapling ssl_stapling_verify proxy_ssl proxy_ssl_server_name"
-        " proxy_ssl_session_reuse proxy_ssl_verify",
-    ),
+    *_later("TLS is not looked into without being ended", "flag", "ssl_preread"),
     *_later(METHODS, "1,2", "least_time", contexts=UPSTREAM),
     *_later("upstreams come from the configuration alone", "1", "state", contexts=UPSTREAM),
     *_later("active checks come later", "0+", "health_check", contexts=SERVER),

@@ -73,7 +73,7 @@ def load(
     path = os.path.join(prefix, path)
     files = Files(folder=os.path.dirname(path))
     report = Report()
-    draft = Draft(prefix=prefix, resolve=_remembering(resolve))
+    draft = Draft(prefix=prefix, folder=os.path.dirname(path), resolve=_remembering(resolve))
     walk = Walk(draft, report, HANDLERS)
     parser = Parser(files)
     items = [item for text in globals_ for item in parser.globals(text)]

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tidegate.config.model_tls import ProxyTls, Tls
     from tidegate.config.span import Span
     from tidegate.variables.computed import Definition
     from tidegate.variables.template import Template
@@ -107,6 +108,7 @@ class Listen:
     rcvbuf: int | None
     sndbuf: int | None
     keepalive: Keepalive | None
+    ssl: bool = False
     span: Span
 
 
@@ -203,6 +205,7 @@ class Proxy:
     half_close: bool
     upload_rate: int
     download_rate: int
+    tls: ProxyTls | None
     span: Span
 
 
@@ -316,6 +319,7 @@ class Server:
     preread_buffer_size: int
     preread_timeout_ms: int
     mqtt: Mqtt | None
+    tls: Tls | None
     tcp_nodelay: bool
     access_logs: tuple[AccessLog, ...]
     error_logs: tuple[ErrorLog, ...]

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
     from tidegate.config.lexer import Token
     from tidegate.config.model import Bind, MqttNextUpstream
+    from tidegate.config.model_tls import SessionCache
     from tidegate.config.parser import Directive
+    from tidegate.config.span import Span
 
-    Value: TypeAlias = bool | int | float | str | Bind | MqttNextUpstream
+    Single: TypeAlias = bool | int | float | str | bytes | Bind | MqttNextUpstream | SessionCache
+    Value: TypeAlias = Single | tuple[str | bytes | tuple[str, str], ...]
 
 
 class Scope:
@@ -26,12 +29,33 @@ class Scope:
         self._around = around
         self._claimed: set[str] = set()
         self._values: dict[str, Value] = {}
+        self._places: dict[str, Span] = {}
 
-    def claim(self, name: str) -> None:
-        """Note that a directive is here; raises ConfigError if it was before."""
+    def claim(self, name: str, span: Span | None = None) -> None:
+        """Note that a directive is here, at `span`; raises ConfigError if it was before."""
         if name in self._claimed:
-            raise ConfigError(f'"{name}" directive is duplicate')
+            first = self._places.get(name)
+            hint = f"it is also in {first.file}:{first.line}: remove one of them" if first else None
+            raise ConfigError(f'"{name}" directive is duplicate', hint=hint)
         self._claimed.add(name)
+        if span is not None:
+            self.note(name, span)
+
+    def note(self, name: str, span: Span) -> None:
+        """Remember where a directive stands; the last place counts."""
+        self._places[name] = span
+
+    def place(self, name: str) -> Span | None:
+        """Where the directive stands whose value `get` gives; None where none was written."""
+        if name in self._values:
+            return self._places.get(name)
+        return self._around.place(name) if self._around is not None else None
+
+    def add(self, name: str, value: str | tuple[str, str], span: Span) -> None:
+        """Keep one more value of a directive that may stand several times in a block."""
+        values = self._values.get(name)
+        self._values[name] = (*values, value) if isinstance(values, tuple) else (value,)
+        self.note(name, span)
 
     def put(self, name: str, value: Value) -> None:
         """Keep the value of a directive."""

@@ -88,7 +88,7 @@ class Walk(Generic[D]):
         elif row.status is Status.CHECKED:
             self._checked(directive, row)
         elif row.kind is not Kind.SPECIAL:
-            scope.claim(row.name)
+            scope.claim(row.name, directive.name.span)
             scope.put(row.name, slot(row, directive.args[0]))
 
     def _checked(self, directive: Directive, row: Row) -> None:

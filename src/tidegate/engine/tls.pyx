@@ -22,6 +22,8 @@ from tidegate.engine.openssl cimport (
     SSL_OP_NO_RENEGOTIATION,
     X509_V_ERR_CERT_UNTRUSTED,
     X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
+    X509_V_ERR_HOSTNAME_MISMATCH,
+    X509_V_ERR_IP_ADDRESS_MISMATCH,
     X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
     X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
     X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
@@ -228,6 +230,10 @@ cdef bint verified(Session *s, int side) noexcept nogil:
     if result != X509_V_OK and not (
         s.tls.verify == VERIFY_OPTIONAL_NO_CA and excusable(result)
     ):
+        if result == X509_V_ERR_HOSTNAME_MISMATCH or result == X509_V_ERR_IP_ADDRESS_MISMATCH:
+            # Whose name it should bear is added by those who know it.
+            note_fault(s, b"upstream SSL certificate does not match", 0)
+            return False
         snprintf(
             text,
             sizeof(text),

@@ -29,10 +29,15 @@ class Handover:
 
 def seal(handover: Handover) -> int:
     """Put `handover` into a descriptor that nobody can change any more; the caller closes it."""
-    fd = os.memfd_create("tidegate: model", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    return sealed("tidegate: model", pickle.dumps(handover, protocol=pickle.HIGHEST_PROTOCOL))
+
+
+def sealed(name: str, data: bytes) -> int:
+    """A descriptor with `data` that nobody can change any more; the caller closes it."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with open(fd, "wb", closefd=False) as file:
-            pickle.dump(handover, file, protocol=pickle.HIGHEST_PROTOCOL)
+            file.write(data)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
     except BaseException:
         os.close(fd)

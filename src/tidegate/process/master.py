@@ -29,6 +29,7 @@ from tidegate.process.pidfile import PidFile
 from tidegate.process.rollout import Generation, Opened, Rollout
 from tidegate.process.sockets import ListeningSockets
 from tidegate.process.supervisor import COMMAND, Supervisor, environment_of
+from tidegate.process.tickets import Tickets, period_of
 from tidegate.process.title import MASTER, set_title
 from tidegate.process.zones import Zones
 from tidegate.scoreboard.board import Board
@@ -91,6 +92,7 @@ class Master:
         self._former: Generation | None = None
         self._placement: Placement | None = None
         self._rollout: Rollout | None = None
+        self._tickets = Tickets()
         self._serving = False
         self._stopping = False
         self._terminating = False
@@ -222,6 +224,7 @@ class Master:
         for number, handler in self._handlers():
             loop.add_signal_handler(number, handler)
         await self._open_control(self._model.pid)
+        self._change_tickets_later(loop)
         try:
             self._roll(self._generation(self._model), Opened(sockets=[], logs=[]))
             await self._ended
@@ -338,14 +341,16 @@ class Master:
         sockets = self._sockets.for_seat(
             child.seat, _listens(generation.model), seats=generation.seats
         )
+        tickets = self._tickets.sealed()
         child.channel.send(
             "prepare",
-            fds={"model": generation.handover}
+            fds={"model": generation.handover, "tickets": tickets}
             | {f"log:{path}": self._logs.fds[path] for path in set(paths_of(generation.model))}
             | {f"zone:{name}": fd for name, fd in generation.zones.fds.items()}
             | {f"socket:{key}": fd for key, fd in sockets.items()},
             generation=generation.number,
         )
+        os.close(tickets)
 
     def _go_on(self, child: Child) -> None:
         """A child has prepared, or has committed."""
@@ -414,6 +419,18 @@ class Master:
         self._ready()
         if stderr:
             os.dup2(stderr["stderr"], STDERR)
+
+    def _change_tickets_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_later(period_of(self._model), self._change_tickets, loop)
+
+    def _change_tickets(self, loop: asyncio.AbstractEventLoop) -> None:
+        """New tickets get a new key; the old ones are still read for a while."""
+        self._tickets.change()
+        tickets = self._tickets.sealed()
+        for child in self._supervisor:
+            child.channel.send("tickets", fds={"tickets": tickets})
+        os.close(tickets)
+        self._change_tickets_later(loop)
 
     def _stderr(self) -> dict[str, int]:
         """Find what takes the place of the terminal's stderr: a log, as in nginx."""

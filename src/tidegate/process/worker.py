@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tidegate.config.model import Level, Stream
 from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.observe.logs import Logs
-from tidegate.process import handover, rights, zones
+from tidegate.process import handover, rights, tickets, zones
 from tidegate.process.errors import StartError
 from tidegate.process.logs import replace
 
@@ -147,6 +147,8 @@ class Worker:
         elif message.kind == "reopen":
             self._log.write(Level.NOTICE, "reopening logs")
             self._take_logs(message)
+        elif message.kind == "tickets":
+            self._take_tickets(message)
         elif message.kind == "quit":
             self._quit()
         elif message.kind == "terminate":
@@ -166,6 +168,7 @@ class Worker:
             self._take_logs(message)
             if self._runtime is None:
                 self._runtime = self._first(new)
+            self._take_tickets(message)
             attached = zones.attach(_part(message.fds, ZONE), self._zones, worker=self._slot)
             prepared = self._runtime.prepare(
                 new.model.stream or NOTHING, new.placement, attached, generation=new.generation
@@ -253,6 +256,11 @@ class Worker:
         replace(self._files, known)
         self._files.update((path, fd) for path, fd in files.items() if path not in known)
         self._take_stderr(message)
+
+    def _take_tickets(self, message: Message) -> None:
+        fd = message.fds.pop("tickets", None)
+        if fd is not None and self._runtime is not None:
+            self._runtime.tickets.set(tickets.open_keys(fd))
 
     def _take_stderr(self, message: Message) -> None:
         fd = message.fds.pop("stderr", None)

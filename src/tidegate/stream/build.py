@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.server import ErrorLog
     from tidegate.stream.session import Session
+    from tidegate.stream.tls import Contexts
     from tidegate.variables.computed import Definition
 
 
@@ -57,12 +58,14 @@ class Builder:
         upstreams: Mapping[str, tuple[model.Upstream, Upstream]],
         variables: Mapping[str, Definition],
         zones: Mapping[str, tuple[model.LimitConnZone, Zone]],
+        contexts: Contexts,
     ) -> None:
         self._engine = engine
         self._logs = logs
         self._refusals = refusals
         self._upstreams = upstreams
         self._variables = variables
+        self._contexts = contexts
         self._getters = with_computed(variables)
         self._zones = zones
 
@@ -94,6 +97,7 @@ class Builder:
             error_log=error_log,
             access_logs=tuple(self._logs.access_log(log, getters) for log in server.access_logs),
             keeps_address=bool(logged & OF_THE_SOCKET),
+            tls=self._contexts.of(server),
             assignments=tuple(
                 (one.name, compile_template(one.value, getters)) for one in server.assignments
             ),

@@ -44,7 +44,8 @@ def lines_of(report: Report, *, relayed: bool) -> Iterator[Line]:
     side = SIDES.get(report.reason)
     if side is None:
         return
-    if report.error and report.reason in BROKEN:
+    # Of faults of TLS, which have no errno of their own, more was said before.
+    if report.error and report.reason in BROKEN and abs(report.error) != errno.EPROTO:
         # A broker that breaks off is a matter for the operator, a client that does is not.
         level = Level.INFO if side == "client" else Level.ERROR
         yield Line(level, _broken(report.error, side), detailed=True)

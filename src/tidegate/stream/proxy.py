@@ -9,6 +9,7 @@ from tidegate.engine.address import pack_address, unpack_address
 from tidegate.engine.outcome import Connect, Relay
 from tidegate.health import passive
 from tidegate.stream.source import Sources
+from tidegate.stream.tls import ways
 from tidegate.wire.proxy_protocol import encode_v1
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ class Proxy:
         "_notify",
         "_plain",
         "_relay",
+        "_tls",
         "_transparent",
         "_tries",
         "key",
         "sources",
+        "tls_name",
         "unlocked",
         "upstream",
     )
@@ -67,6 +70,8 @@ class Proxy:
             half_close=proxy.half_close,
             nodelay=nodelay,
         )
+        self.tls_name = proxy.tls.name if proxy.tls is not None else ""
+        self._tls = ways(proxy, len(upstream.peers))
         # Most sessions have the same plan but for the peer: it is made once.
         self._plain = tuple(
             self._connect(peer, local=b"", first=b"", notify=False)
@@ -106,6 +111,8 @@ class Proxy:
             answer_size=opening.answer_size,
             answer_ms=opening.answer_ms or proxy.timeout_ms,
             idle_ms=opening.idle_ms,
+            tls=self._tls[peer],
+            plain=len(header) if self._tls[peer] is not None else 0,
         )
 
     def _connect(self, peer: int, *, local: bytes, first: bytes, notify: bool) -> Connect:
@@ -119,6 +126,8 @@ class Proxy:
             keepalive=self._model.socket_keepalive,
             notify=notify,
             transparent=self._transparent,
+            tls=self._tls[peer],
+            plain=len(first) if self._tls[peer] is not None else 0,
         )
 
     def missed_source(self, session: Session, error: int) -> bool:

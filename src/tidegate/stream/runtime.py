@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from tidegate.balance.upstream import place, places
+from tidegate.engine.tls_context import TicketKeys
 from tidegate.stream.build import Builder, Logs
 from tidegate.stream.mqtt_session import MqttSession
 from tidegate.stream.refusals import Refusals
 from tidegate.stream.server import Port
 from tidegate.stream.session import Session
+from tidegate.stream.tls import Contexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +67,7 @@ class Runtime:
         self._listeners: list[tuple[int, str]] = []
         self._now: Prepared | None = None
         self._former: dict[int, list[ref[Upstream]]] = {}
+        self.tickets = TicketKeys()  # to be set before the first `prepare`, and changed at will
 
     def prepare(
         self,
@@ -88,6 +91,7 @@ class Runtime:
             upstreams=upstreams,
             variables=dict(stream.variables),
             zones={one.name: (one, zones[one.name]) for one in stream.limit_conn_zones},
+            contexts=Contexts(self.tickets),
         )
         servers = {}
         for one in stream.servers:
@@ -177,6 +181,7 @@ class Runtime:
             header_timeout_ms=server.header_timeout_ms if port.proxy_protocol else 0,
             preread_size=server.preread_size,
             preread_timeout_ms=server.preread_timeout_ms,
+            tls=port.tls,
         )
 
     def stop_listening(self) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from tidegate.config.model import Listen
     from tidegate.engine.loop import Engine
+    from tidegate.engine.tls_context import Context
     from tidegate.stream.limit_conn import Limits
     from tidegate.stream.mqtt_rules import MqttRules
     from tidegate.stream.proxy import Proxy
@@ -62,6 +63,7 @@ class Server:
         "route",
         "tells_all",
         "text",
+        "tls",
     )
 
     def __init__(
@@ -83,6 +85,7 @@ class Server:
         access_logs: tuple[Callable[[Session], None], ...],
         keeps_address: bool,
         route: Route | None = None,
+        tls: Context | None = None,
         assignments: tuple[tuple[str, Callable[[Session], str]], ...] = (),
         logged: frozenset[str] = frozenset(),
     ) -> None:
@@ -104,21 +107,23 @@ class Server:
         self.access_logs = access_logs
         self.keeps_address = keeps_address
         self.route = route
+        self.tls = tls
         self.assignments = assignments
         self.logged = logged
 
 
 class Port:
-    """One `listen` of a server; `address` is its text in logs.
+    """One `listen` of a server; `address` is its text in logs, `tls` its `ssl`.
 
     With `proxy_protocol` a PROXY header comes first. `asks_accept` tells that its sessions have an
     accept phase: something to do before anything of the client is read.
     """
 
-    __slots__ = ("address", "asks_accept", "proxy_protocol", "server")
+    __slots__ = ("address", "asks_accept", "proxy_protocol", "server", "tls")
 
     def __init__(self, server: Server, listen: Listen) -> None:
         self.server = server
         self.address = listen.address.text
         self.proxy_protocol = listen.proxy_protocol
         self.asks_accept = listen.proxy_protocol or server.has_rules
+        self.tls = server.tls if listen.ssl else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from socket import AF_INET6, AF_UNIX
+from socket import AF_INET, AF_INET6, AF_UNIX
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.balance.upstream import Attempt
@@ -50,6 +50,11 @@ TIMEOUTS = {
 
 # Characters of a client identifier in an error line; they may be 65,535, and real ones have tens.
 LOGGED_CLIENT_ID = 128
+
+
+# Ends behind which there may be a fault of TLS; the first is that of a client's handshake.
+NO_HANDSHAKE = "no_handshake"
+FAULTS = frozenset({NO_HANDSHAKE, "client_error", "upstream_error"})
 
 
 class Try(NamedTuple):
@@ -307,6 +312,11 @@ class Session:
             hint = proxy.early_close(self.peer, report)
             if hint is not None:
                 self.say(Level.WARN, hint, self.address)
+        if report.reason in FAULTS:
+            if report.reason == NO_HANDSHAKE:
+                # It was never accepted here, and its socket is closed.
+                self.server_endpoint = endpoint_of(self.port.address)
+            self.tell_fault(report)
         if server.tells_all or report.error:
             self.tell_end(report)
         self.log()
@@ -404,6 +414,12 @@ class Session:
         elif error in TIMEOUTS:
             timed_out = f"({errno.ETIMEDOUT}: {os.strerror(errno.ETIMEDOUT)})"
             self.say(Level.ERROR, f"upstream timed out {timed_out} {TIMEOUTS[error]}", address)
+        elif error == errno.EPROTO:
+            fault = self.port.server.engine.fault(self.handle)
+            words = fault[1] if fault is not None else "peer closed connection in SSL handshake"
+            if words.endswith("does not match"):
+                words += f' "{self.proxy.tls_name}"'
+            self.say(Level.ERROR, f"{words} while SSL handshaking to upstream", address)
         elif error in OUR_OWN:
             self.complain(Level.ALERT, f"socket() failed {reason}", address)
         elif error == errno.EADDRNOTAVAIL or address.startswith("unix:"):
@@ -471,6 +487,20 @@ class Session:
         name = self.client_id[:LOGGED_CLIENT_ID].replace("\\", "\\x5C").replace('"', "\\x22")
         return f', clientid: "{name}"'
 
+    def tell_fault(self, report: Report) -> None:
+        """What went wrong in TLS, in nginx's words."""
+        fault = self.port.server.engine.fault(self.handle)
+        if fault is None:
+            return
+        level, words = Level(fault[0]), fault[1]
+        if report.reason != NO_HANDSHAKE:
+            upstream = self.address if self.peer >= 0 else None
+            self.say(level, f"{words} while proxying connection", upstream)
+            return
+        client = client_text(self.client_endpoint)
+        where = f"client: {client}, server: {self.port.address}"
+        self.say(level, f"{words} while SSL handshaking, {where}")
+
     def tell_end(self, report: Report) -> None:
         """The last lines: who ended it, after how much."""
         for line in lines_of(report, relayed=self.peer >= 0):
@@ -480,6 +510,14 @@ class Session:
                 self.say(line.level, line.message, self.address)
             else:
                 self.say_of_client(line.level, line.message)
+
+
+def endpoint_of(address: str) -> Endpoint:
+    """Family, host and port of an address as logs have it."""
+    if address.startswith("unix:"):
+        return AF_UNIX, address[5:], 0
+    host, _, port = address.rpartition(":")
+    return (AF_INET6 if "[" in host else AF_INET), host.strip("[]"), int(port)
 
 
 def client_text(endpoint: Endpoint, *, port: bool = False) -> str:

@@ -15,6 +15,7 @@ from tidegate.engine.address import unpack_address
 from tidegate.stream import mqtt_variables, realip
 from tidegate.stream.session import Try, client_text
 from tidegate.variables.computed import computed
+from tidegate.variables.names import TLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,6 +150,11 @@ class Getters(dict[str, "Callable[[Session], str | None]"]):
         return _of_mqtt(name)
 
 
+def _of_tls(name: str) -> Callable[[Session], str | None]:
+    asked = name.removeprefix("ssl_")
+    return lambda session: session.port.server.engine.tls(session.handle, asked)
+
+
 def _of_mqtt(name: str) -> Callable[[Session], str | None]:
     return lambda session: session.mqtt(name)
 
@@ -187,6 +193,7 @@ GETTERS = Getters(
         "upstream_first_byte_time": _per_try("first_byte_ms", "first_byte_ms", _time),
         "upstream_last_addr": _upstream_last_addr,
         "upstream_session_time": _per_try("session_ms", "upstream_ms", _time),
+        **{name: _of_tls(name) for name in TLS},
         **{name: _of_mqtt(name) for name in mqtt_variables.NAMES},
     }
 )

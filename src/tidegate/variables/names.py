@@ -33,11 +33,41 @@ CONNACK: Final = MappingProxyType(
     }
 )
 
+# What TLS with the client tells; empty without it. The last four are not nginx's.
+TLS: Final = MappingProxyType(
+    {
+        "ssl_protocol": "the version of TLS, as TLSv1.3",
+        "ssl_cipher": "the cipher in use",
+        "ssl_ciphers": "the ciphers that the client knows",
+        "ssl_curve": "the curve of the key exchange",
+        "ssl_curves": "the curves that the client knows",
+        "ssl_server_name": "the name of the server that the client asked for (SNI)",
+        "ssl_alpn_protocol": "the protocol chosen by ALPN",
+        "ssl_session_id": "the identifier of the session in hexadecimal",
+        "ssl_session_reused": "r where an earlier session was taken up, else .",
+        "ssl_client_cert": "the client's certificate in PEM, lines after the first with a tab",
+        "ssl_client_raw_cert": "the client's certificate in PEM",
+        "ssl_client_fingerprint": "the SHA1 fingerprint of the client's certificate",
+        "ssl_client_serial": "the serial number of the client's certificate in hexadecimal",
+        "ssl_client_s_dn": "the subject of the client's certificate as RFC 2253 writes it",
+        "ssl_client_i_dn": "the issuer of the client's certificate as RFC 2253 writes it",
+        "ssl_client_verify": "SUCCESS, FAILED:reason, or NONE without a certificate",
+        "ssl_client_v_start": "from when on the client's certificate holds",
+        "ssl_client_v_end": "until when the client's certificate holds",
+        "ssl_client_v_remain": "for how many days the client's certificate still holds",
+        "ssl_client_s_dn_cn": "the common name of the client's certificate",
+        "ssl_client_san_dns": "the host names of the client's certificate, with commas between",
+        "ssl_client_san_uri": "the URIs of the client's certificate, with commas between",
+        "ssl_client_san_email": "the mail addresses of the client's certificate, with commas",
+    }
+)
+
 # What a configuration may use, and what it stands for. nginx's names and meanings.
 STREAM: Final = MappingProxyType(
     {
         **CONNECT,
         **CONNACK,
+        **TLS,
         "binary_remote_addr": "the client's address as 4 or 16 bytes",
         "bytes_received": "bytes received from the client",
         "bytes_sent": "bytes sent to the client",
@@ -85,7 +115,7 @@ LATER_PREFIXES: Final = ("ssl_", "proxy_protocol_tlv_", "geoip_")
 
 def comes_later(name: str) -> bool:
     """Whether nginx has a variable of this name that tidegate has not yet."""
-    return name in LATER or name.startswith(LATER_PREFIXES)
+    return name in LATER or (name.startswith(LATER_PREFIXES) and name not in TLS)
 
 
 def known(name: str) -> bool:

@@ -1,0 +1,294 @@
+"""The TLS of each server, once all of `stream {}` was read: files, contexts, and what is wrong.
+
+What the configuration says is given to OpenSSL here already, so that a key that does not fit its
+certificate is found by `-t`, and not by a worker.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from tidegate.config.diagnostics import ConfigError
+from tidegate.config.model_tls import KeyPair, Pem, ProxyTls, SessionCache, Tls
+from tidegate.config.pem_files import as_openssl
+from tidegate.config.secure import SecureError, client_context, server_context
+from tidegate.engine.tls_context import not_after
+
+if TYPE_CHECKING:
+    from tidegate.config.draft import Reading, ServerDraft
+    from tidegate.config.scope import Scope
+
+DEFAULT_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
+OLD = ("TLSv1", "TLSv1.1")
+
+# A certificate that ends within so many days is told of.
+DAYS_LEFT = 14
+DAY = 86400
+
+TICKET_KEY_SIZES = (48, 80)
+
+
+class FileError(ConfigError):
+    """A file that cannot be read; `directive` names it."""
+
+    def __init__(self, message: str, directive: str) -> None:
+        super().__init__(message)
+        self.directive = directive
+
+
+def finish_tls(reading: Reading, draft: ServerDraft) -> None:
+    """Make the TLS of a server's clients."""
+    scope = draft.scope
+    secured = [listen for listen in draft.listens if listen.ssl]
+    certificates, keys = _texts(scope, "ssl_certificate"), _texts(scope, "ssl_certificate_key")
+    if not secured and not certificates:
+        return
+    where = secured[-1].span if secured else scope.place("ssl_certificate")
+    behind = ' for the "listen ... ssl" directive' if secured else ""
+    missing = None
+    if not certificates and not scope.flag("ssl_reject_handshake"):
+        missing = f'no "ssl_certificate" is defined{behind}'
+    elif secured and certificates and not keys:
+        missing = f'no "ssl_certificate_key" is defined{behind}'
+    elif len(keys) < len(certificates):
+        behind = ' and the "listen ... ssl" directive' if secured else ""
+        missing = (
+            f'no "ssl_certificate_key" is defined for certificate "{certificates[-1]}"{behind}'
+        )
+    if missing is not None:
+        reading.report.error(missing, where)
+        return
+    try:
+        tls = _tls(reading, scope, certificates, keys)
+        context = server_context(tls)
+    except (FileError, SecureError) as error:
+        _report(reading, scope, error.message, error.directive)
+        return
+    _warn_of_protocols(reading, scope, tls.protocols, context.security_level)
+    _warn_of_ends(reading, scope, tls.pairs, "ssl_certificate")
+    draft.tls = tls if secured else None
+
+
+def finish_proxy_tls(reading: Reading, draft: ServerDraft) -> None:
+    """Make the TLS of a server's brokers."""
+    scope = draft.scope
+    if not scope.flag("proxy_ssl") or draft.upstream is None:
+        return
+    certificate = scope.optional_text("proxy_ssl_certificate")
+    key = scope.optional_text("proxy_ssl_certificate_key")
+    if certificate and not key:
+        message = f'no "proxy_ssl_certificate_key" is defined for certificate "{certificate}"'
+        _report(reading, scope, message, "proxy_ssl_certificate")
+        return
+    if scope.flag("proxy_ssl_verify") and not scope.get("proxy_ssl_trusted_certificate"):
+        message = "no proxy_ssl_trusted_certificate for proxy_ssl_verify"
+        _report(reading, scope, message, "proxy_ssl_verify")
+        return
+    try:
+        tls = _proxy_tls(reading, scope, draft.upstream.name, certificate, key)
+        client_context(tls, timeout_ms=scope.integer("proxy_connect_timeout"))
+    except (FileError, SecureError) as error:
+        _report(reading, scope, error.message, error.directive)
+        return
+    _warn_of_ends(
+        reading, scope, (tls.pair,) if tls.pair is not None else (), "proxy_ssl_certificate"
+    )
+    draft.proxy_tls = tls
+
+
+def _report(reading: Reading, scope: Scope, message: str, directive: str) -> None:
+    """An error in nginx's words, which have no place: the hint tells it."""
+    span = scope.place(directive)
+    hint = f'"{directive}" is in {span.file}:{span.line}' if span is not None else None
+    reading.report.error(message, None, hint=hint)
+
+
+def _tls(
+    reading: Reading, scope: Scope, certificates: tuple[str, ...], keys: tuple[str, ...]
+) -> Tls:
+    cache = scope.get("ssl_session_cache")
+    verify = scope.optional_text("ssl_verify_client") or "off"
+    client, trusted = (
+        _pem(reading, scope, name, 'SSL_CTX_load_verify_locations("{}") failed')
+        for name in ("ssl_client_certificate", "ssl_trusted_certificate")
+    )
+    if verify not in ("off", "optional_no_ca") and client is None and trusted is None:
+        message = "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client"
+        raise FileError(message, "ssl_verify_client")
+    return Tls(
+        pairs=tuple(
+            _pair(reading, certificate, key, "ssl_certificate")
+            for certificate, key in zip(certificates, keys, strict=False)
+        ),
+        passwords=_passwords(scope, "ssl_password_file"),
+        protocols=_protocols(scope, "ssl_protocols"),
+        ciphers=str(scope.get("ssl_ciphers")),
+        prefer_server_ciphers=scope.flag("ssl_prefer_server_ciphers"),
+        ecdh_curve=str(scope.get("ssl_ecdh_curve")),
+        dhparam=_pem(reading, scope, "ssl_dhparam", 'BIO_new_file("{}") failed'),
+        commands=_commands(scope, "ssl_conf_command"),
+        client_certificate=client,
+        trusted_certificate=trusted,
+        crl=_pem(reading, scope, "ssl_crl", 'X509_load_crl_file("{}") failed'),
+        verify_client=verify,
+        verify_depth=scope.integer("ssl_verify_depth"),
+        session_cache=cache if isinstance(cache, SessionCache) else NO_CACHE,
+        session_timeout=scope.integer("ssl_session_timeout"),
+        session_tickets=scope.flag("ssl_session_tickets"),
+        ticket_keys=tuple(
+            _ticket_key(reading, name) for name in _texts(scope, "ssl_session_ticket_key")
+        ),
+        handshake_timeout_ms=scope.integer("ssl_handshake_timeout"),
+        alpn=_texts(scope, "ssl_alpn"),
+        reject_handshake=scope.flag("ssl_reject_handshake"),
+    )
+
+
+NO_CACHE = SessionCache(own="none", zone=None)
+
+
+def _proxy_tls(
+    reading: Reading, scope: Scope, upstream: str, certificate: str | None, key: str | None
+) -> ProxyTls:
+    pair = None
+    if certificate and key:
+        pair = _pair(reading, certificate, key, "proxy_ssl_certificate")
+    verify = scope.flag("proxy_ssl_verify")
+    trusted, crl = None, None
+    if verify:
+        failed = 'SSL_CTX_load_verify_locations("{}") failed'
+        trusted = _pem(reading, scope, "proxy_ssl_trusted_certificate", failed)
+        crl = _pem(reading, scope, "proxy_ssl_crl", 'X509_load_crl_file("{}") failed')
+    return ProxyTls(
+        pair=pair,
+        passwords=_passwords(scope, "proxy_ssl_password_file"),
+        protocols=_protocols(scope, "proxy_ssl_protocols"),
+        ciphers=str(scope.get("proxy_ssl_ciphers")),
+        commands=_commands(scope, "proxy_ssl_conf_command"),
+        trusted_certificate=trusted,
+        crl=crl,
+        verify=verify,
+        verify_depth=scope.integer("proxy_ssl_verify_depth"),
+        name=scope.optional_text("proxy_ssl_name") or host_of(upstream),
+        server_name=scope.flag("proxy_ssl_server_name"),
+        session_reuse=scope.flag("proxy_ssl_session_reuse"),
+        alpn=_texts(scope, "proxy_ssl_alpn"),
+    )
+
+
+def host_of(upstream: str) -> str:
+    """What `proxy_pass` names, without a port and without the brackets of IPv6."""
+    if upstream.startswith("["):
+        return upstream[1:].partition("]")[0]
+    return upstream.partition(":")[0]
+
+
+# --- values ---
+
+
+def _texts(scope: Scope, name: str) -> tuple[str, ...]:
+    value = scope.get(name)
+    return tuple(str(one) for one in value) if isinstance(value, tuple) else ()
+
+
+def _protocols(scope: Scope, name: str) -> tuple[str, ...]:
+    return _texts(scope, name) or DEFAULT_PROTOCOLS
+
+
+def _commands(scope: Scope, name: str) -> tuple[tuple[str, str], ...]:
+    value = scope.get(name)
+    return tuple(one for one in value if isinstance(one, tuple)) if isinstance(value, tuple) else ()
+
+
+def _passwords(scope: Scope, name: str) -> tuple[bytes, ...]:
+    value = scope.get(name)
+    return tuple(one for one in value if isinstance(one, bytes)) if isinstance(value, tuple) else ()
+
+
+# --- files ---
+
+
+def _pair(reading: Reading, certificate: str, key: str, directive: str) -> KeyPair:
+    return KeyPair(
+        certificate=_read(
+            reading, certificate, 'cannot load certificate "{}": BIO_new_file() failed', directive
+        ),
+        key=_read(
+            reading,
+            key,
+            'cannot load certificate key "{}": BIO_new_file() failed',
+            f"{directive}_key",
+        ),
+    )
+
+
+def _pem(reading: Reading, scope: Scope, directive: str, failed: str) -> Pem | None:
+    name = scope.optional_text(directive)
+    return _read(reading, name, failed, directive) if name else None
+
+
+def _read(reading: Reading, name: str, failed: str, directive: str) -> Pem:
+    files = reading.draft.pem_files
+    try:
+        return files.read(name)
+    except OSError as error:
+        path = files.path(name)
+        raise FileError(f"{failed.format(path)} {as_openssl(error, path)}", directive) from None
+
+
+def _ticket_key(reading: Reading, name: str) -> bytes:
+    files = reading.draft.pem_files
+    path = files.path(name)
+    try:
+        data = files.read(name).data
+    except OSError as error:
+        why = f"({error.errno}: {os.strerror(error.errno or 0)})"
+        raise FileError(f'open() "{path}" failed {why}', "ssl_session_ticket_key") from None
+    if len(data) not in TICKET_KEY_SIZES:
+        raise FileError(f'"{path}" must be 48 or 80 bytes', "ssl_session_ticket_key")
+    return data
+
+
+# --- warnings ---
+
+
+def _warn_of_protocols(
+    reading: Reading, scope: Scope, protocols: tuple[str, ...], level: int
+) -> None:
+    span = scope.place("ssl_protocols")
+    if span is None or span in reading.draft.warned:
+        return
+    reading.draft.warned.add(span)
+    if "TLSv1.3" not in protocols:
+        hint = "clients that speak it fall back to TLS 1.2: add TLSv1.3"
+        reading.report.warn('"ssl_protocols" leaves out TLSv1.3', span, hint=hint)
+    old = [one for one in protocols if one in OLD]
+    if old and level > 0:
+        hint = f"with {' '.join(old)} only clients of TLS 1.2 and newer connect; to let older ones"
+        hint += " in, write: ssl_ciphers DEFAULT@SECLEVEL=0;"
+        message = f"{' and '.join(old)} cannot be used at OpenSSL's security level {level}"
+        reading.report.warn(message, span, hint=hint)
+
+
+def _warn_of_ends(
+    reading: Reading, scope: Scope, pairs: tuple[KeyPair, ...], directive: str
+) -> None:
+    for pair in pairs:
+        message = ending(pair.certificate, time.time())
+        if message is not None and pair.certificate.path not in reading.draft.warned:
+            reading.draft.warned.add(pair.certificate.path)
+            reading.report.warn(message, scope.place(directive))
+
+
+def ending(certificate: Pem, now: float) -> str | None:
+    """What to say of a certificate that has ended or soon will; None of others."""
+    end = not_after(certificate.data)
+    if end is None or end - now > DAYS_LEFT * DAY:
+        return None
+    if end <= now:
+        return f'the certificate "{certificate.path}" has expired'
+    days = int((end - now) // DAY)
+    when = "in less than a day" if days == 0 else f"in {days} day{'' if days == 1 else 's'}"
+    return f'the certificate "{certificate.path}" expires {when}'

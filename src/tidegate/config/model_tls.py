@@ -1,0 +1,81 @@
+"""What a configuration means for TLS: frozen data, as in `config.model`.
+
+Files are here with their contents, read by the master, whose rights workers do not have. No repr
+shows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pem:
+    """A file in PEM; `path` is absolute, and for messages only."""
+
+    path: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPair:
+    """A certificate with the chain behind it, and its private key."""
+
+    certificate: Pem
+    key: Pem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionCache:
+    """`ssl_session_cache`: `own` is "off", "none", "shared" or a worker's own number of sessions.
+
+    `zone` is the shared memory, by name and size in bytes.
+    """
+
+    own: str | int
+    zone: tuple[str, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """The `ssl_…` of a server that has a `listen … ssl`."""
+
+    pairs: tuple[KeyPair, ...]
+    passwords: tuple[bytes, ...] = field(repr=False)
+    protocols: tuple[str, ...]
+    ciphers: str
+    prefer_server_ciphers: bool
+    ecdh_curve: str
+    dhparam: Pem | None
+    commands: tuple[tuple[str, str], ...]
+    client_certificate: Pem | None
+    trusted_certificate: Pem | None
+    crl: Pem | None
+    verify_client: str
+    verify_depth: int
+    session_cache: SessionCache
+    session_timeout: int  # seconds
+    session_tickets: bool
+    ticket_keys: tuple[bytes, ...] = field(repr=False)
+    handshake_timeout_ms: int
+    alpn: tuple[str, ...]
+    reject_handshake: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyTls:
+    """The `proxy_ssl_…` of a server with `proxy_ssl on`; without a `name` it is `proxy_pass`'s."""
+
+    pair: KeyPair | None
+    passwords: tuple[bytes, ...] = field(repr=False)
+    protocols: tuple[str, ...]
+    ciphers: str
+    commands: tuple[tuple[str, str], ...]
+    trusted_certificate: Pem | None
+    crl: Pem | None
+    verify: bool
+    verify_depth: int
+    name: str
+    server_name: bool
+    session_reuse: bool
+    alpn: tuple[str, ...]
