@@ -110,7 +110,7 @@ def test_every_context_is_known_and_can_be_entered():
 
 
 def test_all_directives_that_work_are_here():
-    groups = (FOUNDATION, METHODS, LOGS, ACCESS, MQTT, VARIABLES, REAL_IP)
+    groups = (FOUNDATION, METHODS, LOGS, ACCESS, MQTT, VARIABLES, REAL_IP, SSL)
     assert {row.name for row in HERE} == {name for group in groups for name in group}
 
 

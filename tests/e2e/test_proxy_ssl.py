@@ -27,10 +27,10 @@ def secure_node(request, server_pair):
 def ways(lab):
     """Servers of one balancer with `proxy_ssl on` to a node, one for each text of directives."""
 
-    def start(node, *texts, target=None, on="proxy_ssl on;"):
+    def start(node, *texts, on="proxy_ssl on;"):
         ports = [lab.ports.free() for _ in texts]
         blocks = [
-            f"server {{ listen 127.0.0.1:{port}; proxy_pass {target or node.address}; {on} {text} }}"
+            f"server {{ listen 127.0.0.1:{port}; proxy_pass {node.address}; {on} {text} }}"
             for port, text in zip(ports, texts, strict=True)
         ]
         start.balancer = lab.balancer("\n".join(blocks))
