@@ -74,7 +74,7 @@ def finish_tls(reading: Reading, draft: ServerDraft) -> None:
 def finish_proxy_tls(reading: Reading, draft: ServerDraft) -> None:
     """Make the TLS of a server's brokers."""
     scope = draft.scope
-    if not scope.flag("proxy_ssl") or draft.upstream is None:
+    if not scope.flag("proxy_ssl") or draft.answer is not None:
         return
     certificate = scope.optional_text("proxy_ssl_certificate")
     key = scope.optional_text("proxy_ssl_certificate_key")
@@ -87,7 +87,7 @@ def finish_proxy_tls(reading: Reading, draft: ServerDraft) -> None:
         _report(reading, scope, message, "proxy_ssl_verify")
         return
     try:
-        tls = _proxy_tls(reading, scope, draft.upstream.name, certificate, key)
+        tls = _proxy_tls(reading, scope, certificate, key)
         client_context(tls, timeout_ms=scope.integer("proxy_connect_timeout"))
     except (FileError, SecureError) as error:
         _report(reading, scope, error.message, error.directive)
@@ -150,7 +150,7 @@ NO_CACHE = SessionCache(own="none", zone=None)
 
 
 def _proxy_tls(
-    reading: Reading, scope: Scope, upstream: str, certificate: str | None, key: str | None
+    reading: Reading, scope: Scope, certificate: str | None, key: str | None
 ) -> ProxyTls:
     pair = None
     if certificate and key:
@@ -171,18 +171,11 @@ def _proxy_tls(
         crl=crl,
         verify=verify,
         verify_depth=scope.integer("proxy_ssl_verify_depth"),
-        name=scope.optional_text("proxy_ssl_name") or host_of(upstream),
+        name=scope.optional_text("proxy_ssl_name") or "",
         server_name=scope.flag("proxy_ssl_server_name"),
         session_reuse=scope.flag("proxy_ssl_session_reuse"),
         alpn=_texts(scope, "proxy_ssl_alpn"),
     )
-
-
-def host_of(upstream: str) -> str:
-    """What `proxy_pass` names, without a port and without the brackets of IPv6."""
-    if upstream.startswith("["):
-        return upstream[1:].partition("]")[0]
-    return upstream.partition(":")[0]
 
 
 # --- values ---

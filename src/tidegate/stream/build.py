@@ -168,6 +168,7 @@ class Builder:
             sources=_sources(content.bind, upstream.peers, self._getters),
             key=key,
             notify=error_log.enabled(Level.INFO),
+            tls=self._contexts.to_upstream(content, upstream.name, len(upstream.peers)),
         )
 
 

@@ -9,7 +9,6 @@ from tidegate.engine.address import pack_address, unpack_address
 from tidegate.engine.outcome import Connect, Relay
 from tidegate.health import passive
 from tidegate.stream.source import Sources
-from tidegate.stream.tls import ways
 from tidegate.wire.proxy_protocol import encode_v1
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from tidegate.config import model
     from tidegate.engine.outcome import Report
     from tidegate.stream.session import Session
+    from tidegate.stream.tls import Upstreams
 
 
 class Proxy:
@@ -50,6 +50,7 @@ class Proxy:
         sources: Sources | None,
         key: Callable[[Session], bytes] | None,
         notify: bool,
+        tls: Upstreams | None = None,
     ) -> None:
         self._model = proxy
         self.upstream = upstream
@@ -70,8 +71,8 @@ class Proxy:
             half_close=proxy.half_close,
             nodelay=nodelay,
         )
-        self.tls_name = proxy.tls.name if proxy.tls is not None else ""
-        self._tls = ways(proxy, len(upstream.peers))
+        self.tls_name = tls.name if tls is not None else ""
+        self._tls = tls.peers if tls is not None else (None,) * len(upstream.peers)
         # Most sessions have the same plan but for the peer: it is made once.
         self._plain = tuple(
             self._connect(peer, local=b"", first=b"", notify=False)

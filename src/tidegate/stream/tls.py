@@ -20,6 +20,7 @@ class Contexts:
     def __init__(self, tickets: TicketKeys) -> None:
         self._tickets = tickets
         self._made: dict[Tls, Context] = {}
+        self._clients: dict[tuple[ProxyTls, int], Context] = {}
 
     def of(self, server: model.Server) -> Context | None:
         """What the server's `listen … ssl` shake hands with; None where it has none."""
@@ -30,25 +31,44 @@ class Contexts:
             made = self._made[server.tls] = server_context(server.tls, self._tickets)
         return made
 
+    def to_upstream(self, proxy: model.Proxy, upstream: str, peers: int) -> Upstreams | None:
+        """How the peers of `upstream` are spoken to; None where that is in plain text."""
+        tls = proxy.tls
+        if tls is None:
+            return None
+        key = tls, proxy.connect_timeout_ms
+        context = self._clients.get(key)
+        if context is None:
+            context = client_context(tls, timeout_ms=proxy.connect_timeout_ms)
+            self._clients[key] = context
+        return Upstreams(tls, context, tls.name or host_of(upstream), peers)
 
-def ways(proxy: model.Proxy, peers: int) -> tuple[ClientTls | None, ...]:
-    """How each peer is spoken to: in TLS, with what is kept of its last session, or in plain."""
-    tls = proxy.tls
-    if tls is None:
-        return (None,) * peers
-    context = client_context(tls, timeout_ms=proxy.connect_timeout_ms)
-    return tuple(_way(tls, context) for _ in range(peers))
+
+class Upstreams:
+    """TLS with each peer of an upstream, and what is kept of the last session with it."""
+
+    __slots__ = ("name", "peers")
+
+    def __init__(self, tls: ProxyTls, context: Context, name: str, peers: int) -> None:
+        self.name = name
+        self.peers = tuple(
+            ClientTls(
+                context,
+                name=name.encode("utf-8", "surrogateescape"),
+                # RFC 6066 allows no addresses there.
+                sends_name=tls.server_name and not is_address(name),
+                verifies_name=tls.verify,
+                resumption=Resumption() if tls.session_reuse else None,
+            )
+            for _ in range(peers)
+        )
 
 
-def _way(tls: ProxyTls, context: Context) -> ClientTls:
-    return ClientTls(
-        context,
-        name=tls.name.encode("utf-8", "surrogateescape"),
-        # RFC 6066 allows no addresses there.
-        sends_name=tls.server_name and not is_address(tls.name),
-        verifies_name=tls.verify,
-        resumption=Resumption() if tls.session_reuse else None,
-    )
+def host_of(upstream: str) -> str:
+    """What `proxy_pass` names, without a port and without the brackets of IPv6."""
+    if upstream.startswith("["):
+        return upstream[1:].partition("]")[0]
+    return upstream.partition(":")[0]
 
 
 def is_address(name: str) -> bool:
