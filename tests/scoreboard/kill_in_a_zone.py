@@ -66,7 +66,10 @@ class Scene:
             wrong.append(f"{zone.keys} keys in {zone.used} cells are left")
         for _ in range(2):
             entries = []
-            while (entry := self.survivor.take(len(entries).to_bytes(4, "big"), 1)) != NO_ROOM:
+            while len(entries) <= zone.cells:
+                entry = self.survivor.take(len(entries).to_bytes(4, "big"), 1)
+                if entry == NO_ROOM:
+                    break
                 entries.append(entry)
             if sorted(entries) != list(range(1, zone.cells + 1)):
                 wrong.append(f"{len(set(entries))} of {zone.cells} cells can be had")
@@ -96,6 +99,6 @@ for steps in count(first, stride):
     problems += [f"after {steps}: {one}" for one in scene.lost()]
     deaths += scene.zone.deaths
     kills += 1
-    if done:
+    if done or problems:
         break
 print(json.dumps({"kills": kills, "deaths": deaths, "problems": problems[:5]}))

@@ -334,6 +334,27 @@ def test_a_client_over_a_limit_by_client_id_is_told_so(play, version, code):
     ]
 
 
+@pytest.mark.parametrize(
+    ("outside", "inside"),
+    [
+        ("map $mqtt_preread_clientid $who { default $mqtt_preread_clientid; }", ""),
+        ("split_clients $mqtt_preread_clientid $who { * $mqtt_preread_clientid; }", ""),
+        ("", "set $who $mqtt_preread_clientid;"),
+        # To ask for $who means to do every `set`, which is too early before the CONNECT.
+        ("map $server_port $who { default one; }", "set $other $mqtt_preread_clientid;"),
+    ],
+    ids=["map", "split_clients", "set", "beside set"],
+)
+def test_a_computed_key_waits_for_the_connect_that_it_needs(play, outside, inside):
+    async def scene(world):
+        assert await world.come() == CONNACK_OK
+        assert (await world.come())[:1] == b"\x20"
+
+    zone = "limit_conn_zone $who zone=who:1m;"
+    world = play(scene, f"mqtt_preread on; limit_conn who 1; {inside}", outside=outside + zone)
+    assert "while prereading client data" in world.errors[0]
+
+
 def test_a_client_without_the_value_of_the_key_is_not_counted(play):
     async def scene(world):
         for packet in (b"GET / HTTP/1.1\r\n\r\n", connect("", version=5)):
