@@ -32,6 +32,10 @@ def in_stream(text):
     return f"events {{}}\nstream {{\n  {text}\n}}\n"
 
 
+def in_log(text):
+    return in_stream(f"log_format f $status;\n  access_log {text};")
+
+
 def in_http(text):
     return f"events {{}}\nhttp {{\n  upstream a {{\n    {text}\n  }}\n}}\n"
 
@@ -154,6 +158,36 @@ SAME = {
     "access log without a format": in_stream("access_log logs/a.log;"),
     "access log of an unknown format": in_stream("access_log logs/a.log combined;"),
     "access log off and more": in_stream("access_log off x;"),
+    "access log with a buffer of nothing": in_log("logs/a.log f buffer=0"),
+    "access log with a bad buffer": in_log("logs/a.log f buffer=1g"),
+    "access log with a bad flush": in_log("logs/a.log f buffer=1k flush=x"),
+    "access log flushed without a buffer": in_log("logs/a.log f flush=1s"),
+    "access log buffered with variables": in_log("logs/$pid.log f buffer=1k"),
+    "access log with a bad compression": in_log("logs/a.log f gzip=0"),
+    "access log with an unknown parameter": in_log("logs/a.log f sync"),
+    "access log with a bad condition": in_log('logs/a.log f "if=${pid"'),
+    "access log of a bad variable": in_log('"logs/${pid" f'),
+    "access log with two buffers": in_log(
+        "logs/a.log f buffer=1k; access_log logs/a.log f buffer=2k"
+    ),
+    "access log with one flush of two": in_log(
+        "logs/a.log f buffer=1k; access_log logs/a.log f buffer=1k flush=1s"
+    ),
+    "open_log_file_cache without max": in_log("off; open_log_file_cache valid=1s"),
+    "open_log_file_cache of 0": in_log("off; open_log_file_cache max=0"),
+    "open_log_file_cache with a bad number": in_log("off; open_log_file_cache max=x"),
+    "open_log_file_cache with milliseconds": in_log("off; open_log_file_cache max=1 valid=1ms"),
+    "open_log_file_cache on": in_log("off; open_log_file_cache on"),
+    "open_log_file_cache twice": in_log(
+        "off; open_log_file_cache max=1; open_log_file_cache max=2"
+    ),
+    "valid access log in capital letters": in_log("logs/a.log F"),
+    "valid access log twice, buffered once": in_log(
+        "logs/a.log f; access_log logs/a.log f buffer=1k"
+    ),
+    "valid access log with everything": in_log(
+        "logs/a.log f buffer=4k flush=1m30s if=$pid; open_log_file_cache max=3 inactive=1y"
+    ),
     "hash without a key": in_upstream(f"hash; {TWO};"),
     "hash of three words": in_upstream(f"hash a consistent b; {TWO};"),
     "hash with an unknown parameter": in_upstream(f"hash $remote_addr ketama; {TWO};"),
