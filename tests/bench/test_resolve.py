@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from lab.waiting import wait_until
 from tidegate.bench import resolve
 from tidegate.bench.resolve import AddressError
 from tidegate.engine.address import pack_address, unpack_address
@@ -44,12 +45,14 @@ def test_one_that_is_silent_costs_no_time(lab, answers, monkeypatch):
     address, _ = resolve.resolve("name", 1)
     assert unpack_address(address) == (socket.AF_INET, "127.0.0.1", node.port)
     assert time.monotonic() - started < 6
+    wait_until(lambda: node.accepted == 1, "the node has seen it")
 
 
 def test_those_that_refuse_are_passed_over(lab, answers):
     node, dead = lab.node(), lab.ports.free()
     answers(v4("127.0.0.1", dead), v4("127.0.0.1", node.port))
     assert unpack_address(resolve.resolve("name", 1)[0])[2] == node.port
+    wait_until(lambda: node.accepted == 1, "the node has seen it")
 
 
 def test_where_none_answers_the_first_is_taken(lab, answers):
