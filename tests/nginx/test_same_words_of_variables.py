@@ -1,4 +1,4 @@
-"""Wrong `map`, `geo`, `split_clients` and `set` get the words of the installed nginx, all of them."""
+"""Wrong `map`, `geo`, `split_clients` and `set` get all the words of the installed nginx."""
 
 import subprocess
 
@@ -77,11 +77,11 @@ SAME = {
     "valid map of one name twice": "map a $x { } map b $X { } geo $x { }",
     "valid geo": "geo $x { 10.0.0.0/8 a; ::1 b; default c; 255.255.255.255 d; 010.1.0.0/16 e; }",
     "valid geo with low bits": "geo $x { 10.0.0.1/8 a; 2001:db8::1/32 b; }",
-    "valid geo, twice the same": "geo $x { 10.0.0.0/8 a; 10.0.0.0/16 b; 10.0.0.0/8 c; ::1 d; ::1 e; }",
+    "valid geo, one twice": "geo $x { 10.0.0.0/8 a; 10.0.0.0/9 b; 10.0.0.0/8 c; ::1 d; ::1 e; }",
     "valid geo, two defaults": "geo $x { default a; default b; }",
-    "valid geo, nothing to delete": "geo $x { delete 10.0.0.0/8; 11.0.0.0/8 a; delete 11.0.0.0/8; }",
+    "valid geo, none to delete": "geo $x { delete 10.0.0.0/8; 11.0.0.0/8 a; delete 11.0.0.0/8; }",
     "valid geo of ranges": "geo $x { ranges; 1.0.0.0-1.2.3.4 a; 1.0.0.5-1.0.0.9 b; default c; }",
-    "valid geo, twice the same range": "geo $x {\n ranges; 1.0.0.0-1.0.255.255 a;\n 1.0.0.0-1.2.0.0 b; }",
+    "valid geo, a range twice": "geo $x { ranges; 1.0.0.0-1.0.255.255 a;\n 1.0.0.0-1.2.0.0 b; }",
     "valid geo, two defaults of ranges": "geo $x { ranges; default a; default b; }",
     "valid geo, no range to delete": "geo $x { ranges; delete 1.0.0.0-1.0.0.9; }",
     "valid set": "server { listen 2; return $x; set $x a; set $x $x$1; }",

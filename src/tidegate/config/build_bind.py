@@ -11,9 +11,7 @@ from tidegate.config.diagnostics import ConfigError
 from tidegate.config.draft import in_stream
 from tidegate.config.model import Bind
 from tidegate.config.urls import QUAD
-from tidegate.variables.geo import Geo
-from tidegate.variables.map import Map
-from tidegate.variables.split_clients import SplitClients
+from tidegate.variables.computed import constants
 from tidegate.wire.local_address import read_local_address
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
-    from tidegate.variables.computed import Definition
     from tidegate.variables.template import Template
     from tidegate.wire.address import Address
 
@@ -86,23 +83,10 @@ def finish_binds(reading: Reading) -> None:
         definition = stream.definitions.get(use.name)
         if definition is None or word.text.lower() not in (f"${use.name}", f"${{{use.name}}}"):
             continue
-        wrong = [value for value in _values(definition) if not _is_ours_text(value)]
+        wrong = [value for value in constants(definition) if not _is_ours_text(value)]
         if wrong and (use.name, use.span.line) not in told:
             told.add((use.name, use.span.line))
             _warn(reading, word, use.directive, wrong=wrong)
-
-
-def _values(definition: Definition) -> list[str]:
-    """The constant values of a variable that a configuration defines."""
-    found: list[str | None] = []
-    match definition:
-        case SplitClients(parts=parts):
-            found = [value for _limit, value in parts]
-        case Map():
-            found = [value.constant for value in definition.values]
-        case Geo():
-            found = [*definition.inet.values, *definition.inet6.values]
-    return list(dict.fromkeys(value for value in found if value))
 
 
 def _is_ours_text(text: str) -> bool:

@@ -22,6 +22,7 @@ from tidegate.config.build_logs import (
 )
 from tidegate.config.build_map import map_
 from tidegate.config.build_method import hash_, ip_hash, least_conn, random
+from tidegate.config.build_route import finish_routes
 from tidegate.config.build_set import set_
 from tidegate.config.build_split_clients import split_clients
 from tidegate.config.build_tls import finish_proxy_tls, finish_tls
@@ -97,6 +98,7 @@ def finish_stream(reading: Reading) -> None:
     build_limit_conn.finish_limit_conn(reading)
     finish_variables(reading)
     finish_binds(reading)
+    finish_routes(reading)
     for draft in stream.servers:
         build_mqtt.finish_server(reading, draft)
         build_realip.finish_server(reading, draft)

@@ -186,14 +186,14 @@ def finish_group(reading: Reading, group: UpstreamDraft) -> None:
 
 def _find_peers(reading: Reading, group: UpstreamDraft, url: Url) -> None:
     if not url.ports and not url.unix:
-        hint = _meant(in_stream(reading), group.name)
+        hint = meant(in_stream(reading), group.name)
         message = f'no port in upstream "{url.host}"'
         reading.report.error(message, group.span, line=group.line, hint=hint)
         return
     try:
         found = addresses(url, reading.draft.resolve)
     except UrlError as error:
-        hint = _meant(in_stream(reading), group.name) or _unresolved(str(error))
+        hint = meant(in_stream(reading), group.name)
         message = f'{error} in upstream "{url.host}"'
         reading.report.error(message, group.span, line=group.line, hint=hint)
         return
@@ -212,7 +212,8 @@ def _find_peers(reading: Reading, group: UpstreamDraft, url: Url) -> None:
     ]
 
 
-def _meant(stream: StreamDraft, name: str) -> str | None:
+def meant(stream: StreamDraft, name: str) -> str:
+    """What somebody may have meant by a name that leads nowhere."""
     groups = [group.name for group in stream.upstreams if group.created]
     near = nearest(name, groups)
     if near is None:

@@ -137,6 +137,19 @@ def reads(definition: Definition) -> set[str]:
     return sources(definition).union(*(names(value) for value in definition.values))
 
 
+def constants(definition: Definition) -> list[str]:
+    """The values without variables that a session may get, each once; "" is none."""
+    found: list[str | None] = []
+    match definition:
+        case Map():
+            found = [value.constant for value in definition.values]
+        case Geo():
+            found = [*definition.inet.values, *definition.inet6.values]
+        case SplitClients(parts=parts):
+            found = [value for _limit, value in parts]
+    return list(dict.fromkeys(value for value in found if value))
+
+
 def needed(wanted: set[str], definitions: Mapping[str, Definition]) -> set[str]:
     """All variables that may be read for the wanted ones, themselves among them."""
     found: set[str] = set()
