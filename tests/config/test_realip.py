@@ -90,6 +90,17 @@ def test_trust_without_a_header_is_a_warning(folder):
     assert folder.warnings(shared) == []
 
 
+def test_variables_of_a_header_that_nobody_reads_are_a_warning(folder):
+    text = "events {{}} stream {{ server {{ listen 1{}; return $proxy_protocol_addr; }} {} }}"
+    (problem,) = folder.load(text.format("", "")).problems
+    message = 'the "proxy_protocol_addr" variable is always empty in "return"'
+    assert (problem.message, problem.fatal) == (message, False)
+    assert '"proxy_protocol"' in problem.hint
+    assert folder.warnings(text.format(" proxy_protocol", "")) == []
+    other = f"server {{ {LISTEN.replace('1', '2')} }}"
+    assert folder.warnings(text.format("", other)) == [message]
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -20,7 +20,7 @@ def empty(name, where):
 def test_a_variable_may_be_logged(folder, name):
     text = (
         f"log_format f ${name}; access_log l f; mqtt on;"
-        " server { listen 1; return x; mqtt_set_connect clientid y; }"
+        " server { listen 1 proxy_protocol; return x; mqtt_set_connect clientid y; }"
     )
     assert problems(folder, text) == ()
 

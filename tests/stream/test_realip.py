@@ -275,6 +275,49 @@ def test_the_node_is_told_the_real_address(stream, entrance):
     assert nodes.heard[2].startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
 
 
+def test_limits_count_the_real_address(stream, entrance):
+    nodes = Nodes(1)
+    rig = stream(
+        f"{LOG} {TRUST} limit_conn_zone $binary_remote_addr zone=addr:1m;"
+        f" upstream a {{ {nodes.peers()} }}"
+        " server { listen 1 proxy_protocol; proxy_pass a; limit_conn addr 1; }",
+        level=Level.EMERG,
+    )
+
+    async def main():
+        rig.serve(entrance)
+        nodes.servers = [await asyncio.start_server(hold, sock=nodes.sockets[0])]
+        one = await served(entrance, "203.0.113.1")
+        other = await served(entrance, "203.0.113.2")
+        assert await served(entrance, "203.0.113.1") is None
+        for writer in (one, other):
+            writer.close()
+        await until(lambda: len(rig.lines.access) == 3)
+        assert await served(entrance, "203.0.113.1", leave=True)
+        await until(lambda: len(rig.lines.access) == 4)
+        nodes.close()
+
+    rig.run(main)
+    assert sorted(line.split(" ")[8] for line in rig.lines.access) == ["200", "200", "200", "503"]
+
+
+async def hold(reader, writer):
+    """Greet, then keep the connection until the other side has ended."""
+    writer.write(b"x")
+    await reader.read()
+    writer.close()
+
+
+async def served(entrance, host, *, leave=False):
+    """The writer of a client that the node has greeted; None for one that was sent away."""
+    reader, writer = await asyncio.open_connection(*entrance.getsockname())
+    writer.write(headers.v2(headers.addresses(source=host)))
+    greeted = await reader.read(1)
+    if not greeted or leave:
+        writer.close()
+    return writer if greeted else None
+
+
 def test_lines_of_the_error_log_name_the_real_client(stream, entrance):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         dead = closed.getsockname()[1]

@@ -107,6 +107,8 @@ def _unknown(reading: Reading, stream: StreamDraft, use: VariableUse) -> None:
 
 def _always_empty(stream: StreamDraft, use: VariableUse) -> str | None:
     """Why a variable never has a value where it is used, and what to do; None where it may."""
+    if use.name.startswith(names.OF_HEADER):
+        return _without_header(_users(stream, use))
     if not names.of_mqtt(use.name):
         return None
     if use.name in names.CONNACK and use.directive.name.text not in AFTER_ANSWER:
@@ -119,6 +121,13 @@ def _always_empty(stream: StreamDraft, use: VariableUse) -> str | None:
         served = any(server.sees_mqtt for server in users)
         need = 'add "mqtt_preread on;" to the server, or to "stream {}"'
     return need if users and not served else None
+
+
+def _without_header(users: list[ServerDraft]) -> str | None:
+    """Why variables of a PROXY protocol header are empty in all of these servers."""
+    if not users or any(one.proxy_protocol for server in users for one in server.listens):
+        return None
+    return 'no header is read: add "proxy_protocol" to the "listen" of a server'
 
 
 def _sets_clientid(server: ServerDraft) -> bool:

@@ -103,6 +103,9 @@ STREAM: Final = MappingProxyType(
     }
 )
 
+# What a client's PROXY protocol header tells; nothing where none is read.
+OF_HEADER: Final = "proxy_protocol_"
+
 # Variables whose names go on with one that the configuration chooses.
 PREFIXES: Final = MappingProxyType(
     {"mqtt_user_property_": "the value of a user property of the CONNECT"}
