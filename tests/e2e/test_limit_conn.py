@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from lab import clients, proc, sockets
+from lab import clients, proc, sockets, tls
 from lab.nodes import greet
 from lab.waiting import wait_until
 
@@ -150,6 +150,28 @@ def test_a_client_id_may_be_connected_once(lab):
     for client in (other, again):
         client.close()
     assert 'limiting connections by zone "ids" while prereading client data' in balancer.errors()
+
+
+@pytest.mark.needs("openssl")
+def test_a_certificate_may_be_connected_once(lab, authority, server_pair):
+    certificate, key = server_pair
+    port = lab.ports.free()
+    lab.balancer(
+        "limit_conn_zone $ssl_client_s_dn zone=devices:1m;"
+        f"server {{ listen 127.0.0.1:{port} ssl; proxy_pass {lab.node().address};"
+        f" ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_verify_client on;"
+        f" ssl_client_certificate {authority.certificate}; limit_conn devices 1; }}",
+        workers=2,
+    )
+    one, other = (
+        tls.client_context(authority, pair=authority.sign(name, subject=f"/CN={name}"))
+        for name in ("dev-1", "dev-2")
+    )
+    with tls.connect(port, one) as first:
+        assert tls.echoes(first)
+        assert not tls.greets(port, one)
+        assert tls.greets(port, other)
+    wait_until(lambda: tls.greets(port, one), "the first is given back")
 
 
 def test_servers_share_a_zone(lab):

@@ -127,13 +127,17 @@ class Builder:
         )
 
     def _waits(self, server: model.Server, key: Template) -> bool:
-        """Whether a key is to be made only when the CONNECT was read."""
+        """Whether a key can be made only after the handshake, or when the CONNECT was read."""
         wanted = needed(names(key), self._variables)
         if not wanted.isdisjoint(self._variables):
             # To ask for a computed variable begins with every `set` of the server.
             for one in server.assignments:
                 wanted |= needed(names(one.value), self._variables)
-        return server.mqtt is not None and any(map(of_mqtt, wanted))
+        tells_tls = any(listen.ssl for listen in server.listens)
+        return any(
+            (server.mqtt is not None and of_mqtt(name)) or (tells_tls and name.startswith("ssl_"))
+            for name in wanted
+        )
 
     def _proxy(self, server: model.Server, error_log: ErrorLog) -> Proxy | None:
         content = server.content

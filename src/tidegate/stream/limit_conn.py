@@ -1,9 +1,10 @@
 """`limit_conn` at work: sessions counted by key in zones that all workers share.
 
 A limit whose key needs nothing that the client sends is *early*: it counts a client before a byte
-of it is read, as nginx does. One whose key names a variable of MQTT is *late*: it counts when the
-CONNECT was read, before a node is chosen. What a session holds is the number of its entry in each
-zone; it is kept here, by handle, so that sessions without limits carry nothing for it.
+of it is read, as nginx does. One whose key names a variable of MQTT or TLS is *late*: it counts
+after the handshake, when the CONNECT was read, before a node is chosen. What a session holds is the
+number of its entry in each zone; it is kept here, by handle, so that sessions without limits carry
+nothing for it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Limits:
         return self._count(session, self._early, (), "initializing session")
 
     def admit_late(self, session: Session) -> bool:
-        """Count a client whose CONNECT was read; False when it is to be refused."""
+        """Count a client of whom all is known; False when it is to be refused."""
         if not self._late:
             return True
         held = self._held.get(session.handle, (NOT_COUNTED,) * len(self._early))

@@ -27,7 +27,6 @@ from tidegate.stream.session import (
     INTERNAL_ERROR,
     LOGGED_CLIENT_ID,
     OK,
-    SERVICE_UNAVAILABLE,
     Opening,
     Session,
     Try,
@@ -107,13 +106,6 @@ class MqttSession(Session):
             rules.idle_ms(hello.keepalive),
         )
         return self.choose()
-
-    def choose(self) -> Outcome:
-        """Count the client by what it said, and choose a node."""
-        limits = self.port.server.limits
-        if limits is not None and not limits.admit_late(self):
-            return self.refuse(SERVICE_UNAVAILABLE)
-        return super().choose()
 
     def no_connect(self, error: MqttError) -> Outcome:
         """The client's first bytes are no CONNECT that we can read."""

@@ -167,6 +167,8 @@ class Session:
     def choose(self) -> Outcome:
         """As `pick`, for a client whose first bytes are known."""
         server = self.port.server
+        if server.limits is not None and not server.limits.admit_late(self):
+            return self.refuse(SERVICE_UNAVAILABLE)
         if server.assignments:
             self.compute()
         proxy = server.proxy
