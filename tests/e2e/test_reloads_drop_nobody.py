@@ -22,7 +22,7 @@ def stream(port, *, nodes, extra=""):
 
 
 def run(lab, versions, *, gap):
-    """Reload the versions (stream text, workers) in turn, every `gap` seconds; gives what was seen."""
+    """Reload these versions (stream text, workers) in turn, one every `gap` seconds."""
     port = lab.ports.free()
     texts = [
         whole(text.replace("PORT", str(port)), workers=workers, connections=4096, level="notice")

@@ -1,5 +1,6 @@
 """The balancer under test: tidegate, or the real nginx, from the same configuration text."""
 
+import json
 import os
 import re
 import shutil
@@ -91,6 +92,18 @@ class Balancer(Program):
             timeout=PATIENCE,
             check=False,
         )
+
+    def told(self, question):
+        """What `tidegate ctl QUESTION` says of it."""
+        done = subprocess.run(
+            [*command(self.program), "ctl", "-c", self.conf, "-p", self.folder, question, "--json"],
+            env=self._env,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+        return json.loads(done.stdout)
 
     def quit(self):
         """Ask for a graceful stop; does not wait."""

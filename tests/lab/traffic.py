@@ -24,9 +24,11 @@ class Traffic:
         self._selector = selectors.DefaultSelector()
         self._sent = [0.0] * sessions
         self._due = []
+        self.ports = {}  # the local port of each session
         for index in range(sessions):
             sock = socket.create_connection(address)
             sock.setblocking(False)
+            self.ports[index] = sock.getsockname()[1]
             self._selector.register(sock, selectors.EVENT_READ, index)
             self._due.append((0.0, index, sock))
         self._thread = threading.Thread(target=self._run)
@@ -71,6 +73,8 @@ class Traffic:
         self._due.append((now + self._pause, index, sock))
 
     def _try(self, index, sock, step):
+        if sock.fileno() < 0:
+            return  # it broke while it paused
         try:
             step()
         except OSError as error:
