@@ -184,3 +184,17 @@ class TestProxyPass:
     )
     def test_values_that_lead_somewhere_are_in_order(self, folder, blocks):
         assert self.warning(folder, blocks) == ()
+
+
+def test_a_long_chain_of_variables_is_read_soon(folder):
+    maps = [f"map $v{number} $v{number + 1} {{ a $v{number}; }}" for number in range(1, 3000)]
+    text = "\n".join(["map a $v1 { }", *maps])
+    assert folder.load(stream(text)).problems == ()
+
+
+def test_a_list_with_many_mistakes_is_taken_with_few_warnings(folder):
+    lines = [f"10.{number % 200}.0.0/16 a;" for number in range(1000)]
+    problems = folder.load(stream(f"geo $x {{\n{' '.join(lines)}\n}}")).problems
+    assert len(problems) == 21
+    assert not any(problem.fatal for problem in problems)
+    assert problems[-1].message == '780 more warnings of this "geo" are not shown'

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
 from lab.engine import until
+from lab.stream_mqtt import WELCOME, Broker, connect
 from tidegate.config.model import Level
+from tidegate.stream.session import Session
 
 
 @pytest.fixture
@@ -135,3 +138,84 @@ def test_a_group_that_took_no_part_is_not_found(say):
     above = LOGGED % "$m $g" + r"map $remote_addr $m { ~^x(?<g>y) x; default d; }"
     _answers, rig = say("$m", above=above, level=Level.ERROR)
     assert rig.lines.access == ["d -"]
+
+
+def relayed(rig, entrance, brokers, packets, look):
+    """Connect a client for each packet and call `look` while all are relayed."""
+
+    async def main():
+        rig.serve(entrance)
+        for broker in brokers:
+            await broker.__aenter__()
+        writers = []
+        for packet in packets:
+            reader, writer = await asyncio.open_connection(*entrance.getsockname())
+            writer.write(packet)
+            await reader.readexactly(len(WELCOME))
+            writers.append(writer)
+        look()
+        for writer in writers:
+            writer.close()
+        await until(lambda: rig.engine.active == 0)
+        for broker in brokers:
+            await broker.__aexit__()
+
+    rig.run(main)
+
+
+def sessions_of(rig):
+    server = rig.prepared.ports[0][1].server
+    return [
+        one for one in gc.get_objects() if isinstance(one, Session) and one.port.server is server
+    ]
+
+
+@pytest.fixture
+def brokers():
+    made = [Broker(WELCOME), Broker(WELCOME)]
+    yield made
+    for one in made:
+        one.sock.close()
+
+
+GROUPS = r"""
+    map $mqtt_preread_clientid $kind { ~^(?<what>[a-z]+)- $what; }
+    map $kind $group { gate one; default 127.0.0.1:%d; }
+    upstream one { server 127.0.0.1:%d; }
+"""
+
+
+def test_clients_go_where_a_map_of_their_client_id_says(stream, entrance, brokers):
+    one, two = brokers
+    rig = stream(
+        "log_format f '$kind $group $what $mqtt_connack_code'; access_log /dev/null f;"
+        f"{GROUPS % (two.port, one.port)}"
+        "server { listen 1; mqtt_preread on; set $before $kind; proxy_pass $group; }"
+    )
+    packets = [connect(name) for name in ("gate-1", "dev-1", "gate-2", "dev-2", "x")]
+    relayed(rig, entrance, brokers, packets, lambda: None)
+    assert (len(one.connects), len(two.connects)) == (2, 3)
+    address = f"127.0.0.1:{two.port}"
+    assert sorted(rig.lines.access) == [
+        f" {address} - 0",
+        f"dev {address} dev 0",
+        f"dev {address} dev 0",
+        "gate one gate 0",
+        "gate one gate 0",
+    ]
+
+
+@pytest.mark.parametrize(("logged", "kept"), [("$status", None), ("$what", {"what": "gate"})])
+def test_a_relayed_session_keeps_only_what_its_log_names(stream, entrance, brokers, logged, kept):
+    one, two = brokers
+    rig = stream(
+        f"{LOGGED % logged} {GROUPS % (two.port, one.port)}"
+        "server { listen 1; mqtt_preread on; set $before $kind; proxy_pass $group; }"
+    )
+    seen = []
+
+    def look():
+        seen.extend(one.values and one.values.known for one in sessions_of(rig))
+
+    relayed(rig, entrance, brokers, [connect("gate-1"), connect("gate-2")], look)
+    assert seen == [kept, kept]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 BITS = {int(socket.AF_INET): 32, int(socket.AF_INET6): 128}
 EVERYWHERE = (0, 0)
 
+# Lists of networks have hundreds of thousands of lines, and many of the same kind of mistake.
+MOST_WARNINGS = 20
+
 Networks = dict[tuple[int, int], str]  # values by first number and length of prefix
 
 
@@ -37,6 +40,7 @@ def geo(reading: Reading, directive: Directive, _scope: Scope) -> None:
     name = variable_name(word)
     draft = GeoDraft(reading)
     read_entries(reading, directive, draft.read)
+    draft.tell_rest(directive)
     define(reading, name, word, draft.made(address))
 
 
@@ -50,6 +54,7 @@ class GeoDraft:
         self._ranges: AddressRanges | None = None
         self._default: str | None = None  # that of ranges
         self._proxies: list[Network] = []
+        self._warnings = 0
 
     def made(self, address: str) -> Geo:
         """What came of it."""
@@ -63,6 +68,13 @@ class GeoDraft:
                 for family, bits in BITS.items()
             )
         return Geo(address=address, inet=inet, inet6=inet6, proxies=tuple(self._proxies))
+
+    def tell_rest(self, directive: Directive) -> None:
+        """Say how many warnings were left out."""
+        more = self._warnings - MOST_WARNINGS
+        if more > 0:
+            message = f'{more} more warnings of this "geo" are not shown'
+            self._reading.report.warn(message, directive.name.span, line=directive.end.line)
 
     def read(self, entry: Directive) -> None:
         """Read one line; raises ConfigError."""
@@ -85,7 +97,9 @@ class GeoDraft:
             self._cidr(word, value, entry)
 
     def _warn(self, message: str, word: Token, entry: Directive, hint: str | None = None) -> None:
-        self._reading.report.warn(message, word.span, line=entry.end.line, hint=hint)
+        self._warnings += 1
+        if self._warnings <= MOST_WARNINGS:
+            self._reading.report.warn(message, word.span, line=entry.end.line, hint=hint)
 
     def _begin_ranges(self, word: Token) -> None:
         if self._begun:
@@ -173,8 +187,8 @@ class GeoDraft:
 
 def _nearest(networks: Networks, number: int) -> str:
     """The value of an address as nginx would find it now: that of the smallest network."""
-    held = ((length, value) for (base, length), value in networks.items() if base == number)
-    return max(held)[1]
+    lengths = range(max(BITS.values()), -1, -1)
+    return next(networks[number, length] for length in lengths if (number, length) in networks)
 
 
 def _ends(word: Token) -> tuple[int, int]:

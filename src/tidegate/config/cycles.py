@@ -2,56 +2,50 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from tidegate.config.draft import in_stream
 from tidegate.variables.computed import reads, sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from tidegate.config.draft import Reading
-    from tidegate.variables.computed import Definition
 
 
 def finish_cycles(reading: Reading) -> None:
     """Refuse variables that always need themselves, and warn of those that may."""
     definitions = in_stream(reading).definitions
-    told: set[str] = set()
-    for name in definitions:
-        always = _circle(name, definitions, sources)
-        circle = always or _circle(name, definitions, reads)
-        if not circle or name in told:
-            continue
-        told.update(circle)
-        span = in_stream(reading).defined_at[name]
-        needs = " needs ".join(f"${one}" for one in [*circle, name])
-        if always:
-            message = f'cycle while evaluating variable "{name}"'
-            reading.report.error(message, span, hint=f"{needs}, so it never has a value")
+    every = {name: reads(one) & definitions.keys() for name, one in definitions.items()}
+    always = {name: sources(one) & definitions.keys() for name, one in definitions.items()}
+    for circle in _circles(always):
+        message = f'cycle while evaluating variable "{circle[0]}"'
+        hint = f"{_needs(circle)}, so it never has a value"
+        reading.report.error(message, in_stream(reading).defined_at[circle[0]], hint=hint)
+        for name in circle:
+            every[name] = set()  # it was told
+    for circle in _circles(every):
+        message = f'possible cycle while evaluating variable "{circle[0]}"'
+        hint = f"{_needs(circle)} where the values lead so"
+        reading.report.warn(message, in_stream(reading).defined_at[circle[0]], hint=hint)
+
+
+def _circles(needs: dict[str, set[str]]) -> Iterator[list[str]]:
+    """Ways from a variable to itself, each in one at most; the first defined comes first."""
+    left = {name: set(others) for name, others in needs.items()}
+    while True:
+        try:
+            TopologicalSorter(left).prepare()
+        except CycleError as error:
+            # Each is needed by the next, and the last is the first.
+            way: list[str] = error.args[1][:0:-1]
+            first = way.index(next(name for name in left if name in way))
+            yield way[first:] + way[:first]
+            left = {name: set() if name in way else others for name, others in left.items()}
         else:
-            message = f'possible cycle while evaluating variable "{name}"'
-            reading.report.warn(message, span, hint=f"{needs} where the values lead so")
+            return
 
 
-def _circle(
-    name: str, definitions: dict[str, Definition], reads: Callable[[Definition], set[str]]
-) -> list[str]:
-    """The shortest way from a variable to itself, it first; empty where there is none."""
-    before = {name: ""}
-    waiting = [name]
-    for one in waiting:
-        for other in sorted(reads(definitions[one]) & definitions.keys()):
-            if other == name:
-                return _way(one, before)
-            if other not in before:
-                before[other] = one
-                waiting.append(other)
-    return []
-
-
-def _way(last: str, before: dict[str, str]) -> list[str]:
-    way = [last]
-    while before[way[-1]]:
-        way.append(before[way[-1]])
-    return way[::-1]
+def _needs(circle: list[str]) -> str:
+    return " needs ".join(f"${name}" for name in [*circle, circle[0]])

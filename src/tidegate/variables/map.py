@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from tidegate.variables.hostnames import Wildcards
@@ -10,7 +11,7 @@ from tidegate.variables.template import Template, compile_template
 from tidegate.variables.values import S, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tidegate.variables.regex import Regex
 
@@ -39,13 +40,15 @@ class Map:
     volatile: bool
 
     @property
-    def values(self) -> Iterator[Template]:
-        """All values that a session may get."""
-        yield self.default
-        yield from self.texts.values()
-        yield from self.wildcards.values()
-        for one in self.expressions:
-            yield one.value
+    def values(self) -> Iterable[Template]:
+        """All values that a session may get; those that lines share are there once."""
+        values = chain(
+            (self.default,),
+            self.texts.values(),
+            self.wildcards.values(),
+            (one.value for one in self.expressions),
+        )
+        return {id(value): value for value in values}.values()
 
 
 class Finder(Generic[S]):
