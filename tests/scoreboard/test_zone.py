@@ -240,6 +240,26 @@ def test_behind_a_process_that_does_not_run_nobody_is_counted(zone, start):
     assert zone.deaths == 1
 
 
+def test_a_lock_that_an_heir_gave_back_unmended_is_made_anew(zone, start):
+    (one,) = workers(zone, 1)
+    entry = one.take(b"key", 5)
+    first = start("hold_zone.py", zone.fd, fds=(zone.fd,))
+    assert first.stdout.readline() == "held\n"
+    first.kill()
+    first.wait()
+    heir = start("hold_zone.py", zone.fd, fds=(zone.fd,))
+    assert heir.stdout.readline() == "EOWNERDEAD\n"
+    heir.stdin.write("let go\n")
+    heir.stdin.flush()
+    assert heir.stdout.readline() == "0\n"
+    third = start("hold_zone.py", zone.fd, fds=(zone.fd,))
+    assert third.stdout.readline() == "ENOTRECOVERABLE\n"
+    assert one.take(b"key", 5) == entry
+    assert zone.count(b"key") == 2
+    last = start("hold_zone.py", zone.fd, fds=(zone.fd,))
+    assert last.stdout.readline() == "held\n"
+
+
 def test_the_memory_can_be_neither_cut_nor_grown(zone):
     for size in (0, 4096, 16384):
         with pytest.raises(PermissionError):
