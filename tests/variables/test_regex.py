@@ -1,6 +1,8 @@
 """Regular expressions are PCRE2's own, with a bound."""
 
 import gc
+import subprocess
+import sys
 import time
 
 import pytest
@@ -84,3 +86,26 @@ def test_expressions_give_their_memory_back():
     before = pages()
     many()
     assert (pages() - before) * 4096 < 4 << 20  # 20,000 of them are 10 MB and more
+
+
+WITHOUT = """
+import sys
+from tidegate.variables import regex
+regex.LIBRARY = "libpcre2-none.so.0"
+from tidegate.config.load import load
+for problem in load(sys.argv[1], prefix=sys.argv[2]).problems:
+    print(problem.words.partition(" in ")[0], "|", problem.hint)
+"""
+
+
+def test_without_the_library_only_expressions_are_refused_and_the_package_is_named(tmp_path):
+    file = tmp_path / "tidegate.conf"
+    server = "server { listen 1; return $x; }"
+    file.write_text(f"events {{}} stream {{ map a $x {{ ~*^a+ b; c d; }} {server} }}")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, file, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (
+        'using regex "^a+" requires PCRE library | libpcre2-none.so.0 was not found;'
+        " on Debian it is the package libpcre2-8-0\n"
+    )
