@@ -30,6 +30,7 @@ def on(host, port=0, **options):
         rcvbuf=None,
         sndbuf=None,
         keepalive=None,
+        proxy_protocol=False,
         span=Span("x", 1, 1),
     )
     return replace(listen, **options)
