@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tidegate.config.diagnostics import ConfigError
+from tidegate.config.draft import in_stream
 from tidegate.config.model_tls import KeyPair, Pem, ProxyTls, SessionCache, Tls
 from tidegate.config.pem_files import as_openssl
 from tidegate.config.secure import SecureError, client_context, server_context
@@ -30,12 +31,17 @@ DAY = 86400
 TICKET_KEY_SIZES = (48, 80)
 
 
-class FileError(ConfigError):
-    """A file that cannot be read; `directive` names it."""
+# What OpenSSL says on top where a file of authorities was not read.
+OF_AUTHORITIES = " error:05880002:x509 certificate routines::system lib"
 
-    def __init__(self, message: str, directive: str) -> None:
+
+class FileError(ConfigError):
+    """A file that cannot be read; `directive` names it, nginx says where it was if `placed`."""
+
+    def __init__(self, message: str, directive: str, *, placed: bool = False) -> None:
         super().__init__(message)
         self.directive = directive
+        self.placed = placed
 
 
 def finish_tls(reading: Reading, draft: ServerDraft) -> None:
@@ -63,7 +69,10 @@ def finish_tls(reading: Reading, draft: ServerDraft) -> None:
     try:
         tls = _tls(reading, scope, certificates, keys)
         context = server_context(tls)
-    except (FileError, SecureError) as error:
+    except FileError as error:
+        _report(reading, scope, error.message, error.directive, placed=error.placed)
+        return
+    except SecureError as error:
         _report(reading, scope, error.message, error.directive)
         return
     _warn_of_protocols(reading, scope, tls.protocols, context.security_level)
@@ -98,9 +107,17 @@ def finish_proxy_tls(reading: Reading, draft: ServerDraft) -> None:
     draft.proxy_tls = tls
 
 
-def _report(reading: Reading, scope: Scope, message: str, directive: str) -> None:
-    """An error in nginx's words, which have no place: the hint tells it."""
+def _report(
+    reading: Reading, scope: Scope, message: str, directive: str, *, placed: bool = False
+) -> None:
+    """An error in nginx's words; where they have no place the hint tells it."""
     span = scope.place(directive)
+    if placed:
+        # nginx is at the end of "stream {}" when it looks.
+        block = in_stream(reading).directive.block
+        line = block.close.line if block is not None and block.close is not None else None
+        reading.report.error(message, span, line=line)
+        return
     hint = f'"{directive}" is in {span.file}:{span.line}' if span is not None else None
     reading.report.error(message, None, hint=hint)
 
@@ -228,7 +245,9 @@ def _read(reading: Reading, name: str, failed: str, directive: str) -> Pem:
         return files.read(name)
     except OSError as error:
         path = files.path(name)
-        raise FileError(f"{failed.format(path)} {as_openssl(error, path)}", directive) from None
+        more = OF_AUTHORITIES if "verify_locations" in failed else ""
+        message = f"{failed.format(path)} {as_openssl(error, path, more)}"
+        raise FileError(message, directive) from None
 
 
 def _ticket_key(reading: Reading, name: str) -> bytes:
@@ -238,9 +257,11 @@ def _ticket_key(reading: Reading, name: str) -> bytes:
         data = files.read(name).data
     except OSError as error:
         why = f"({error.errno}: {os.strerror(error.errno or 0)})"
-        raise FileError(f'open() "{path}" failed {why}', "ssl_session_ticket_key") from None
+        message = f'open() "{path}" failed {why}'
+        raise FileError(message, "ssl_session_ticket_key", placed=True) from None
     if len(data) not in TICKET_KEY_SIZES:
-        raise FileError(f'"{path}" must be 48 or 80 bytes', "ssl_session_ticket_key")
+        message = f'"{path}" must be 48 or 80 bytes'
+        raise FileError(message, "ssl_session_ticket_key", placed=True)
     return data
 
 

@@ -44,20 +44,22 @@ class PemFiles:
 def content(path: str) -> bytes:
     """All of a regular file; raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        # As for OpenSSL: it can be opened, and nothing is in it.
+        os.close(fd)
+        return b""
     with open(fd, "rb") as file:
-        if stat.S_ISDIR(os.fstat(fd).st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
     return data
 
 
-def as_openssl(error: OSError, path: str) -> str:
-    """Why a file was not opened, as OpenSSL and so nginx say it."""
+def as_openssl(error: OSError, path: str, more: str = "") -> str:
+    """Why a file was not opened, as OpenSSL and so nginx say it; `more` is what follows from it."""
     number = error.errno or 0
     why = NO_SUCH_FILE if number == errno.ENOENT else SYSTEM_LIBRARY
     return (
         f"(SSL: error:{SYSTEM | number:08X}:system library::{os.strerror(number)}"
-        f":calling fopen({path}, r) error:{why})"
+        f":calling fopen({path}, r) error:{why}{more})"
     )

@@ -226,6 +226,8 @@ cdef bint verified(Session *s, int side) noexcept nogil:
     cdef long result
     if s.tls.verify == VERIFY_OFF:
         return True
+    # Faults that were let pass on the way here are not of this one's making.
+    clear_errors()
     result = SSL_get_verify_result(ssl)
     if result != X509_V_OK and not (
         s.tls.verify == VERIFY_OPTIONAL_NO_CA and excusable(result)
