@@ -37,14 +37,17 @@ VARIABLES = (
     "bytes_received",
     "bytes_sent",
 )
-LOG = "log_format tls escape=json '" + "|".join(f"${name}" for name in VARIABLES) + "';"
+# The workers of nginx 1.22 crash on this one where a handshake failed.
+DANGEROUS = "ssl_curve"
 
 
 class Pair:
     """The same servers twice; `ports` by program, in the order of the texts."""
 
-    def __init__(self, lab, texts, *, certificate, key):
+    def __init__(self, lab, texts, *, certificate, key, variables=VARIABLES):
         node = lab.node()
+        self.variables = variables
+        log = "|".join(f"${name}" for name in variables)
         self.balancers, self.ports = {}, {}
         for program in PROGRAMS:
             ports = [lab.ports.free() for _ in texts]
@@ -54,7 +57,7 @@ class Pair:
                 f" ssl_protocols TLSv1.2 TLSv1.3; access_log tls.log tls; {text} }}"
                 for port, text in zip(ports, texts, strict=True)
             ]
-            stream = "\n".join([LOG, *blocks])
+            stream = "\n".join([f"log_format tls escape=json '{log}';", *blocks])
             self.balancers[program] = lab.balancer(stream, program=program)
             self.ports[program] = ports
 
@@ -64,7 +67,7 @@ class Pair:
         found = wait_until(
             lambda: (rows := read(path).splitlines())[count - 1 :] and rows, f"{count} lines"
         )
-        return [dict(zip(VARIABLES, line.split("|"), strict=True)) for line in found]
+        return [dict(zip(self.variables, line.split("|"), strict=True)) for line in found]
 
     def errors(self, program):
         """What the error log says of TLS, without what differs from run to run."""
@@ -108,7 +111,7 @@ def world(tmp_path_factory):
 def pair(lab, world):
     ours, _clients, _crl = world
     certificate, key = ours.sign("server", extensions=LOCAL_HOST)
-    return lambda *texts: Pair(lab, texts, certificate=certificate, key=key)
+    return lambda *texts, **more: Pair(lab, texts, certificate=certificate, key=key, **more)
 
 
 @pytest.mark.parametrize("version", [V12, V13])
@@ -182,7 +185,7 @@ NO_TLS = {
 
 
 def test_what_is_no_tls_is_answered_and_logged_alike(pair):
-    both = pair("")
+    both = pair("", variables=tuple(name for name in VARIABLES if name != DANGEROUS))
     answers = {program: {} for program in PROGRAMS}
     for program in PROGRAMS:
         for what, data in NO_TLS.items():
@@ -198,7 +201,7 @@ def test_what_is_no_tls_is_answered_and_logged_alike(pair):
                 answers[program][what] = received
     assert answers["tidegate"] == answers["nginx"]
     rows = {program: both.lines(program, len(NO_TLS)) for program in PROGRAMS}
-    assert [row["status"] for row in rows["tidegate"]] == [row["status"] for row in rows["nginx"]]
+    assert rows["tidegate"] == rows["nginx"]
     assert both.errors("tidegate") == both.errors("nginx")
 
 
