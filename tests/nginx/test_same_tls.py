@@ -202,7 +202,12 @@ def test_what_is_no_tls_is_answered_and_logged_alike(pair):
     assert answers["tidegate"] == answers["nginx"]
     rows = {program: both.lines(program, len(NO_TLS)) for program in PROGRAMS}
     assert rows["tidegate"] == rows["nginx"]
-    assert both.errors("tidegate") == both.errors("nginx")
+    # It is at level info since nginx 1.23.3.
+    theirs = [
+        ("info" if "packet length too long" in words else level, words)
+        for level, words in both.errors("nginx")
+    ]
+    assert both.errors("tidegate") == theirs
 
 
 @pytest.mark.parametrize("version", [V12, V13])
