@@ -169,7 +169,7 @@ def test_ssl_crl(servers, tmp_path):
         for pair in (good, bad)
     ]
     assert let_in == [True, True, True, False]
-    assert "certificate verify error: (23:certificate revoked)" in servers.balancer.errors()
+    servers.balancer.wait_for_output("certificate verify error: (23:certificate revoked)")
 
 
 def test_ssl_verify_depth(servers, tmp_path):
@@ -258,8 +258,8 @@ def test_ssl_handshake_timeout(servers):
         patient.settimeout(0.5)
         with pytest.raises(TimeoutError):
             patient.recv(1)
-    assert "client timed out (110: Connection timed out) while SSL handshaking" in (
-        servers.balancer.errors()
+    servers.balancer.wait_for_output(
+        "client timed out (110: Connection timed out) while SSL handshaking"
     )
 
 
