@@ -50,9 +50,15 @@ NOT_MQTT = {
     "http": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b""),
     "tls": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b""),
     "publish": (packets.publish("t", b"x"), b""),
-    "version 6": (packets.connect("x", version=6), b"\x20\x03\x00\x84\x00"),
+    "version 6": (
+        packets.connect("x", version=6),
+        b"\x20\x1e\x00\x84\x1b\x1f\x00\x18unknown protocol version",
+    ),
     "version 2": (packets.connect("x", version=2), b"\x20\x02\x00\x01"),
-    "malformed 5": (b"\x10\x0d\x00\x04MQTT\x05\xff\x00\x00\x00\x00\x00", b"\x20\x03\x00\x81\x00"),
+    "malformed 5": (
+        b"\x10\x0d\x00\x04MQTT\x05\xff\x00\x00\x00\x00\x00",
+        b"\x20\x17\x00\x81\x14\x1f\x00\x11malformed CONNECT",
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import stat
 
@@ -58,6 +59,40 @@ def test_status_tells_of_workers_with_their_sessions(instance):
         assert all(one["memory"] > 2**20 for one in told["workers"])
     text = ctl(instance, "status").stdout
     assert f"process {instance.master}, generation 1, up " in text
+
+
+MALFORMED = b"\x10\x0c\x00\x04MQTT\x04\x03\x00\x3c\x00\x00"
+HTTP = b"GET / HTTP/1.1\r\n\r\n"
+
+
+def test_status_tells_of_clients_that_do_not_speak_mqtt(instance, lab):
+    strict, open_port = lab.ports.free(), lab.ports.free()
+    instance.configure(
+        stream=f"mqtt_preread on; server {{ listen 127.0.0.1:{strict}; mqtt_require on; return x; }}"
+        f" server {{ listen 127.0.0.1:{open_port}; return x; }}"
+    )
+    instance.start()
+    assert "MQTT" not in ctl(instance, "status").stdout
+    for port, words, answer in (
+        *[(strict, HTTP, b"")] * 5,
+        *[(strict, MALFORMED, b"")] * 3,
+        *[(open_port, MALFORMED, b"x")] * 2,
+    ):
+        with sockets.open_raw(port) as sock:
+            sock.sendall(words)
+            assert sockets.receive_all(sock) == answer
+    # The counts outlive the workers that made them.
+    for worker in instance.workers():
+        os.kill(worker, signal.SIGKILL)
+        instance.wait_gone(worker)
+    counts = {"refused": {"not_connect": 5, "malformed": 3}, "passed_unread": {"malformed": 2}}
+    told = json.loads(ctl(instance, "status", "--json").stdout)["mqtt"]
+    assert {key: {why: n for why, n in told[key].items() if n} for key in told} == counts
+    lines = ctl(instance, "status").stdout.splitlines()
+    assert lines[-2:] == [
+        "MQTT clients refused: 5 not_connect, 3 malformed",
+        "MQTT clients passed on unread: 2 malformed",
+    ]
 
 
 def test_upstreams_tells_why_a_node_failed(instance, lab):

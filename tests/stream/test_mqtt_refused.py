@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 
 import pytest
 
 from lab.stream_mqtt import LIMIT, REFUSED, WELCOME, connect, run, text, visit
+from tidegate.config.model import Level
 from tidegate.mqtt.connack import encode_connack, parse_connack
+from tidegate.mqtt.reason_codes import Reason
 from tidegate.stream.mqtt_session import MqttSession
-from tidegate.stream.refusals import read_refusals
+from tidegate.stream.refusals import read_passed, read_refusals
 
 STATUS = "log_format f '$status'; access_log /dev/null f;"
 
@@ -68,19 +71,21 @@ def test_a_value_that_no_connect_may_hold_refuses_the_client(
 
 
 @pytest.mark.parametrize(
-    ("status", "codes", "words"),
+    ("status", "reason", "codes", "words"),
     [
-        (403, (0x87, 5), "access denied"),
-        (500, (0x88, 3), "internal error"),
-        (502, (0x88, 3), "no node can be reached"),
-        (503, (0x97, 3), "too many connections"),
+        (400, Reason.CLIENT_IDENTIFIER_NOT_VALID, (0x85, 2), "client identifier not allowed"),
+        (400, Reason.BAD_USER_NAME_OR_PASSWORD, (0x86, 4), "user name or password not allowed"),
+        (403, None, (0x87, 5), "access denied"),
+        (500, None, (0x88, 3), "internal error"),
+        (502, None, (0x88, 3), "no node can be reached"),
+        (503, None, (0x97, 3), "too many connections"),
     ],
 )
 @pytest.mark.parametrize("version", [5, 4])
 def test_each_status_has_its_words_in_mqtt(
-    stream, entrance, monkeypatch, status, codes, words, version
+    stream, entrance, monkeypatch, status, reason, codes, words, version
 ):
-    monkeypatch.setattr(MqttSession, "choose", lambda session: session.refuse(status))
+    monkeypatch.setattr(MqttSession, "choose", lambda session: session.refuse(status, reason))
     rig = stream(f"{STATUS} server {{ listen 1; mqtt_preread on; proxy_pass 127.0.0.1:1; }}")
 
     async def main():
@@ -110,6 +115,60 @@ def test_no_answer_is_larger_than_the_client_takes(stream, entrance, monkeypatch
         assert await visit(entrance, connect("dev", properties=properties), size=100) == answer
 
     run(rig, entrance, main)
+
+
+MALFORMED = connect("dev") + b"!"
+MALFORMED = MALFORMED[:1] + bytes([MALFORMED[1] + 1]) + MALFORMED[2:]
+
+
+@pytest.mark.parametrize(
+    ("most", "words"), [(None, "malformed CONNECT"), (25, "malformed CONNECT"), (24, None)]
+)
+def test_a_malformed_connect_is_told_so_within_the_size_that_it_names(
+    stream, entrance, most, words
+):
+    """There is a byte behind the last field; what is before it can be read."""
+    rig = stream("server { listen 1; mqtt_preread on; mqtt_require on; proxy_pass 127.0.0.1:1; }")
+    packet = MALFORMED
+    if most is not None:
+        whole = connect("dev", properties=b"\x27" + most.to_bytes(4, "big"))
+        packet = whole[:1] + bytes([whole[1] + 1]) + whole[2:] + b"!"
+
+    async def main():
+        answer = await visit(entrance, packet, size=100)
+        told = parse_connack(answer, version=5, limit=LIMIT)
+        assert (told.code, told.reason_string) == (0x81, words)
+
+    run(rig, entrance, main)
+
+
+PASSED_UNREAD = {
+    "malformed": (MALFORMED, "malformed"),
+    "of version 9": (b"\x10\x0c\x00\x04MQTT\x09\x02\x00\x3c\x00\x00", "unsupported_version"),
+    "not MQTT": (b"GET / HTTP/1.1\r\n\r\n", None),
+}
+
+
+@pytest.mark.parametrize("kind", PASSED_UNREAD)
+def test_a_connect_that_is_passed_on_unread_leaves_a_trace(stream, entrance, kind):
+    packet, reason = PASSED_UNREAD[kind]
+    with socket.create_server(("127.0.0.1", 0)) as node:
+        rig = stream(
+            "server { listen 1; mqtt_preread on; proxy_timeout 100ms;"
+            f" proxy_pass 127.0.0.1:{node.getsockname()[1]}; }}",
+            level=Level.INFO,
+        )
+
+        async def main():
+            assert await visit(entrance, packet, size=1) == b""
+
+        run(rig, entrance, main)
+    counters = rig.board.worker_counters(0)
+    passed = {name: count for name, count in read_passed(counters).items() if count}
+    assert passed == ({} if reason is None else {reason: 1})
+    assert not any(read_refusals(counters).values())
+    told = [level for level, line in rig.lines.errors if "passed on unread" in line]
+    assert told == ([] if reason is None else ["info"])
 
 
 @pytest.mark.parametrize("code", [1, 2, 4, 5])

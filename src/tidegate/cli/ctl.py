@@ -18,7 +18,7 @@ from tidegate.process.control import ask
 from tidegate.process.errors import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 # The master answers between two pieces of its other work, which take milliseconds.
 ASK_SECONDS = 10.0
@@ -115,7 +115,15 @@ def _status_text(answer: Mapping[str, object]) -> str:
         )
         for one in workers
     ]
-    return f"{head}\n{_table(rows, right={2, 3, 4})}"
+    return "\n".join((head, _table(rows, right={2, 3, 4}), *_mqtt_lines(answer["mqtt"])))
+
+
+def _mqtt_lines(counts: object) -> Iterator[str]:
+    assert isinstance(counts, dict)
+    for key, told in (("refused", "refused"), ("passed_unread", "passed on unread")):
+        found = [f"{count:,} {reason}" for reason, count in counts[key].items() if count]
+        if found:
+            yield f"MQTT clients {told}: {', '.join(found)}"
 
 
 def _upstreams_text(answer: Mapping[str, object]) -> str:

@@ -28,7 +28,7 @@ class Session(Protocol):
     def connected(self, /) -> None:
         """The upstream took the connection (asked for with `Connect(notify=True)`)."""
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
-        """A try failed.
+        """A try failed, `connect_ms` after it began or, for one that had connected, took for that.
 
         `error` is an errno: ETIMEDOUT for our own time-out of the connect, ETIME for an answer that
         did not come, EPROTO for a TLS handshake that failed. It is negative where not the upstream

@@ -37,7 +37,8 @@ class Connect:
 
     With `answer_size` the upstream gets `first` alone, and its first bytes, that many at most, go
     to the session's `inspect` before the client sees them; they have `answer_ms` to come.
-    `idle_ms` is how long the client may be silent, in place of the relay's limit for both sides.
+    `idle_ms` is how long the client may be silent, in place of the relay's limit for both sides;
+    until the upstream's first byte that is `answer_ms`, where it is longer.
 
     With `tls` the upstream's handshake has to succeed too, or the try has failed (EPROTO); the
     first `plain` bytes of `first` go before it.

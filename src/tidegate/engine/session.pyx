@@ -399,6 +399,7 @@ cdef int connect_upstream(
     cdef End *end = &s.ends[UPSTREAM]
     cdef int one = 1
     cdef int error = 0
+    end.received = end.sent = 0
     end.fd = socket(address.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     s.try_started = core.now
     s.connect_ms = -1
@@ -427,13 +428,14 @@ cdef void fail_try(Core *core, Session *s, int error) noexcept nogil:
     """This node did not answer; Python says who is next."""
     leave_upstream(core, s)
     s.error = error
-    s.connect_ms = <int>(core.now - s.try_started)
+    if s.connect_ms < 0:
+        s.connect_ms = <int>(core.now - s.try_started)
     s.state = DECIDING
     call(core, s, CALL_ANSWER)
 
 
 cdef void leave_upstream(Core *core, Session *s) noexcept nogil:
-    """Forget this node as if it had never been asked."""
+    """Be as if this node had never been asked, but for how it went: the logs ask for that."""
     cdef End *end = &s.ends[UPSTREAM]
     if end.fd >= 0:
         close(end.fd)
@@ -450,7 +452,6 @@ cdef void leave_upstream(Core *core, Session *s) noexcept nogil:
     s.first = s.rest = s.answer = end.pending = NULL
     end.ended = end.broken = end.shut = False
     s.reasoned = False
-    end.received = end.sent = 0
 
 
 cdef void established(Core *core, Session *s, uint32_t events) noexcept nogil:
@@ -582,7 +583,9 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
     if s.idle_ms == 0 or side == CLIENT:
         s.active = core.now
     if s.first_byte_ms < 0 and side == UPSTREAM:
-        s.first_byte_ms = <int>(core.now - s.try_started)
+        answered(core, s)
+        if s.state != RELAY:
+            return
     sent = push(s, 1 - side, core.buffer, <size_t>n)
     if sent == n:
         target.sent += <uint64_t>n
@@ -590,6 +593,14 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
         return
     if s.terms.rates[side]:
         pace(core, s, side, <uint64_t>n)
+
+
+cdef void answered(Core *core, Session *s) noexcept nogil:
+    """The upstream's first byte: from here on the client's silence counts."""
+    s.first_byte_ms = <int>(core.now - s.try_started)
+    if s.idle_ms:
+        s.active = core.now
+        arm(core, s, due(s))
 
 
 cdef bint hold_back(Core *core, Session *s, int side, uint32_t size, ssize_t sent) noexcept nogil:
@@ -894,10 +905,17 @@ cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept n
 
 
 cdef inline int64_t limit_ms(Session *s) noexcept nogil:
-    """How long nothing may pass; while we hold the client back, its silence is our doing."""
+    """How long nothing may pass.
+
+    While we hold the client back, its silence is our doing; before the upstream's first byte the
+    client may well wait for that.
+    """
+    cdef int64_t limit = s.idle_ms
+    if limit and s.first_byte_ms < 0 and s.answer_ms > limit:
+        limit = s.answer_ms
     if s.idle_ms and s.ends[UPSTREAM].pending is NULL and s.ends[CLIENT].resume_at == 0:
-        return s.idle_ms
-    return s.idle_ms if s.idle_ms > s.terms.timeout_ms else s.terms.timeout_ms
+        return limit
+    return limit if limit > s.terms.timeout_ms else s.terms.timeout_ms
 
 
 cdef int64_t due(Session *s) noexcept nogil:

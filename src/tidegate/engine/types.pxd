@@ -169,7 +169,7 @@ cdef struct Session:
     uint32_t preread_size  # and may take at most
     uint32_t address_size
     uint32_t answer_size  # bytes of an answer that may be inspected; 0 is none
-    int64_t answer_ms  # how long it may take
+    int64_t answer_ms  # how long it may take; without one, the least limit until the first byte
     int64_t idle_ms  # limit on the client's silence; 0 is the terms' limit on both
     int64_t started
     int64_t try_started

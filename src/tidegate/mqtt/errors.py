@@ -21,7 +21,8 @@ class MqttError(Exception):
     """A packet that cannot be used, or a value that cannot be put into one.
 
     `message` is for a log: it holds no byte of the packet unescaped and no password. `version` is
-    3, 4 or 5 where the sender's protocol is known well enough to be answered in, else None.
+    3, 4 or 5 where the sender's protocol is known well enough to be answered in, else None, and
+    `maximum_packet_size` the bytes that such an answer may have, where the sender could say so.
     """
 
     def __init__(self, fault: Fault, message: str, *, version: int | None = None) -> None:
@@ -29,6 +30,7 @@ class MqttError(Exception):
         self.fault = fault
         self.message = message
         self.version = version
+        self.maximum_packet_size: int | None = None
 
 
 def malformed(message: str) -> MqttError:

@@ -21,7 +21,13 @@ from tidegate.mqtt.fixed_header import (
     length_is_minimal,
     parse_fixed_header,
 )
-from tidegate.mqtt.properties import NO_PROPERTIES, OF_CONNECT, OF_WILL, parse_properties
+from tidegate.mqtt.properties import (
+    NO_PROPERTIES,
+    OF_CONNECT,
+    OF_WILL,
+    Property,
+    parse_properties,
+)
 from tidegate.mqtt.version import MQTT_5, MQTT_31
 
 CONNECT = 0x10  # the type, and flags that must be 0
@@ -66,6 +72,8 @@ def parse_connect(data: Data, *, limit: int, ended: bool = False) -> Connect | N
         return _parse(packet, header, version)
     except MqttError as error:
         error.version = version
+        if version == MQTT_5:
+            error.maximum_packet_size = _maximum_packet_size(packet, header)
         raise
 
 
@@ -161,6 +169,16 @@ def _parse(packet: bytes, header: FixedHeader, version: int) -> Connect:
         username_at,
         password_at,
     )
+
+
+def _maximum_packet_size(packet: bytes, header: FixedHeader) -> int | None:
+    """What a CONNECT of MQTT 5 that is malformed elsewhere says of it; None: nothing readable."""
+    at = header.body + FLAGS_BEHIND[MQTT_5] + BEHIND_LEVEL
+    try:
+        properties, _ = parse_properties(packet, at, len(packet), OF_CONNECT)
+    except MqttError:
+        return None
+    return properties.number(Property.MAXIMUM_PACKET_SIZE)
 
 
 def _check_flags(flags: int, version: int) -> None:

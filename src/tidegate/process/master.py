@@ -33,6 +33,7 @@ from tidegate.process.tickets import Tickets, period_of
 from tidegate.process.title import MASTER, set_title
 from tidegate.process.zones import Zones
 from tidegate.scoreboard.board import Board
+from tidegate.stream.refusals import totals
 from tidegate.version import VERSION
 
 if TYPE_CHECKING:
@@ -278,6 +279,7 @@ class Master:
                 }
                 for child in self._supervisor
             ],
+            "mqtt": totals(self._board),
         }
 
     async def _answer_upstreams(self) -> dict[str, object]:

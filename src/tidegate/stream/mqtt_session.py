@@ -21,6 +21,7 @@ from tidegate.mqtt.reason_codes import Reason, code_for, name_of
 from tidegate.mqtt.version import MQTT_5
 from tidegate.stream.mqtt_rules import ANSWER_SIZE, NotSettableError
 from tidegate.stream.mqtt_variables import read
+from tidegate.stream.refusals import PASSED
 from tidegate.stream.session import (
     BAD_GATEWAY,
     BAD_REQUEST,
@@ -29,12 +30,12 @@ from tidegate.stream.session import (
     OK,
     Opening,
     Session,
-    Try,
+    tried_so_far,
 )
 from tidegate.variables.values import cut
 
 if TYPE_CHECKING:
-    from tidegate.engine.outcome import Outcome, Report
+    from tidegate.engine.outcome import Outcome
     from tidegate.mqtt.connack import Connack
     from tidegate.mqtt.connect import Connect
     from tidegate.stream.mqtt_rules import MqttRules
@@ -53,6 +54,13 @@ WORDS = {
     500: "internal error",
     502: "no node can be reached",
     503: "too many connections",
+}
+# The same where a client is refused for what is in its CONNECT.
+WORDS_OF_CONNECT = {
+    Reason.MALFORMED_PACKET: "malformed CONNECT",
+    Reason.UNSUPPORTED_PROTOCOL_VERSION: "unknown protocol version",
+    Reason.CLIENT_IDENTIFIER_NOT_VALID: "client identifier not allowed",
+    Reason.BAD_USER_NAME_OR_PASSWORD: "user name or password not allowed",
 }
 
 # Refusals that tell of a limit, not of a node that is ill.
@@ -118,6 +126,7 @@ class MqttSession(Session):
             self.count(Fault.OVERSIZE)
             return Refuse(BAD_REQUEST)
         if not self.rules.strict:
+            self.tell_passed(error)
             return self.choose()
         self.tell_refusal(error.fault, error.message)
         reason = Reason.MALFORMED_PACKET
@@ -126,15 +135,19 @@ class MqttSession(Session):
         code = None if error.version is None else code_for(error.version, reason)
         if error.version is None or code is None:
             return Refuse(BAD_REQUEST)
-        return Refuse(BAD_REQUEST, encode_connack(error.version, code))
+        words = WORDS_OF_CONNECT[reason]
+        room = error.maximum_packet_size
+        answer = encode_connack(error.version, code, reason_string=words, max_packet=room)
+        return Refuse(BAD_REQUEST, answer)
 
     def connected(self) -> None:
         """The node took the connection; without an answer to wait for, the relay begins.
 
-        Where its CONNACK decides whether it is well, taking a connection proves nothing yet.
+        Where its CONNACK decides whether it is well, taking a connection proves nothing yet; but a
+        client that was not understood gets no CONNACK that we would see.
         """
         self.tell_connected()
-        if not self.rules.judges:
+        if self.opening is None or not self.rules.judges:
             self.forgive()
         if self.opening is not None and not self.opening.answer_size:
             self.settle()
@@ -153,7 +166,7 @@ class MqttSession(Session):
             connack = parse_connack(data, version=self.hello.version, limit=ANSWER_SIZE)
         except MqttError:
             # AUTH, or nothing that we know: the client shall see it.
-            return self.pass_on(None)
+            return self.pass_on(None, heard=bool(data))
         if isinstance(connack, fixed_header.Need):
             return self.no_connack(data) if ended else Need(connack.size)
         if connack.code and self.rules.tries_after(connack.code):
@@ -173,7 +186,7 @@ class MqttSession(Session):
                 return other
             if not data:
                 return self.refuse(BAD_GATEWAY)
-        return self.pass_on(None)
+        return self.pass_on(None, heard=bool(data))
 
     def next_node(self, told: str, why: int, *, failed: bool) -> Outcome | None:
         """Leave this node for another; None where no other may be asked or is alive.
@@ -198,13 +211,13 @@ class MqttSession(Session):
             self.say(Level.WARN, "upstream server temporarily disabled", address)
         return self.go(proxy)
 
-    def pass_on(self, connack: Connack | None) -> Outcome:
-        """The client gets the node's answer, and the relay begins."""
+    def pass_on(self, connack: Connack | None, *, heard: bool = True) -> Outcome:
+        """The client gets the node's answer, and the relay begins; `heard`: there is an answer."""
         idle_ms = -1
+        if heard and not self.node_failed:
+            self.forgive()
         if connack is not None:
             self.connack = connack
-            if not self.node_failed:
-                self.forgive()
             if connack.server_keepalive is not None:
                 idle_ms = self.rules.idle_ms(connack.server_keepalive)
         elif self.hello is not None and self.hello.version == MQTT_5:
@@ -214,7 +227,15 @@ class MqttSession(Session):
         return Accept(idle_ms=idle_ms)
 
     def give_back(self, proxy: Proxy) -> None:
-        """The node has one session less; one that did not serve it has a failure more."""
+        """The node has one session less; one that did not serve it has a failure more.
+
+        One that owes its answer still, as the client left or we ended, has proved nothing: its
+        failures stay.
+        """
+        owes = self.opening is not None or not self.progress.upstream_bytes_received
+        if self.rules.judges and owes and not self.node_failed:
+            proxy.upstream.cancel(self.peer)
+            return
         if proxy.upstream.release(self.peer, failed=self.node_failed):
             self.say(Level.WARN, "upstream server temporarily disabled", self.address)
 
@@ -241,7 +262,10 @@ class MqttSession(Session):
     def refuse(self, status: int, reason: Reason | None = None) -> Outcome:
         """Close the client with a CONNACK that says why."""
         reason = reason or REASONS.get(status)
-        return Refuse(status, b"" if reason is None else self.refusal(reason, WORDS.get(status)))
+        if reason is None:
+            return Refuse(status)
+        words = WORDS.get(status) or WORDS_OF_CONNECT.get(reason)
+        return Refuse(status, self.refusal(reason, words))
 
     def farewell(self, status: int, /) -> bytes:
         """A client that waits for its CONNACK is told that there will be none here."""
@@ -286,18 +310,14 @@ class MqttSession(Session):
         told = f"client sent no CONNECT that is allowed here ({fault}: {message})"
         self.say_of_client(Level.INFO, told)
 
+    def tell_passed(self, error: MqttError) -> None:
+        """Log and count a client that means to speak MQTT and is passed on unread."""
+        if error.fault not in PASSED:
+            return
+        self.port.server.refusals.count_passed(error.fault)
+        told = f"client sent no CONNECT that can be read ({error.fault}: {error.message})"
+        self.say_of_client(Level.INFO, f"{told}, it is passed on unread")
+
     def count(self, fault: Fault) -> None:
         """One more refusal of this kind."""
         self.port.server.refusals.count(fault)
-
-
-def tried_so_far(address: str, now: Report) -> Try:
-    """A node that took the connection and then did not serve."""
-    return Try(
-        address,
-        now.upstream_ms,
-        now.connect_ms,
-        now.first_byte_ms,
-        now.upstream_bytes_received,
-        now.upstream_bytes_sent,
-    )

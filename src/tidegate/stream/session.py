@@ -273,7 +273,9 @@ class Session:
             if proxy.upstream.release(self.peer, failed=True):
                 self.complain(Level.WARN, "upstream server temporarily disabled", address)
         self.peer = -1
-        self.failed = (*self.failed, Try(address, connect_ms))
+        silent = error == errno.ETIME
+        tried = tried_so_far(address, self.progress) if silent else Try(address, connect_ms)
+        self.failed = (*self.failed, tried)
         if ours:
             return self.refuse(INTERNAL_ERROR)
         if not proxy.may_try_again(len(self.failed), self.age_ms):
@@ -463,10 +465,14 @@ class Session:
         if upstream is not None:
             now = self.progress
             node = f', upstream: "{upstream}"' if upstream else ""
+            # Without a node the engine still knows the bytes of the one before.
+            heard, told = now.upstream_bytes_received, now.upstream_bytes_sent
+            if self.peer < 0:
+                heard = told = 0
             message = (
                 f"{message}{self.about}{node}"
                 f", bytes from/to client:{now.bytes_received}/{now.bytes_sent}"
-                f", bytes from/to upstream:{now.upstream_bytes_received}/{now.upstream_bytes_sent}"
+                f", bytes from/to upstream:{heard}/{told}"
             )
         log.write(level, message, connection=self.number)
 
@@ -512,6 +518,18 @@ class Session:
                 self.say(line.level, line.message, self.address)
             else:
                 self.say_of_client(line.level, line.message)
+
+
+def tried_so_far(address: str, now: Report) -> Try:
+    """A node that took the connection and then did not serve."""
+    return Try(
+        address,
+        now.upstream_ms,
+        now.connect_ms,
+        now.first_byte_ms,
+        now.upstream_bytes_received,
+        now.upstream_bytes_sent,
+    )
 
 
 def endpoint_of(address: str) -> Endpoint:
