@@ -68,7 +68,8 @@ HTTP = b"GET / HTTP/1.1\r\n\r\n"
 def test_status_tells_of_clients_that_do_not_speak_mqtt(instance, lab):
     strict, open_port = lab.ports.free(), lab.ports.free()
     instance.configure(
-        stream=f"mqtt_preread on; server {{ listen 127.0.0.1:{strict}; mqtt_require on; return x; }}"
+        stream="mqtt_preread on;"
+        f" server {{ listen 127.0.0.1:{strict}; mqtt_require on; return x; }}"
         f" server {{ listen 127.0.0.1:{open_port}; return x; }}"
     )
     instance.start()
