@@ -20,6 +20,7 @@ from tidegate.config.model import Level
 from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.observe.status import private_memory, sessions, upstreams
 from tidegate.process import handover
+from tidegate.process.certificates import LOOK_SECONDS, Certificates
 from tidegate.process.changes import changes
 from tidegate.process.control import ControlSocket, path_beside
 from tidegate.process.errors import StartError
@@ -99,6 +100,7 @@ class Master:
         self._terminating = False
         self._failure: StartError | None = None
         self._wishes: list[asyncio.Future[str | None]] = []
+        self._renewed: Model | None = None  # the one in force with certificates that are new
         self._reloading: asyncio.Task[None] | None = None
         self._told = ""  # what the last reload changed
         self._began = time.monotonic()
@@ -226,10 +228,12 @@ class Master:
             loop.add_signal_handler(number, handler)
         await self._open_control(self._model.pid)
         self._change_tickets_later(loop)
+        watch = loop.create_task(self._watch_certificates())
         try:
             self._roll(self._generation(self._model), Opened(sockets=[], logs=[]))
             await self._ended
         finally:
+            watch.cancel()
             self._control.close()
             self._supervisor.kill()
             if self._reloading is not None:
@@ -511,12 +515,36 @@ class Master:
         loop = asyncio.get_running_loop()
         wish: asyncio.Future[str | None] = loop.create_future()
         self._wishes.append(wish)
-        if self._reloading is None or self._reloading.done():
-            self._reloading = loop.create_task(self._reload())
+        self._renewed = None  # whatever is new is read again
+        self._begin_reload(loop)
         return wish
 
+    def _begin_reload(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = loop.create_task(self._reload())
+
+    async def _watch_certificates(self) -> None:
+        """Put certificates in force that have changed, sessions going on with the old."""
+        certificates = Certificates(
+            error=lambda line: self._log.write(Level.ERROR, line),
+            warn=lambda line: self._log.write(Level.WARN, line),
+        )
+        while not self._stopping:
+            await asyncio.sleep(LOOK_SECONDS)
+            model = self._model
+            if self._rollout is not None or self._wishes or model.stream is None:
+                continue
+            try:
+                renewed = await asyncio.to_thread(certificates.look, model)
+            except Exception:  # whatever it is, the watch goes on
+                logging.getLogger("tidegate").exception("the certificates could not be looked at")
+                continue
+            if renewed is not None and model is self._model and not self._wishes:
+                self._renewed = renewed
+                self._begin_reload(asyncio.get_running_loop())
+
     async def _reload(self) -> None:
-        while self._wishes and not self._stopping:
+        while (self._wishes or self._renewed) and not self._stopping:
             rollout = self._rollout
             if rollout is not None:
                 await asyncio.wait([rollout.finished])
@@ -528,10 +556,16 @@ class Master:
 
     async def _change(self) -> str | None:
         """One reload; gives what went wrong."""
-        self._log.write(Level.NOTICE, "reconfiguring")
+        renewed, self._renewed = self._renewed, None
+        if renewed is None:
+            self._log.write(Level.NOTICE, "reconfiguring")
+        else:
+            self._log.write(Level.NOTICE, "certificates have changed, new handshakes use them")
         try:
             # Names are looked up there, which may take its time.
-            model = await asyncio.to_thread(self._reread, self._log)
+            model = renewed
+            if model is None:
+                model = await asyncio.to_thread(self._reread, self._log)
             opened = self._open(model)
         except StartError as error:
             return self._unchanged(str(error))

@@ -1,0 +1,91 @@
+"""Sessions are taken up at every worker and after a reload, and nowhere else."""
+
+import signal
+
+import pytest
+
+from lab.tls import V12, V13, client_context, connect, echoes, resumed
+from lab.waiting import wait_until
+
+pytestmark = pytest.mark.needs("openssl")
+
+
+def taken_from(port, context):
+    """A session of that server."""
+    with connect(port, context) as sock:
+        assert echoes(sock)
+        return sock.session
+
+
+def test_every_worker_takes_up_a_ticket_and_so_do_those_after_a_reload(lab, authority, server_pair):
+    node, port = lab.node(), lab.ports.free()
+    certificate, key = server_pair
+    balancer = lab.balancer(
+        f"server {{ listen 127.0.0.1:{port} ssl; proxy_pass {node.address};"
+        f" ssl_certificate {certificate}; ssl_certificate_key {key}; }}",
+        workers=4,
+    )
+    contexts = [client_context(authority, version=version) for version in (V12, V13)]
+    for context in contexts:
+        assert resumed(port, context, times=20) == [True] * 20
+    sessions = [taken_from(port, context) for context in contexts]
+    balancer.send_signal(signal.SIGHUP)
+    balancer.wait_for_output("generation 1 → 2")
+    for context, session in zip(contexts, sessions, strict=True):
+        with connect(port, context, session=session) as sock:
+            assert sock.session_reused
+            assert echoes(sock)
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("cache", ["", "ssl_session_tickets off; ssl_session_cache builtin;"])
+def test_a_session_is_no_way_around_the_checks_of_another_server(
+    lab, authority, server_pair, version, cache, tmp_path
+):
+    from lab.certificates import Authority  # noqa: PLC0415
+
+    node = lab.node()
+    certificate, key = server_pair
+    other = Authority(str(tmp_path), subject="/CN=Other")
+    client = authority.sign("client-of-sessions")
+    rules = [
+        "",
+        f"ssl_client_certificate {authority.certificate}; ssl_verify_client on;",
+        f"ssl_client_certificate {other.certificate}; ssl_verify_client on;",
+        f"ssl_client_certificate {authority.certificate}; ssl_verify_client optional;",
+    ]
+    ports = [lab.ports.free() for _ in rules]
+    lab.balancer(
+        "\n".join(
+            f"server {{ listen 127.0.0.1:{port} ssl; proxy_pass {node.address}; {cache} {rule}"
+            f" ssl_certificate {certificate}; ssl_certificate_key {key}; }}"
+            for port, rule in zip(ports, rules, strict=True)
+        )
+    )
+    context = client_context(authority, version=version, pair=client)
+    open_, ours, theirs, _optional = ports
+    for source in (open_, ours):
+        session = taken_from(source, context)
+        for target in ports:
+            with connect(target, context, session=session) as sock:
+                served = echoes(sock)
+                assert sock.session_reused == (target == source)
+                assert served == (target != theirs)
+
+
+def test_a_session_is_forgotten_with_the_keys_of_its_tickets(lab, authority, server_pair):
+    node, port = lab.node(), lab.ports.free()
+    certificate, key = server_pair
+    conf = (
+        f"server {{ listen 127.0.0.1:{port} ssl; proxy_pass {node.address};"
+        f" ssl_certificate {certificate}; ssl_certificate_key {key}; }}"
+    )
+    context = client_context(authority, version=V12)
+    first = lab.balancer(conf)
+    session = taken_from(port, context)
+    first.stop()
+    lab.balancer(conf)
+    wait_until(lambda: taken_from(port, context), "the second instance serves")
+    with connect(port, context, session=session) as sock:
+        assert not sock.session_reused
+        assert echoes(sock)
