@@ -46,6 +46,7 @@ FOUNDATION = [
     "proxy_next_upstream_timeout",
     "proxy_socket_keepalive",
     "proxy_half_close",
+    "proxy_session_drop",
     "proxy_upload_rate",
     "proxy_download_rate",
     "upstream",

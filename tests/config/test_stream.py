@@ -98,6 +98,7 @@ class TestProxy:
         assert (proxy.buffer_size, proxy.upload_rate, proxy.download_rate) == (16384, 0, 0)
         assert (proxy.protocol, proxy.bind, proxy.socket_keepalive) == (False, None, False)
         assert (proxy.next_upstream, proxy.half_close) == (True, False)
+        assert not proxy.session_drop
         assert (proxy.next_upstream_tries, proxy.next_upstream_timeout_ms) == (0, 0)
 
     def test_every_value_reaches_the_model(self, folder):
@@ -107,7 +108,7 @@ class TestProxy:
             proxy_connect_timeout 10s; proxy_timeout 1800s; proxy_buffer_size 3M;
             proxy_protocol on; proxy_bind 127.0.0.2; proxy_next_upstream off;
             proxy_next_upstream_tries 2; proxy_next_upstream_timeout 300ms;
-            proxy_socket_keepalive on; proxy_half_close on;
+            proxy_socket_keepalive on; proxy_half_close on; proxy_session_drop on;
             proxy_upload_rate 10k; proxy_download_rate 20k;
             """,
         )
@@ -117,6 +118,7 @@ class TestProxy:
         assert (proxy.next_upstream, proxy.next_upstream_tries) == (False, 2)
         assert proxy.next_upstream_timeout_ms == 300
         assert (proxy.socket_keepalive, proxy.half_close) == (True, True)
+        assert proxy.session_drop
         assert (proxy.upload_rate, proxy.download_rate) == (10240, 20480)
 
     def test_a_server_inherits_what_it_does_not_say(self, folder):

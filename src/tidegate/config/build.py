@@ -153,6 +153,7 @@ def _content(draft: ServerDraft) -> Proxy | Return:
         next_upstream_timeout_ms=scope.integer("proxy_next_upstream_timeout"),
         socket_keepalive=scope.flag("proxy_socket_keepalive"),
         half_close=scope.flag("proxy_half_close"),
+        session_drop=scope.flag("proxy_session_drop"),
         upload_rate=min(scope.integer("proxy_upload_rate"), LARGEST_RATE),
         download_rate=min(scope.integer("proxy_download_rate"), LARGEST_RATE),
         tls=draft.proxy_tls,

@@ -247,6 +247,14 @@ HERE: tuple[Row, ...] = (
         proof="test_an_end_is_passed_on.py::test_on_lets_the_node_answer_after_the_clients_end",
     ),
     _proxy(
+        "proxy_session_drop",
+        Kind.FLAG,
+        "off",
+        "Whether a reload ends the sessions of brokers that it removes, or takes `down`.",
+        args="flag",
+        proof="test_sessions_of_removed_nodes.py::test_proxy_session_drop",
+    ),
+    _proxy(
         "tcp_nodelay",
         Kind.FLAG,
         "on",
@@ -305,7 +313,7 @@ LATER: tuple[Row, ...] = (
     *_later(NAMES, "1+", "keyval_zone", contexts=STREAM),
     *_later("servers are chosen by address alone", "1+", "server_name", contexts=SERVER),
     *_later("use proxy_pass instead", "1", "pass", contexts=SERVER),
-    *_later("it comes later", "flag", "proxy_session_drop proxy_bind_dynamic"),
+    *_later("it comes later", "flag", "proxy_bind_dynamic"),
     *_later("the kernel sizes these buffers", "1", "proxy_socket_rcvbuf proxy_socket_sndbuf"),
 )
 

@@ -203,6 +203,7 @@ class Proxy:
     next_upstream_timeout_ms: int
     socket_keepalive: bool
     half_close: bool
+    session_drop: bool
     upload_rate: int
     download_rate: int
     tls: ProxyTls | None

@@ -113,6 +113,12 @@ class Engine:
         """Bring the outcome that LATER promised; False when the session is gone meanwhile."""
     def close_session(self, handle: int) -> bool:
         """End a session now; False when it is gone already."""
+    def owners(self, first: int, count: int) -> list[tuple[int, Session | None, bool]] | None:
+        """The sessions in `count` places from `first` on; None when there are none beyond.
+
+        Of each its handle, its Python half, and whether it relays. That half is None where it is
+        not made yet; such sessions are told of only when nobody listens any more where they came.
+        """
     def close_sessions(self) -> None:
         """End every session now, each with its `end`."""
     def client_address(self, handle: int) -> bytes:

@@ -498,6 +498,24 @@ cdef class Engine:
         finish(&self.core, s, KILLED, True)
         return True
 
+    def owners(self, uint32_t first, uint32_t count):
+        """Tell of the sessions in some places, from `first` on; None when there are none beyond."""
+        cdef uint32_t i
+        cdef Session *s
+        cdef uint32_t places = self.core.slab.chunks_count * CHUNK
+        cdef list found = []
+        if first >= places:
+            return None
+        for i in range(first, min(places, first + count)):
+            s = slab_at(&self.core.slab, i)
+            if s.state == FREE or s.state == ENDED or s.state == LINGER:
+                continue
+            if s.owner is not NULL:
+                found.append((handle_of(s), <object>s.owner, s.state == RELAY))
+            elif s.listener is not NULL and s.listener.removed:
+                found.append((handle_of(s), None, False))
+        return found
+
     def close_sessions(self):
         """End every session now, each with its `end`; those without a relay hear a farewell."""
         cdef uint32_t i

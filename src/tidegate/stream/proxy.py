@@ -35,6 +35,7 @@ class Proxy:
         "_transparent",
         "_tries",
         "key",
+        "session_drop",
         "sources",
         "tls_name",
         "unlocked",
@@ -56,6 +57,7 @@ class Proxy:
         self.upstream = upstream
         self.unlocked = 0
         self.key = key  # what the method chooses by
+        self.session_drop = proxy.session_drop
         self.sources = sources  # None where the kernel chooses our address
         self._notify = notify
         self._transparent = sources is not None and sources.transparent

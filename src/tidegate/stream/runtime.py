@@ -14,6 +14,7 @@ from tidegate.stream.mqtt_session import MqttSession
 from tidegate.stream.refusals import Refusals
 from tidegate.stream.server import Port
 from tidegate.stream.session import Session
+from tidegate.stream.session_drop import Drop, drops
 from tidegate.stream.tls import Contexts
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Runtime:
         self._listeners: list[tuple[int, str]] = []
         self._now: Prepared | None = None
         self._former: dict[int, list[ref[Upstream]]] = {}
+        self._drop: Drop | None = None
+        self._drops = False  # whether a session may have to end for its node
         self.tickets = TicketKeys()  # to be set before the first `prepare`, and changed at will
 
     def prepare(
@@ -157,7 +160,19 @@ class Runtime:
                 if id(upstream) not in kept
             ]
             del before
+            self._drop_sessions(prepared)
         self._look()
+
+    def _drop_sessions(self, prepared: Prepared) -> None:
+        """End the sessions that `proxy_session_drop` is about."""
+        self._drops = self._drops or any(map(drops, prepared.stream.servers))
+        if self._drop is not None:
+            self._drop.cancel()
+            self._drop = None
+        if self._drops:
+            servers = [server for _model, server in prepared.servers.values()]
+            self._drop = Drop(self._engine, prepared.stream, servers)
+            self._drop.begin()
 
     def _look(self, _gone: object = None) -> None:
         """Tell which generations nobody uses any more."""
