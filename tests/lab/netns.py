@@ -99,6 +99,10 @@ class Networks(Program):
         """Pull the cable out at the cluster's end: what goes in at either end is lost."""
         self._shell(self.cluster, "ip link set cluster down")
 
+    def plug_in(self):
+        """Put it back: what was lost is sent again."""
+        self._shell(self.cluster, "ip link set cluster up")
+
     def _shell(self, network, commands):
         subprocess.run([*network, "sh", "-ec", commands], check=True, capture_output=True)
 

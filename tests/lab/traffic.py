@@ -6,6 +6,9 @@ import struct
 import threading
 import time
 
+from lab.foreign import sockets_of
+
+CONNECT_SECONDS = 30.0
 NUMBER = struct.Struct(">Q")
 
 
@@ -15,7 +18,8 @@ class Traffic:
     `pause` is how long a session waits between two numbers, in seconds.
     """
 
-    def __init__(self, address, sessions, *, pause=0.05):
+    def __init__(self, address, sessions, *, pause=0.05, network=None):
+        """`network` is where the clients are, if not here: what runs programs in it."""
         self.broken = []  # (session, why)
         self.turns = [0] * sessions
         self.waits = []  # seconds of each turn since `fresh`
@@ -25,8 +29,14 @@ class Traffic:
         self._sent = [0.0] * sessions
         self._due = []
         self.ports = {}  # the local port of each session
+        if network is None:
+            made = [socket.socket() for _ in range(sessions)]
+        else:
+            made = sockets_of(network, sessions)
         for index in range(sessions):
-            sock = socket.create_connection(address)
+            sock = made[index]
+            sock.settimeout(CONNECT_SECONDS)
+            sock.connect(address)
             sock.setblocking(False)
             self.ports[index] = sock.getsockname()[1]
             self._selector.register(sock, selectors.EVENT_READ, index)
