@@ -42,7 +42,7 @@ CALM_SECONDS = 2.0
 
 # To look for garbage in everything that lives takes 20 ms and more, in which no session is served:
 # it is done at the first commit, and then once in so many.
-LOOK_AT_ALL = 200
+LOOK_AT_ALL = 1000
 
 SOCKET = "socket:"
 LOG = "log:"
