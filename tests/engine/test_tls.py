@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import gc
 import os
 import random
 import socket
@@ -559,6 +561,41 @@ def test_closing_the_engine_frees_sessions_in_every_state(rig, secure, authority
         rig.engine.close_sessions()
         silent.close()
         client.close()
+
+    play(rig, main)
+
+
+def test_connections_that_come_and_go_leave_no_memory_behind(rig, secure, authority):
+    class Mallinfo(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_size_t) for name in "abcdefghij"]
+
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = Mallinfo
+
+    async def main():
+        forward = Forward(rig, await node())
+        port = rig.listen(forward, tls=secure(verify="optional", trusted=authority))
+        context = client_context(authority, pair=authority.sign("comes-and-goes"))
+        used = []
+        for _turn in range(4):
+            for number in range(150):
+                client = await Tls(context, port).open()
+                if number % 3:
+                    await client.do(client.ssl.do_handshake)
+                    client.ssl.write(b"x" * 20_000)
+                    await client.flush()
+                    if number % 3 == 2:
+                        assert len(await client.read(20_000)) == 20_000
+                else:
+                    client.writer.write(b"no TLS at all")
+                client.close()
+            await until(lambda: rig.engine.active == 0)
+            forward.reports.clear()
+            forward.handles.clear()
+            gc.collect()
+            used.append(mallinfo().h)
+        # An object that is forgotten has more than 200 bytes; what is kept for reuse has fewer.
+        assert used[3] - used[2] < 150 * 200
 
     play(rig, main)
 

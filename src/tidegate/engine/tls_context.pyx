@@ -114,6 +114,7 @@ from tidegate.engine.openssl cimport (
     SSL_CTX_set_max_proto_version,
     SSL_CTX_set_min_proto_version,
     SSL_CTX_set_mode,
+    SSL_CTX_set_num_tickets,
     SSL_CTX_set_options,
     SSL_CTX_set_read_ahead,
     SSL_CTX_set_session_cache_mode,
@@ -436,6 +437,8 @@ cdef class Context:
         SSL_CTX_set_read_ahead(self.tls.ctx, 1)
         if server:
             SSL_CTX_set_session_cache_mode(self.tls.ctx, SSL_SESS_CACHE_OFF)
+            # A device has one connection: a second ticket of TLS 1.3 would only cost.
+            SSL_CTX_set_num_tickets(self.tls.ctx, 1)
 
     def __dealloc__(self):
         drop_tls(self.tls)
