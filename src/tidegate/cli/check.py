@@ -107,7 +107,8 @@ def _summary(model: Model) -> Iterator[str]:
 
 
 def _listen(listen: Listen) -> str:
-    return listen.address.text + (" reuseport" if listen.reuseport else "")
+    marks = [word for word in ("ssl", "reuseport") if getattr(listen, word)]
+    return " ".join([listen.address.text, *marks])
 
 
 def _target(server: Server) -> str:
