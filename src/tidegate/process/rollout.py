@@ -36,7 +36,7 @@ class Generation:
     @property
     def seats(self) -> int:
         """How many workers serve it."""
-        return self.model.worker_processes if self.model.master_process else 1
+        return seats_of(self.model)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,3 +91,8 @@ class Rollout:
         number = self.generation.number
         said = "serving" if self.committed else "ready"
         return [one for one in children if self.takes(one) and getattr(one, said) != number]
+
+
+def seats_of(model: Model) -> int:
+    """How many workers a configuration asks for."""
+    return model.worker_processes if model.master_process else 1

@@ -1,0 +1,339 @@
+"""Configurations on their way into force: prepared by every worker, then committed by all or none.
+
+`Generations` keeps the one in force and the `Rollout` under way, if there is one. It hears what the
+workers say, and tells them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from tidegate.balance.placement import allot
+from tidegate.config.model import Level
+from tidegate.process import handover
+from tidegate.process.changes import changes
+from tidegate.process.errors import StartError
+from tidegate.process.handover import Handover
+from tidegate.process.logs import paths_of
+from tidegate.process.openings import listens
+from tidegate.process.rollout import Generation, Opened, Rollout
+from tidegate.process.supervisor import environment_of
+from tidegate.process.zones import Zones
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tidegate.balance.placement import Placement
+    from tidegate.config.model import Model
+    from tidegate.observe.error_log import ErrorLog
+    from tidegate.process.channel import Message
+    from tidegate.process.openings import Openings
+    from tidegate.process.supervisor import Child, Supervisor
+    from tidegate.process.tickets import Tickets
+    from tidegate.scoreboard.board import Board
+
+# A worker is ready within half a second; a machine that swaps may take longer.
+START_SECONDS = 60.0
+
+# So long may a worker take to prepare a new configuration, or to change over to it.
+CHANGE_SECONDS = 15.0
+
+# What workers cannot take on while they run: others take their place.
+FIXED = ("user", "group", "env", "worker_priority", "worker_rlimit_nofile", "transparent")
+
+
+class Generations:
+    """The generation in force, and the one that is to follow it.
+
+    `model` is of the one in force; at first, of the one to come. `told` says what the last change
+    was, `failure` why there is no first one. `first` is called when every worker serves that.
+    `detached` says that a log takes the place of stderr. `supervisor` is to be set before anything
+    is called; with `stopping` nothing is begun any more.
+    """
+
+    supervisor: Supervisor
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        board: Board,
+        openings: Openings,
+        tickets: Tickets,
+        log: ErrorLog,
+        first: Callable[[], None],
+        detached: bool,
+    ) -> None:
+        self.model = model
+        self.current: Generation | None = None
+        self.rollout: Rollout | None = None
+        self.failure: StartError | None = None
+        self.told = ""
+        self.stopping = False
+        self._former: Generation | None = None
+        self._placement: Placement | None = None
+        self._board = board
+        self._openings = openings
+        self._tickets = tickets
+        self._log = log
+        self._first = first
+        self._detached = detached
+
+    def begin(self) -> None:
+        """Put the first one in force."""
+        self.put(self.model, Opened(sockets=[], logs=[]))
+
+    def put(self, model: Model, opened: Opened) -> asyncio.Future[str | None]:
+        """Put a model in force, for which that was opened; the future gets what went wrong.
+
+        Raises StartError, ValueError or OSError where that cannot even begin.
+        """
+        return self._roll(self._next(model), opened)
+
+    def close(self) -> None:
+        """Let go of what is held for workers to come."""
+        if self.current is not None:
+            os.close(self.current.handover)
+        if self.rollout is not None and self.rollout.generation is not self.current:
+            os.close(self.rollout.generation.handover)
+
+    # What is heard of the workers.
+
+    def born(self, child: Child) -> None:
+        """Send everything that a worker needs before its first connection."""
+        generation = self._for(child)
+        child.left = generation.number - 1
+        child.channel.send(
+            "welcome",
+            fds={"board": self._board.fd},
+            connections=generation.model.worker_connections,
+        )
+        self._prepare(child, generation)
+
+    def heard(self, child: Child, message: Message) -> None:
+        """Go on with what is being put in force, or note what went wrong."""
+        number = message.body.get("generation")
+        if message.kind == "ready":
+            child.ready = int(str(number))
+            self._go_on(child)
+        elif message.kind == "committed":
+            child.serving = int(str(number))
+            self._go_on(child)
+        elif message.kind == "error":
+            self._failed(f"worker process {child.pid}: {message.body.get('message')}", number)
+        elif message.kind == "left":
+            child.left = int(str(number))
+            self._retire()
+        else:
+            self._log.write(Level.ALERT, f"worker process {child.pid} says {message.kind!r}")
+
+    def _retire(self) -> None:
+        """Places that no worker uses any more may be given again."""
+        if self._placement is not None:
+            left = min(child.left for child in self.supervisor)
+            self._placement = self._placement.retire(left)
+
+    def died(self, child: Child) -> None:
+        """Take back what it held; what was not complete without it has failed."""
+        self._board.forget_worker(child.slot)
+        rollout = self.rollout
+        for generation in (self.current, None if rollout is None else rollout.generation):
+            for name in [] if generation is None else generation.zones.forget_worker(child.slot):
+                what = (
+                    f'the connections of worker process {child.pid} stay counted in zone "{name}"'
+                )
+                self._log.write(Level.ALERT, f"{what}: its lock was not to be had")
+        if rollout is None or self.stopping:
+            return
+        number = rollout.generation.number
+        if child in rollout.outgoing:
+            # Another has its seat, or is about to.
+            child.leaving = True
+        elif child.asked == number != child.ready and not rollout.committed:
+            self._failed(f"worker process {child.pid} ended before it could serve", number)
+        elif rollout.committed:
+            asyncio.get_running_loop().call_soon(self._check_serving)
+
+    # The way into force.
+
+    def _next(self, model: Model) -> Generation:
+        """The next generation, of this model."""
+        placement = allot(model, self._board, self._placement)
+        number = placement.generation
+        zones = Zones() if self.current is None else self.current.zones
+        zones = zones.followed_by(() if model.stream is None else model.stream.limit_conn_zones)
+        sealed = handover.seal(Handover(generation=number, model=model, placement=placement))
+        return Generation(
+            number=number, model=model, placement=placement, handover=sealed, zones=zones
+        )
+
+    def _roll(self, generation: Generation, opened: Opened) -> asyncio.Future[str | None]:
+        """Begin to put it in force; the future gets None, or what went wrong."""
+        loop = asyncio.get_running_loop()
+        finished: asyncio.Future[str | None] = loop.create_future()
+        old = self.current
+        replaces = old is not None and any(
+            getattr(old.model, name) != getattr(generation.model, name) for name in FIXED
+        )
+        outgoing = list(self.supervisor) if replaces else []
+        rollout = Rollout(generation, opened, outgoing=outgoing, finished=finished)
+        self.rollout = rollout
+        if replaces:
+            self.supervisor.environment = environment_of(generation.model.env, os.environ)
+        taken = {child.seat for child in self.supervisor if rollout.takes(child)}
+        for child in self.supervisor:
+            if rollout.takes(child):
+                self._prepare(child, generation)
+        empty = [seat for seat in range(generation.seats) if seat not in taken]
+        if empty:
+            self.supervisor.start(empty)
+        patience = START_SECONDS if old is None else CHANGE_SECONDS
+        loop.call_later(patience, self._late, rollout)
+        return finished
+
+    def _for(self, child: Child) -> Generation:
+        """The generation that a new child is to serve."""
+        rollout = self.rollout
+        if rollout is not None and rollout.takes(child):
+            return rollout.generation
+        assert self.current is not None
+        return self.current
+
+    def _prepare(self, child: Child, generation: Generation) -> None:
+        child.asked = generation.number
+        sockets = self._openings.sockets.for_seat(
+            child.seat, listens(generation.model), seats=generation.seats
+        )
+        tickets = self._tickets.sealed()
+        child.channel.send(
+            "prepare",
+            fds={"model": generation.handover, "tickets": tickets}
+            | {
+                f"log:{path}": self._openings.logs.fds[path]
+                for path in set(paths_of(generation.model))
+            }
+            | {f"zone:{name}": fd for name, fd in generation.zones.fds.items()}
+            | {f"socket:{key}": fd for key, fd in sockets.items()},
+            generation=generation.number,
+        )
+        os.close(tickets)
+
+    def _go_on(self, child: Child) -> None:
+        """A child has prepared, or has committed."""
+        rollout, current = self.rollout, self.current
+        if rollout is not None and not rollout.committed and rollout.takes(child):
+            if rollout.ready(self.supervisor):
+                self._commit(rollout)
+        elif current is not None and child.ready == current.number and child.told != child.ready:
+            self._tell(child, current)
+        self._check_serving()
+
+    def _commit(self, rollout: Rollout) -> None:
+        """All are ready: from here on the new generation is the one in force."""
+        rollout.committed = True
+        self._former, self.current = self.current, rollout.generation
+        self._placement = rollout.generation.placement
+        self.model = rollout.generation.model
+        for child in self.supervisor:
+            if rollout.takes(child) and child.ready == rollout.generation.number:
+                self._tell(child, rollout.generation)
+
+    def _tell(self, child: Child, generation: Generation) -> None:
+        child.told = generation.number
+        child.channel.send("commit", fds=self.stderr(), generation=generation.number)
+
+    def _check_serving(self) -> None:
+        rollout = self.rollout
+        if rollout is not None and rollout.committed and rollout.serving(self.supervisor):
+            self._finish(rollout)
+
+    def _finish(self, rollout: Rollout) -> None:
+        """Let go of what only the former generation had."""
+        self.rollout = None
+        former = self._former
+        if former is None:
+            self._first()
+        else:
+            self._let_go(rollout, former)
+        rollout.finished.set_result(None)
+
+    def _let_go(self, rollout: Rollout, former: Generation) -> None:
+        model = rollout.generation.model
+        self._log.reset(model.error_logs, self._openings.logs.fds)
+        self._openings.keep(model, rollout.opened)
+        for child in self.supervisor:
+            if not rollout.takes(child) and not child.leaving:
+                self._dismiss(child)
+        for seat in range(rollout.generation.seats, former.seats):
+            self.supervisor.close(seat)
+        os.close(former.handover)
+        told = changes(former.model, model)
+        self.told = f"generation {former.number} → {rollout.generation.number}: {told}"
+        self._log.write(Level.NOTICE, self.told)
+
+    def _dismiss(self, child: Child) -> None:
+        self.supervisor.dismiss(child)
+        child.channel.send("quit")
+
+    def stderr(self) -> dict[str, int]:
+        """Find what takes the place of the terminal's stderr: a log, as in nginx."""
+        paths = [log.path for log in self.model.error_logs]
+        if not self._detached or not paths or None in paths:
+            return {}
+        return {"stderr": self._openings.logs.fds[str(paths[0])]}
+
+    def _late(self, rollout: Rollout) -> None:
+        if rollout.finished.done() or self.stopping:
+            return
+        number = rollout.generation.number
+        if self.current is None:
+            self._failed(f"the workers were not ready within {START_SECONDS:g} s", number)
+            return
+        who = ", ".join(str(child.pid) for child in rollout.late(self.supervisor))
+        words = f"no answer within {CHANGE_SECONDS:g} s from worker process {who or 'to be'}"
+        if not rollout.committed:
+            self._failed(words, number)
+            return
+        self._log.write(Level.ALERT, f"{words}; it goes on with the former configuration")
+        self._finish(rollout)
+
+    def _failed(self, message: str, number: object) -> None:
+        """A generation cannot be served by a worker: the end of a start, or of a change."""
+        rollout = self.rollout
+        if rollout is None or rollout.committed or rollout.generation.number != number:
+            self._log.write(Level.ALERT, message)
+        elif self.current is not None:
+            self._withdraw(rollout, message)
+        elif self.failure is None:
+            self.failure = StartError(message)
+            self.supervisor.retire()
+            self.supervisor.kill()
+
+    def _withdraw(self, rollout: Rollout, message: str) -> None:
+        """Go on with the generation in force as if there had been no other."""
+        self.rollout = None
+        current = self.current
+        assert current is not None
+        self.supervisor.environment = environment_of(current.model.env, os.environ)
+        for child in self.supervisor:
+            if not rollout.takes(child):
+                continue
+            if child.serving:
+                child.channel.send("drop", generation=rollout.generation.number)
+                child.asked = child.serving
+            elif child.seat < current.seats and not rollout.outgoing:
+                self._prepare(child, current)
+            else:
+                self.supervisor.dismiss(child)
+                child.channel.send("terminate")
+        for seat in range(current.seats, rollout.generation.seats):
+            self.supervisor.close(seat)
+        self._openings.drop(rollout.opened)
+        os.close(rollout.generation.handover)
+        seated = {child.seat for child in self.supervisor if not child.leaving}
+        empty = [seat for seat in range(current.seats) if seat not in seated]
+        if empty:
+            self.supervisor.start(empty)
+        rollout.finished.set_result(message)
