@@ -121,7 +121,8 @@ class Instance:
     def accepts(self) -> bool:
         """Whether two workers accept."""
         inodes = proc.listening_inodes(self.port)
-        return os.path.exists(self.pid_file) and [
+        # A start makes an empty one first, and locks it.
+        return bool(read(self.pid_file)) and [
             proc.accepts(pid, inodes) for pid in self.workers()
         ] == [True, True]
 
