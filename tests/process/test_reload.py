@@ -72,6 +72,33 @@ def test_listeners_come_and_go_and_sessions_of_those_that_went_stay(instance, la
     client.close()
 
 
+def test_zones_that_come_go_and_count_anew_are_named(instance):
+    def zones(*made):
+        return " ".join(f"limit_conn_zone {key} zone={name}:{size};" for name, key, size in made)
+
+    def look(*made):
+        instance.configure(stream=zones(*made))
+        reload(instance)
+
+    instance.configure(
+        stream=zones(
+            ("same", "$remote_addr", "64k"),
+            ("sized", "$remote_addr", "64k"),
+            ("keyed", "$remote_addr", "64k"),
+            ("gone", "$remote_addr", "64k"),
+        )
+    )
+    instance.start()
+    look(
+        ("same", "$remote_addr", "64k"),
+        ("sized", "$remote_addr", "128k"),
+        ("keyed", "$server_addr", "64k"),
+        ("new", "$remote_addr", "64k"),
+    )
+    told = "zone sized counts anew, zone keyed counts anew, + zone new, - zone gone"
+    assert f"generation 1 → 2: {told}\n" in instance.log
+
+
 def test_nodes_come_and_go_and_sessions_of_those_that_went_stay(instance, lab):
     other = lab.node()
     instance.start()

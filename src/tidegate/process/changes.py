@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tidegate.config.model import Model, Peer, Upstream
+    from tidegate.config.model import LimitConnZone, Model, Peer, Upstream
 
 # A line of a log is to be read by people; what is left out is counted.
 MOST_SHOWN = 12
@@ -15,7 +15,8 @@ MOST_SHOWN = 12
 
 def changes(old: Model, new: Model) -> str:
     """What is different in `new`, shortened to one line."""
-    found = [*_processes(old, new), *_listeners(old, new), *_upstreams(old, new)]
+    found = [*_processes(old, new), *_listeners(old, new)]
+    found += [*_upstreams(old, new), *_zones(old, new)]
     if not found:
         return "nothing changed" if _same(old, new) else "listeners and peers are the same"
     shown = found[:MOST_SHOWN]
@@ -58,6 +59,19 @@ def _upstreams(old: Model, new: Model) -> Iterator[str]:
             yield f"- upstream {name}"
 
 
+def _zones(old: Model, new: Model) -> Iterator[str]:
+    """Zones that come and go, and those that begin at nothing as they are other ones now."""
+    before, after = ({one.name: one for one in _limit_zones(model)} for model in (old, new))
+    for name, zone in after.items():
+        if name not in before:
+            yield f"+ zone {name}"
+        elif (zone.size, zone.key) != (before[name].size, before[name].key):
+            yield f"zone {name} counts anew"
+    for name in before:
+        if name not in after:
+            yield f"- zone {name}"
+
+
 def _peers(old: Upstream, new: Upstream) -> Iterator[str]:
     before = {_key(peer): peer for peer in old.peers}
     after = {_key(peer): peer for peer in new.peers}
@@ -87,6 +101,10 @@ def _where(peer: Peer, upstream: Upstream) -> str:
 
 def _groups(model: Model) -> tuple[Upstream, ...]:
     return () if model.stream is None else model.stream.upstreams
+
+
+def _limit_zones(model: Model) -> tuple[LimitConnZone, ...]:
+    return () if model.stream is None else model.stream.limit_conn_zones
 
 
 def _addresses(model: Model) -> list[str]:
