@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 
+from tidegate.config.cycles import DEEPEST
 from tidegate.variables import names
 from tidegate.variables.geo import Geo
 from tidegate.variables.map import Expression, Map
@@ -186,10 +187,35 @@ class TestProxyPass:
         assert self.warning(folder, blocks) == ()
 
 
-def test_a_long_chain_of_variables_is_read_soon(folder):
-    maps = [f"map $v{number} $v{number + 1} {{ a $v{number}; }}" for number in range(1, 3000)]
-    text = "\n".join(["map a $v1 { }", *maps])
-    assert folder.load(stream(text)).problems == ()
+def chain(length):
+    maps = [f"map $v{n} $v{n + 1} {{ a $v{n}; }}" for n in range(1, length)]
+    return stream("\n".join(["map a $v1 { }", *maps]))
+
+
+class TestChains:
+    def test_one_that_sessions_can_follow_is_read(self, folder):
+        assert folder.load(chain(DEEPEST)).problems == ()
+
+    @pytest.mark.parametrize("length", [DEEPEST + 1, 3000])
+    def test_a_longer_one_is_an_error_with_the_place_and_soon(self, folder, length):
+        (problem,) = folder.load(chain(length)).problems
+        assert problem.fatal
+        assert problem.message == (
+            f'too many variables are needed one behind the other for "v{DEEPEST + 1}"'
+        )
+        assert problem.hint == f"{DEEPEST + 1} are, {DEEPEST} may be"
+        assert problem.span.line == DEEPEST + 3
+
+    def test_in_a_circle_that_values_may_lead_into_it_is_one_too(self, folder):
+        text = " ".join(f"map $remote_addr $v{n} {{ a $v{(n + 1) % 300}; }}" for n in range(300))
+        warning, error = folder.load(stream(text)).problems
+        assert warning.message.startswith("possible cycle")
+        assert error.message.startswith("too many variables")
+
+    def test_many_circles_are_read_soon(self, folder):
+        every = "".join(f" {n} $v{n};" for n in range(60))
+        text = "\n".join(f"map $remote_addr $v{n} {{{every} }}" for n in range(60))
+        assert not any(problem.fatal for problem in folder.load(stream(text)).problems)
 
 
 def test_a_list_with_many_mistakes_is_taken_with_few_warnings(folder):

@@ -1,4 +1,4 @@
-"""Variables that are defined by themselves."""
+"""Variables that are defined by themselves, or through too many others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tidegate.config.draft import Reading
+
+# Variables that one may need one behind the other. Each takes some five calls within each other,
+# and Python has 1000.
+DEEPEST = 100
 
 
 def finish_cycles(reading: Reading) -> None:
@@ -29,6 +33,28 @@ def finish_cycles(reading: Reading) -> None:
         message = f'possible cycle while evaluating variable "{circle[0]}"'
         hint = f"{_needs(circle)} where the values lead so"
         reading.report.warn(message, in_stream(reading).defined_at[circle[0]], hint=hint)
+    depths = _depths(every)
+    found = next((name for name in every if depths[name] > DEEPEST), None)
+    if found is not None:
+        message = f'too many variables are needed one behind the other for "{found}"'
+        hint = f"{depths[found]} are, {DEEPEST} may be"
+        reading.report.error(message, in_stream(reading).defined_at[found], hint=hint)
+
+
+def _depths(needs: dict[str, set[str]]) -> dict[str, int]:
+    """The variables on the longest way that begins at each; a circle is gone through once."""
+    left = {name: set(others) for name, others in needs.items()}
+    while True:
+        try:
+            order = list(TopologicalSorter(left).static_order())
+        except CycleError as error:
+            left[error.args[1][1]] = set()
+        else:
+            break
+    depths: dict[str, int] = {}
+    for name in order:
+        depths[name] = 1 + max((depths[other] for other in left.get(name, ())), default=0)
+    return depths
 
 
 def _circles(needs: dict[str, set[str]]) -> Iterator[list[str]]:
