@@ -1,9 +1,10 @@
-"""Whatever a client writes into its CONNECT, an access line stays one line with its own fields."""
+"""Whatever a client writes, a line of a log stays one line with its own fields."""
 
 from __future__ import annotations
 
 import ast
 import json
+import re
 
 import pytest
 from hypothesis import example, given
@@ -13,8 +14,10 @@ from tidegate.config.model import LogFormat
 from tidegate.mqtt.connect import Connect
 from tidegate.mqtt.parse_connect import parse_connect
 from tidegate.observe.access_log import compile_line
+from tidegate.observe.error_log import escape
 from tidegate.stream.mqtt_variables import read
 from tidegate.variables.template import parse
+from tidegate.wire.quoted import SHOWN, host_text, quoted
 
 NAMES = (
     "mqtt_preread_clientid",
@@ -99,3 +102,28 @@ def test_the_forgery_is_one(escape):
     """Unescaped it would be read as more than one line: the examples above prove something."""
     assert len(FORGERY.splitlines()) > 1
     assert line_of("$mqtt_preread_clientid", escape, FORGED) != FORGERY
+
+
+FORGED_FIELD = f'x" while prereading, client: 10.9.8.7\\", clientid: "y{FORGERY}'
+IN_QUOTES = re.compile(r'"((?:[^"\\]|\\x[0-9A-F]{2})*)"')
+ESCAPED = re.compile(rb"\\x([0-9A-F]{2})")
+
+
+@given(TEXTS)
+@example(FORGED_FIELD)
+def test_in_an_error_line_a_text_ends_where_its_quotes_end_and_can_be_read_back(text):
+    line = escape(f"{quoted(text)}, client: 1.2.3.4")
+    found = IN_QUOTES.match(line)
+    assert found is not None
+    assert line[found.end() :] == ", client: 1.2.3.4"
+    shown = ESCAPED.sub(lambda one: bytes([int(one[1], 16)]), found[1].encode())
+    assert shown == text[:SHOWN].encode("utf-8", "surrogateescape")
+
+
+@given(TEXTS)
+@example(FORGED_FIELD)
+@example("a.b")
+def test_a_host_has_quotes_where_it_may_be_no_host(text):
+    shown = host_text(text)
+    assert shown in (text, quoted(text))
+    assert shown != text or re.fullmatch(r"[\w.:\[\]-]*", text, re.ASCII)

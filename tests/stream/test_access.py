@@ -298,7 +298,7 @@ def test_a_key_that_is_too_long_is_told_of_and_not_counted(play):
 
     key = "x" * 255
     world = play(scene, "limit_conn z 1;", outside=f"limit_conn_zone {key}$pid zone=z:32k;")
-    told = f'the value of the "{key}$pid" key is more than 255 bytes: "{key}'
+    told = f'the value of the "{key}$pid" key is more than 255 bytes: "{key[:128]}" while'
     assert len(world.errors) == 2
     assert world.errors[0].startswith(told)
     assert world.verdicts == ["127.0.0.1 200 - -"] * 2
@@ -357,14 +357,10 @@ def test_a_computed_key_waits_for_the_connect_that_it_needs(play, outside, insid
 
 def test_a_client_without_the_value_of_the_key_is_not_counted(play):
     async def scene(world):
-        for packet in (b"GET / HTTP/1.1\r\n\r\n", connect("", version=5)):
-            assert await world.come(packet=packet) == CONNACK_OK
-            assert await world.come(packet=packet) == CONNACK_OK
+        for _ in range(2):
+            assert await world.come(packet=connect("", version=5)) == CONNACK_OK
 
-    assert set(play(scene, MQTT, outside=IDS).verdicts) == {
-        "127.0.0.1 200 - ",
-        "127.0.0.1 200 - -",
-    }
+    assert play(scene, MQTT, outside=IDS).verdicts == ["127.0.0.1 200 - "] * 2
 
 
 def test_a_server_that_does_not_look_never_counts_by_client_id(play):

@@ -95,6 +95,9 @@ VAIN = "each node tried in vain"
 NEWS = (
     "the node has failures counted or a source address without ports, or the error log is at `info`"
 )
+ASKS_AGAIN = (
+    "`proxy_bind` has variables that the configuration defines: every try is to find the same"
+)
 DEAD_FIRST = "server 127.0.0.1:{dead} weight=9; server 127.0.0.1:{one};"
 MOVED_FIRST = "server 127.0.0.1:{no} weight=9; server 127.0.0.1:{also_no} weight=8;"
 CASES = [
@@ -114,6 +117,8 @@ CASES = [
         server="mqtt_preread on; mqtt_next_upstream 0x9C;",
     ),
     Case(rows=(PLAIN, NEWS), level=Level.INFO),
+    Case(rows=(PLAIN, ASKS_AGAIN), server="set $from 127.0.0.5; proxy_bind $from;"),
+    Case(rows=(PLAIN,), server="proxy_bind $remote_addr;"),
 ]  # fmt: skip
 
 

@@ -353,3 +353,34 @@ def test_one_that_needs_no_header_pays_no_call(stream, entrance):
         "pick": 1,
         "end": 1,
     }
+
+
+TOLD = "log_format t '$proxy_protocol_tlv_authority $proxy_protocol_tlv_0x04'; "
+
+
+@pytest.mark.parametrize("name", ["v2-tlvs", "v2", "v1"])
+def test_what_a_header_adds_is_known_where_it_is_asked_for(stream, entrance, name):
+    rig = stream(
+        f"{TOLD} access_log /dev/null t; set_real_ip_from 127.0.0.0/8;"
+        " map $proxy_protocol_tlv_0x02 $who { default none; ~(.+) $1; }"
+        " server { listen 1 proxy_protocol; return $who; }"
+    )
+
+    async def main():
+        rig.serve(entrance)
+        reader, writer = await asyncio.open_connection(*entrance.getsockname())
+        writer.write(headers.NAMING[name])
+        answer = await reader.read()
+        writer.close()
+        await until(lambda: rig.lines.access)
+        return answer
+
+    tells = name == "v2-tlvs"
+    assert rig.run(main) == (b"example.org" if tells else b"none")
+    assert rig.lines.access == ["example.org " + "\\x00" * 32 if tells else "- -"]
+    assert rig.prepared.ports[0][1].server.tlvs == {0x02, 0x04}
+
+
+def test_nothing_is_kept_that_nobody_asks_for(stream):
+    rig = stream("server { listen 1 proxy_protocol; return $proxy_protocol_addr; }")
+    assert rig.prepared.ports[0][1].server.tlvs == frozenset()

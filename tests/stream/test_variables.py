@@ -113,14 +113,15 @@ class TestInASession:
         ((level, line),) = rig.lines.errors
         assert level == "alert"
         words = f'pcre2_match() failed: -47 on "{"a" * 60}b" using "^(a+)+$"'
-        assert line.endswith(words)
+        assert line.endswith(f"{words}, client: 127.0.0.1, server: 0.0.0.0:1")
 
     def test_a_cycle_that_a_value_leads_into_is_told_and_empty(self, say):
         above = 'map $remote_addr $a { default "a$b"; } map $remote_addr $b { default "b$a"; }'
         answers, rig = say("$a", above=above, level=Level.ERROR)
         assert answers == ["ab"]
         ((level, line),) = rig.lines.errors
-        assert (level, line.partition(" ")[2]) == ("error", 'cycle while evaluating variable "a"')
+        told = 'cycle while evaluating variable "a", client: 127.0.0.1, server: 0.0.0.0:1'
+        assert (level, line.partition(" ")[2]) == ("error", told)
 
 
 LOGGED = "log_format f '%s'; access_log /dev/null f;"

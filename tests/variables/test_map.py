@@ -89,7 +89,8 @@ class TestKept:
         kept = self.values().kept(frozenset({"a", "b", "c"}))
         assert kept.known == {"a": "1", "b": None}
         assert kept.captures == ()
-        assert not kept.begun
+        assert kept.begun
+        assert kept.running is None
 
     def test_nothing_is_kept_for_nobody(self):
         assert self.values().kept(frozenset()) is None
@@ -97,6 +98,12 @@ class TestKept:
 
     def test_groups_are_kept_where_a_log_leads_to_one(self):
         assert self.values().kept(frozenset({"1"})).captures == (b"ab", b"a")
+
+    def test_long_groups_are_cut_and_those_without_a_name_left_out(self):
+        values = self.values()
+        values.captures = (b"x" * 9999, None, *[b"y"] * 50)
+        kept = values.kept(frozenset({"1"})).captures
+        assert kept == (b"x" * KEPT_VALUE, None, *[b"y"] * 8)
 
     def test_long_values_are_cut(self):
         assert len(self.values().kept(frozenset({"long"})).known["long"]) == KEPT_VALUE

@@ -19,7 +19,7 @@ from tidegate.wire.proxy_protocol import (
     parse,
     parse_v1,
     parse_v2,
-    without_tlvs,
+    worth_keeping,
 )
 
 BROKEN = {name: (data, f'broken header: "{line}"') for name, (data, line) in headers.BROKEN.items()}
@@ -113,13 +113,21 @@ def test_a_name_in_the_log_forges_nothing():
 
 @by_name(headers.NAMING)
 def test_what_is_kept_tells_the_same(data):
-    kept = without_tlvs(data)
+    kept = worth_keeping(data)
     assert len(kept) <= len(data)
     assert len(kept) <= 107
     again = parse(kept)
     assert again.size == len(kept)
     assert again.proxied.tlvs == b""
     assert told(kept) == told(data)
+
+
+def test_tlvs_that_are_asked_for_are_kept():
+    kept = worth_keeping(headers.V2_TLVS + b"behind it", {0x02, 0x03})
+    assert parse(kept).size == len(kept)
+    assert parse(kept).proxied.tlvs == headers.tlv(0x02, b"example.org")
+    assert told(kept) == told(headers.V2_TLVS)
+    assert worth_keeping(headers.V1, {0x02}) == headers.V1
 
 
 ENDPOINTS = st.tuples(st.ip_addresses(), st.integers(0, 65535)).map(

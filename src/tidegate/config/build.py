@@ -12,6 +12,7 @@ from tidegate.config import values
 from tidegate.config.build_limit_conn import make_limit_conns
 from tidegate.config.build_logs import finished_access_logs
 from tidegate.config.build_mqtt import bounded, make_mqtt
+from tidegate.config.build_variables import asked_tlvs
 from tidegate.config.model import (
     Bind,
     ErrorLog,
@@ -110,6 +111,7 @@ def _stream(draft: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Stream:
         limit_conn_zones=tuple(draft.limit_zones.values()),
         servers=servers,
         variables=tuple(draft.definitions.items()),
+        tlvs=asked_tlvs(draft),
     )
 
 

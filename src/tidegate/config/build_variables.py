@@ -95,6 +95,12 @@ def finish_variables(reading: Reading) -> None:
     finish_cycles(reading)
 
 
+def asked_tlvs(stream: StreamDraft) -> frozenset[int]:
+    """The types of the TLVs in PROXY protocol headers that variables of the texts tell of."""
+    kinds = {names.tlv_type(use.name) for use in stream.variables}
+    return frozenset(kind for kind in kinds if kind is not None)
+
+
 def _unknown(reading: Reading, stream: StreamDraft, use: VariableUse) -> None:
     line = use.directive.end.line
     if names.comes_later(use.name):

@@ -332,13 +332,15 @@ class Server:
 class Stream:
     """All of `stream {}`; `upstreams` holds the implicit ones too, each name once.
 
-    `variables` are those that the configuration defines, by name.
+    `variables` are those that the configuration defines, by name. `tlvs` are the types of TLVs in
+    PROXY protocol headers that its texts ask for.
     """
 
     upstreams: tuple[Upstream, ...]
     limit_conn_zones: tuple[LimitConnZone, ...]
     servers: tuple[Server, ...]
     variables: tuple[tuple[str, Definition], ...] = ()
+    tlvs: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from tidegate.variables.template import Variable
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from tidegate.config import model
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _PLAIN = frozenset(range(0x20, 0x7F)) - {ord('"'), ord("\\")}
 
@@ -59,8 +61,27 @@ def compile_line(
         "%s" if isinstance(part, Variable) else part.replace("%", "%%") for part in parts
     )
 
+    failed: set[Callable[[T], str | None]] = set()
+
+    def apart(session: T) -> list[str]:
+        """The values of a session of which one cannot be found out; each such is told once."""
+        values = []
+        for step in steps:
+            value = None
+            try:
+                value = step(session)
+            except Exception:
+                if step not in failed:
+                    failed.add(step)
+                    log.exception("a variable of log_format %s failed", log_format.name)
+            values.append(absent if value is None else value)
+        return values
+
     def line(session: T) -> str:
-        values = [absent if (value := step(session)) is None else value for step in steps]
+        try:
+            values = [absent if (value := step(session)) is None else value for step in steps]
+        except Exception:  # noqa: BLE001 whatever it was, the other fields are worth their line
+            values = apart(session)
         together = "".join(values)
         # Nearly all are plain: one look at them together is cheaper than one at each.
         if (

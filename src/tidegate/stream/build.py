@@ -47,7 +47,10 @@ class Logs(Protocol):
 
 
 class Builder:
-    """Builds the servers of one configuration; `upstreams` and `zones` are those that they name."""
+    """Builds the servers of one configuration; `upstreams` and `zones` are those that they name.
+
+    `tlvs` are the types of TLVs of PROXY headers that their variables tell of.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Builder:
         variables: Mapping[str, Definition],
         zones: Mapping[str, tuple[model.LimitConnZone, Zone]],
         contexts: Contexts,
+        tlvs: frozenset[int] = frozenset(),
     ) -> None:
         self._engine = engine
         self._logs = logs
@@ -66,6 +70,7 @@ class Builder:
         self._upstreams = upstreams
         self._variables = variables
         self._contexts = contexts
+        self._tlvs = tlvs
         self._getters = with_computed(variables)
         self._zones = zones
 
@@ -77,14 +82,15 @@ class Builder:
         for log in server.access_logs:
             for read in (log.format.template, log.name, log.condition):
                 logged |= names(read) if read is not None else set()
+        # A session that is refused early does each `set` only when its line asks.
+        late = self._needed(server, logged)
         logged = needed(logged, self._variables)
-        given = logged - self._variables.keys()
         return Server(
             engine=self._engine,
             limits=self._limits(server),
             denies=compile_rules(server.access),
             nodelay=server.tcp_nodelay,
-            mqtt=None if server.mqtt is None else _rules(server.mqtt, given, getters),
+            mqtt=None if server.mqtt is None else self._rules(server, server.mqtt, logged, late),
             refusals=self._refusals,
             # The engine's 0 is no header; nginx's is one that must be there at once.
             header_timeout_ms=server.proxy_protocol_timeout_ms or 1,
@@ -96,12 +102,13 @@ class Builder:
             text=_text(server.content, getters),
             error_log=error_log,
             access_logs=tuple(self._logs.access_log(log, getters) for log in server.access_logs),
-            keeps_address=bool(logged & OF_THE_SOCKET),
+            keeps_address=bool(late & OF_THE_SOCKET),
             tls=self._contexts.of(server),
             assignments=tuple(
                 (one.name, compile_template(one.value, getters)) for one in server.assignments
             ),
             logged=frozenset(logged & {*self._variables, *DIGITS}),
+            tlvs=self._tlvs,
         )
 
     def _limits(self, server: model.Server) -> Limits | None:
@@ -128,16 +135,45 @@ class Builder:
 
     def _waits(self, server: model.Server, key: Template) -> bool:
         """Whether a key can be made only after the handshake, or when the CONNECT was read."""
-        wanted = needed(names(key), self._variables)
-        if not wanted.isdisjoint(self._variables):
+        tells_tls = any(listen.ssl for listen in server.listens)
+        return self._waits_for_mqtt(server, key) or any(
+            tells_tls and name.startswith("ssl_") for name in self._needed(server, names(key))
+        )
+
+    def _waits_for_mqtt(self, server: model.Server, key: Template) -> bool:
+        return server.mqtt is not None and any(map(of_mqtt, self._needed(server, names(key))))
+
+    def _needed(self, server: model.Server, wanted: set[str]) -> set[str]:
+        """All variables that sessions of a server may read for the wanted ones."""
+        found = needed(wanted, self._variables)
+        if not found.isdisjoint({*self._variables, *DIGITS}):
             # To ask for a computed variable begins with every `set` of the server.
             for one in server.assignments:
-                wanted |= needed(names(one.value), self._variables)
-        tells_tls = any(listen.ssl for listen in server.listens)
-        return any(
-            (server.mqtt is not None and of_mqtt(name)) or (tells_tls and name.startswith("ssl_"))
-            for name in wanted
+                found |= needed(names(one.value), self._variables)
+        return found
+
+    def _rules(
+        self, server: model.Server, mqtt: model.Mqtt, logged: set[str], late: set[str]
+    ) -> MqttRules:
+        return MqttRules(
+            mqtt,
+            settings=tuple(
+                Setting(one.field, compile_template(one.value, self._getters), one.keep_if_empty)
+                for one in mqtt.set_connect
+            ),
+            kept=tuple(sorted(filter(of_mqtt, logged))),
+            kept_without=tuple(sorted(filter(of_mqtt, late))),
+            reads_connack=bool(logged & OF_CONNACK.keys()),
+            limited=self._refuses_by_mqtt(server),
         )
+
+    def _refuses_by_mqtt(self, server: model.Server) -> bool:
+        """Whether a client may be over a limit for what is in its CONNECT."""
+        limits = server.limit_conns
+        if limits is None or limits.dry_run:
+            return False
+        keys = [self._zones[one.zone][0].key for one in limits.limits]
+        return any(self._waits_for_mqtt(server, key) for key in keys)
 
     def _proxy(self, server: model.Server, error_log: ErrorLog) -> Proxy | None:
         content = server.content
@@ -187,18 +223,6 @@ def _preread_size(server: model.Server) -> int:
     if server.mqtt is None:
         return 0
     return max(server.preread_buffer_size, server.mqtt.buffer_size)
-
-
-def _rules(mqtt: model.Mqtt, logged: set[str], getters: Getters) -> MqttRules:
-    return MqttRules(
-        mqtt,
-        settings=tuple(
-            Setting(one.field, compile_template(one.value, getters), one.keep_if_empty)
-            for one in mqtt.set_connect
-        ),
-        kept=tuple(sorted(name for name in logged if name.startswith("mqtt_"))),
-        reads_connack=bool(logged & OF_CONNACK.keys()),
-    )
 
 
 def _sources(

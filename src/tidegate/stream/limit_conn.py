@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.config.model import Level
 from tidegate.scoreboard.zone import AT_LIMIT, LONGEST, NO_ROOM
+from tidegate.wire.quoted import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,9 +28,6 @@ REJECTED_DRY_RUN = "REJECTED_DRY_RUN"
 
 # Entries from 1; so much for a limit that did not count the session.
 NOT_COUNTED = 0
-
-# Characters of a key in a log line; nginx's lines end somewhere beyond.
-LOGGED_KEY = 512
 
 # Between two tries to give back what could not be given back at once.
 AGAIN_SECONDS = 0.1
@@ -99,7 +97,7 @@ class Limits:
             session.say_of_client(
                 Level.ERROR,
                 f'the value of the "{limit.key_text}" key is more than {LONGEST} bytes: '
-                f'"{key[:LOGGED_KEY]}" while {doing}',
+                f"{quoted(key)} while {doing}",
             )
             return NOT_COUNTED
         return limit.zone.take(packed, limit.most)

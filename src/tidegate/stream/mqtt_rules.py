@@ -52,8 +52,10 @@ class Setting(NamedTuple):
 class MqttRules:
     """The `mqtt_…` directives of one server.
 
-    `settings` are its compiled `mqtt_set_connect`. `kept` are the `$mqtt_…` that its logs name, and
-    `reads_connack` tells that one of them is only known from the CONNACK.
+    `settings` are its compiled `mqtt_set_connect`. `kept` are the `$mqtt_…` that its logs name,
+    `kept_without` those for a session without a relay, whose `set` may not have been done.
+    `reads_connack` tells that one of them is only known from the CONNACK; `limited` that
+    connections are counted by what a CONNECT says.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class MqttRules:
         "buffer_size",
         "judges",
         "kept",
+        "kept_without",
         "strict",
         "tries_after_error",
         "tries_after_silence",
@@ -77,7 +80,9 @@ class MqttRules:
         *,
         settings: tuple[Setting, ...],
         kept: tuple[str, ...],
+        kept_without: tuple[str, ...],
         reads_connack: bool,
+        limited: bool = False,
     ) -> None:
         tries = mqtt.next_upstream
         # The client identifier first: the other values may name what it was set to.
@@ -91,9 +96,11 @@ class MqttRules:
         self._inspects_5 = self._inspects or mqtt.keepalive_factor is not None
         self.buffer_size = mqtt.buffer_size  # bytes that a CONNECT may have
         self.kept = kept
+        self.kept_without = kept_without
         # Where a CONNECT is to be rewritten, one that cannot be read is refused: else a client
-        # could keep an identity by sending what the node reads and we do not.
-        self.strict = mqtt.require or bool(self._settings)
+        # could keep an identity by sending what the node reads and we do not. Where connections are
+        # counted by it, a client could pass uncounted likewise.
+        self.strict = mqtt.require or bool(self._settings) or limited
         # What sends a client to the next node: one that closes, one that says nothing.
         self.tries_after_error = tries is not None and tries.error
         self.tries_after_silence = tries is not None and tries.timeout

@@ -26,13 +26,13 @@ from tidegate.stream.session import (
     BAD_GATEWAY,
     BAD_REQUEST,
     INTERNAL_ERROR,
-    LOGGED_CLIENT_ID,
     OK,
     Opening,
     Session,
     tried_so_far,
 )
 from tidegate.variables.values import cut
+from tidegate.wire.quoted import SHOWN
 
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Outcome
@@ -98,9 +98,8 @@ class MqttSession(Session):
         if isinstance(hello, fixed_header.Need):
             return Need(hello.size)
         self.hello = hello
-        self.values = None  # found out before this, they knew nothing of MQTT
         # No more of it than the error log shows: a client may send 65,535 bytes.
-        self.name = hello.client_id[:LOGGED_CLIENT_ID]
+        self.name = hello.client_id[:SHOWN]
         try:
             packet = rules.rewritten(self, hello)
         except NotSettableError as error:
@@ -149,7 +148,9 @@ class MqttSession(Session):
         self.tell_connected()
         if self.opening is None or not self.rules.judges:
             self.forgive()
-        if self.opening is not None and not self.opening.answer_size:
+        if self.opening is None:
+            self.forget()
+        elif not self.opening.answer_size:
             self.settle()
 
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
@@ -241,18 +242,18 @@ class MqttSession(Session):
 
     def log(self) -> None:
         """One line in each access log, the same whether there was a relay or not."""
-        self.keep()
+        self.keep(self.rules.kept_without)
         super().log()
 
-    def keep(self) -> None:
+    def keep(self, kept: tuple[str, ...]) -> None:
         """Note what the logs will name."""
-        kept = self.rules.kept
         if kept and self.hello is not None:
             self.kept = {name: cut(self.mqtt(name)) for name in kept}
 
     def settle(self) -> None:
         """Keep what the logs will name and let the packets go; they hold passwords, too."""
-        self.keep()
+        self.keep(self.rules.kept)
+        self.forget()
         self.hello = None
         self.connack = None
         self.opening = None

@@ -34,6 +34,7 @@ class Proxy:
         "_tls",
         "_transparent",
         "_tries",
+        "asks_again",
         "key",
         "session_drop",
         "sources",
@@ -59,6 +60,8 @@ class Proxy:
         self.key = key  # what the method chooses by
         self.session_drop = proxy.session_drop
         self.sources = sources  # None where the kernel chooses our address
+        # Each try may ask variables for its source: they stay until a node took the connection.
+        self.asks_again = sources is not None and sources.varies
         self._notify = notify
         self._transparent = sources is not None and sources.transparent
         self._addresses = tuple(
@@ -90,6 +93,7 @@ class Proxy:
         """
         proxy = self._model
         notify = self._notify or self.upstream.failing(peer)
+        notify = notify or (self.asks_again and session.values is not None)
         local = b""
         if self.sources is not None and not anywhere:
             local = self.sources.take(session, peer)

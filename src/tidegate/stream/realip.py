@@ -14,7 +14,7 @@ from tidegate.config.model import Level
 from tidegate.engine.address import pack_address, unpack_address
 from tidegate.engine.outcome import Refuse
 from tidegate.wire.network import holds
-from tidegate.wire.proxy_protocol import HeaderError, broken, parse, without_tlvs
+from tidegate.wire.proxy_protocol import HeaderError, broken, parse, worth_keeping
 
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Outcome
@@ -47,7 +47,8 @@ def read_header(session: Session, data: bytes, error: int) -> Outcome | None:
         _say(session, Level.ERROR, str(fault))
         return Refuse(BAD_REQUEST)
     if header.proxied is not None:
-        session.origin = Origin(without_tlvs(data), _believe(session, header.proxied))
+        kept = worth_keeping(data, session.port.server.tlvs)
+        session.origin = Origin(kept, _believe(session, header.proxied))
     return None
 
 

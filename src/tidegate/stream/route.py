@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tidegate.balance.single import Single
 from tidegate.config.urls import UrlError, parse_url
 from tidegate.wire.address import Address
+from tidegate.wire.quoted import host_text, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -62,14 +63,14 @@ class Route:
             url = parse_url(text)
         except UrlError as error:
             # nginx has other words for the same here than when it reads a file.
-            raise RouteError(f'{error} in upstream "{text}"') from None
+            raise RouteError(f"{error} in upstream {quoted(text)}") from None
         group = self._groups.get(place_of(url))
         if group is not None:
             return group
         if not url.ports and not url.unix:
-            raise RouteError(f'no port in upstream "{url.host}"')
+            raise RouteError(f"no port in upstream {quoted(url.host)}")
         if url.literal is None:
-            raise RouteError(f"no resolver defined to resolve {url.host}")
+            raise RouteError(f"no resolver defined to resolve {host_text(url.host)}")
         literal = url.literal
         return Single(Address(family=literal.family, host=literal.host, port=url.port))
 

@@ -95,6 +95,7 @@ class Runtime:
             variables=dict(stream.variables),
             zones={one.name: (one, zones[one.name]) for one in stream.limit_conn_zones},
             contexts=Contexts(self.tickets),
+            tlvs=stream.tlvs,
         )
         servers = {}
         for one in stream.servers:

@@ -39,7 +39,8 @@ class Server:
     lines of each session that the error log takes at level info only. `assignments` are its `set`;
     `logged` are the computed variables that its access logs may ask for. With `has_rules` sessions
     have an accept phase: there are `limits`, or access rules that say whom the server `denies`.
-    A PROXY header has `header_timeout_ms` to come, and is believed from one of `real_ip_from`.
+    A PROXY header has `header_timeout_ms` to come, and is believed from one of `real_ip_from`; of
+    its TLVs those of the types `tlvs` are kept.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Server:
         "tells_all",
         "text",
         "tls",
+        "tlvs",
     )
 
     def __init__(
@@ -88,6 +90,7 @@ class Server:
         tls: Context | None = None,
         assignments: tuple[tuple[str, Callable[[Session], str]], ...] = (),
         logged: frozenset[str] = frozenset(),
+        tlvs: frozenset[int] = frozenset(),
     ) -> None:
         self.engine = engine
         self.limits = limits
@@ -110,6 +113,7 @@ class Server:
         self.tls = tls
         self.assignments = assignments
         self.logged = logged
+        self.tlvs = tlvs
 
 
 class Port:

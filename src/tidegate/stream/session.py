@@ -22,6 +22,7 @@ from tidegate.stream.endings import lines_of
 from tidegate.stream.route import RouteError
 from tidegate.stream.source import InvalidAddressError, NoSourceError
 from tidegate.variables.values import Values
+from tidegate.wire.quoted import quoted
 
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Connect, Report
@@ -46,10 +47,6 @@ TIMEOUTS = {
     errno.ETIMEDOUT: "while connecting to upstream",
     errno.ETIME: "while waiting for its CONNACK",
 }
-
-
-# Characters of a client identifier in an error line; they may be 65,535, and real ones have tens.
-LOGGED_CLIENT_ID = 128
 
 
 # Ends behind which there may be a fault of TLS; the first is that of a client's handshake.
@@ -211,7 +208,7 @@ class Session:
                 return self.on_its_way(proxy.plan(self, self.peer))
             except InvalidAddressError as error:
                 # nginx has not named the node yet.
-                self.say(Level.ERROR, f'invalid local address "{error}"', "")
+                self.say(Level.ERROR, f"invalid local address {quoted(str(error))}", "")
                 return self.on_its_way(proxy.plan(self, self.peer, anywhere=True))
             except NoSourceError as error:
                 self.blame_sources(error)
@@ -227,13 +224,15 @@ class Session:
                 return self.no_node(proxy)
 
     def on_its_way(self, plan: Connect) -> Connect:
-        """The relay may begin now: only what its log line needs of the variables is kept.
+        """The relay may begin now; what another try asks of the variables stays until it does."""
+        if not self.proxy.asks_again:
+            self.forget()
+        return plan
 
-        Another try would find out again what it asks for.
-        """
+    def forget(self) -> None:
+        """Of the variables only what the log line needs is kept."""
         if self.values is not None:
             self.values = self.values.kept(self.port.server.logged)
-        return plan
 
     def refuse(self, status: int) -> Outcome:
         """Close the client; in the words of its protocol where that is known."""
@@ -243,6 +242,7 @@ class Session:
         """The node took the connection; called only where somebody wants to know."""
         self.tell_connected()
         self.forgive()
+        self.forget()
 
     def tell_connected(self) -> None:
         """What a connect that succeeded gives to tell: that at level info, and left out sources."""
@@ -351,7 +351,7 @@ class Session:
 
     def tell(self, level: str, message: str) -> None:
         """A line about a variable."""
-        self.say(Level[level.upper()], message)
+        self.say_of_client(Level[level.upper()], message)
 
     @property
     def proxy(self) -> Proxy:
@@ -489,11 +489,8 @@ class Session:
 
     @property
     def about_client(self) -> str:
-        """Who the client says it is, for a log line: cut, and without quotes of its own."""
-        if self.client_id is None:
-            return ""
-        name = self.client_id[:LOGGED_CLIENT_ID].replace("\\", "\\x5C").replace('"', "\\x22")
-        return f', clientid: "{name}"'
+        """Who the client says it is, for a log line."""
+        return "" if self.client_id is None else f", clientid: {quoted(self.client_id)}"
 
     def tell_fault(self, report: Report) -> None:
         """What went wrong in TLS, in nginx's words."""

@@ -101,6 +101,7 @@ class Sources:
         "_turns",
         "_wants",
         "transparent",
+        "varies",
     )
 
     def __init__(
@@ -120,6 +121,7 @@ class Sources:
             family: tuple(one for one in sources if one.family in (0, family)) or sources
             for family in self._families
         }
+        self.varies = any(source.packed is None for source in sources)
         self._turns = [0] * len(peers)
         self._wants: dict[tuple[int, str], Want] = {}
         self._news: dict[int, dict[str, int]] = {}

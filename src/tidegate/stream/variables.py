@@ -15,7 +15,8 @@ from tidegate.engine.address import unpack_address
 from tidegate.stream import mqtt_variables, realip
 from tidegate.stream.session import Try, client_text
 from tidegate.variables.computed import computed
-from tidegate.variables.names import TLS
+from tidegate.variables.names import OF_TLV, TLS, TLV, tlv_type
+from tidegate.wire import tlvs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -145,6 +146,8 @@ class Getters(dict[str, "Callable[[Session], str | None]"]):
     """Getters by name; names with a known prefix are made when they are asked for."""
 
     def __missing__(self, name: str) -> Callable[[Session], str | None]:
+        if tlv_type(name) is not None:
+            return _of_tlv(name)
         if not name.startswith(mqtt_variables.USER_PROPERTY):
             raise KeyError(name)
         return _of_mqtt(name)
@@ -153,6 +156,16 @@ class Getters(dict[str, "Callable[[Session], str | None]"]):
 def _of_tls(name: str) -> Callable[[Session], str | None]:
     asked = name.removeprefix("ssl_")
     return lambda session: session.port.server.engine.tls(session.handle, asked)
+
+
+def _of_tlv(name: str) -> Callable[[Session], str | None]:
+    asked = name.removeprefix(OF_TLV)
+
+    def get(session: Session) -> str | None:
+        told = realip.proxied(session)
+        return None if told is None else tlvs.find(told.tlvs, asked)
+
+    return get
 
 
 def _of_mqtt(name: str) -> Callable[[Session], str | None]:
@@ -194,6 +207,7 @@ GETTERS = Getters(
         "upstream_last_addr": _upstream_last_addr,
         "upstream_session_time": _per_try("session_ms", "upstream_ms", _time),
         **{name: _of_tls(name) for name in TLS},
+        **{name: _of_tlv(name) for name in TLV},
         **{name: _of_mqtt(name) for name in mqtt_variables.NAMES},
     }
 )

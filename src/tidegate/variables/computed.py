@@ -56,6 +56,8 @@ class Computed(Generic[S]):
         name, known, running = self._name, values.known, values.running
         if name in known:
             return known[name]
+        if running is None:
+            running = values.running = set()
         if name in running:
             session.tell("error", f'cycle while evaluating variable "{name}"')
             return None

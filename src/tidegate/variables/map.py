@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple
 from tidegate.variables.hostnames import Wildcards
 from tidegate.variables.template import Template, compile_template
 from tidegate.variables.values import S, decode, encode
+from tidegate.wire.quoted import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -99,7 +100,7 @@ class Finder(Generic[S]):
             try:
                 groups = regex.match(key)
             except ValueError as error:
-                words = f'{error} on "{decode(key)}" using "{decode(regex.pattern)}"'
+                words = f'{error} on {quoted(decode(key))} using "{decode(regex.pattern)}"'
                 session.tell("alert", words)
                 return self._default
             if groups is not None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from tidegate.wire import tlvs
+
 # What a CONNECT tells. nginx knows the first two; for a client of another protocol all are empty.
 CONNECT: Final = MappingProxyType(
     {
@@ -62,12 +64,36 @@ TLS: Final = MappingProxyType(
     }
 )
 
+# What a client's PROXY protocol header tells; nothing where none is read.
+OF_HEADER: Final = "proxy_protocol_"
+OF_TLV: Final = f"{OF_HEADER}tlv_"
+
+# What a header of version 2 may add. Others are asked for by type: $proxy_protocol_tlv_0xe0.
+TLV: Final = MappingProxyType(
+    {
+        f"{OF_TLV}alpn": "the protocol that the client negotiated with the proxy in front",
+        f"{OF_TLV}authority": "the host name that the client asked for (SNI)",
+        f"{OF_TLV}unique_id": "the ID that the proxy in front gave to the connection",
+        f"{OF_TLV}netns": "the network namespace that the client came in by",
+        f"{OF_TLV}ssl": "all that is told of the client's TLS, as its bytes",
+        f"{OF_TLV}ssl_version": "the version of the client's TLS",
+        f"{OF_TLV}ssl_cn": "the common name of the client's certificate",
+        f"{OF_TLV}ssl_cipher": "the cipher of the client's TLS",
+        f"{OF_TLV}ssl_sig_alg": "the algorithm that the client's certificate was signed with",
+        f"{OF_TLV}ssl_key_alg": "the algorithm of the key of the client's certificate",
+        f"{OF_TLV}ssl_verify": "0 where the client's certificate was verified",
+        f"{OF_TLV}aws_vpce_id": "the ID of the AWS VPC endpoint",
+        f"{OF_TLV}azure_pel_id": "the ID of the Azure private endpoint",
+    }
+)
+
 # What a configuration may use, and what it stands for. nginx's names and meanings.
 STREAM: Final = MappingProxyType(
     {
         **CONNECT,
         **CONNACK,
         **TLS,
+        **TLV,
         "binary_remote_addr": "the client's address as 4 or 16 bytes",
         "bytes_received": "bytes received from the client",
         "bytes_sent": "bytes sent to the client",
@@ -103,9 +129,6 @@ STREAM: Final = MappingProxyType(
     }
 )
 
-# What a client's PROXY protocol header tells; nothing where none is read.
-OF_HEADER: Final = "proxy_protocol_"
-
 # Variables whose names go on with one that the configuration chooses.
 PREFIXES: Final = MappingProxyType(
     {"mqtt_user_property_": "the value of a user property of the CONNECT"}
@@ -113,7 +136,7 @@ PREFIXES: Final = MappingProxyType(
 
 # What nginx knows and we do not yet.
 LATER: Final[frozenset[str]] = frozenset()
-LATER_PREFIXES: Final = ("ssl_", "proxy_protocol_tlv_", "geoip_")
+LATER_PREFIXES: Final = ("ssl_", "geoip_")
 
 
 def comes_later(name: str) -> bool:
@@ -123,7 +146,14 @@ def comes_later(name: str) -> bool:
 
 def known(name: str) -> bool:
     """Whether a configuration may use a variable of this name."""
+    if tlv_type(name) is not None:
+        return True
     return name in STREAM or any(name != one and name.startswith(one) for one in PREFIXES)
+
+
+def tlv_type(name: str) -> int | None:
+    """The type of the TLV that a variable tells of; None for variables of something else."""
+    return tlvs.type_of(name.removeprefix(OF_TLV)) if name.startswith(OF_TLV) else None
 
 
 def of_mqtt(name: str) -> bool:

@@ -10,12 +10,14 @@ from tidegate.variables.template import DIGITS
 # give 65,535 to be put together, and nobody reads that many.
 KEPT_VALUE: Final = 512
 
+CAPTURES: Final = 10  # $1 to $9, and before them all that was matched
+
 
 class Values:
     """The computed variables of one session, by name; None is "not found".
 
     `begun` tells that the server's `set` were done. `captures` are the groups of the expression
-    that matched last. `running` are the variables being found out now.
+    that matched last. `running` are the variables being found out now, None before the first.
     """
 
     __slots__ = ("begun", "captures", "known", "running")
@@ -24,15 +26,18 @@ class Values:
         self.begun = False
         self.captures: tuple[bytes | None, ...] = ()
         self.known: dict[str, str | None] = {}
-        self.running: set[str] = set()
+        self.running: set[str] | None = None
 
     def kept(self, logged: frozenset[str]) -> Values | None:
         """What the log line of a session will need of this; None for nothing."""
         known = {name: cut(self.known[name]) for name in logged & self.known.keys()}
-        captures = () if logged.isdisjoint(DIGITS) else self.captures
+        captures: tuple[bytes | None, ...] = ()
+        if not logged.isdisjoint(DIGITS):
+            captures = tuple(part and part[:KEPT_VALUE] for part in self.captures[:CAPTURES])
         if not known and not captures:
             return None
         values = Values()
+        values.begun = self.begun
         values.known = known
         values.captures = captures
         return values

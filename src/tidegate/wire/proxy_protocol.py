@@ -9,6 +9,13 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidegate.wire import tlvs
+from tidegate.wire.quoted import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 # (family, host, port), as `engine.address.unpack_address` gives it.
 Endpoint = tuple[int, str, int]
@@ -85,8 +92,7 @@ def parse(data: bytes) -> Header | None:
 def broken(data: bytes) -> HeaderError:
     """The error for bytes that are no header: their first line, without quotes of its own."""
     line = data.split(b"\r", 1)[0].split(b"\n", 1)[0]
-    text = line.decode("utf-8", "surrogateescape").replace("\\", "\\x5C").replace('"', "\\x22")
-    return HeaderError(f'broken header: "{text}"')
+    return HeaderError(f"broken header: {quoted(line.decode('utf-8', 'surrogateescape'))}")
 
 
 def parse_v1(data: bytes) -> Header | None:
@@ -146,13 +152,15 @@ def parse_v2(data: bytes) -> Header | None:
     return Header(size=size, proxied=proxied)
 
 
-def without_tlvs(header: bytes) -> bytes:
-    """A valid header, cut behind its addresses where it tells some: what is worth keeping."""
+def worth_keeping(header: bytes, kinds: Collection[int] = ()) -> bytes:
+    """A valid header without its TLVs, but for those of the types that somebody may ask for."""
     _family, octets = FAMILIES.get(header[13] >> 4, (0, 0)) if header[:1] == b"\r" else (0, 0)
     if not octets:
         return header[:LONGEST_LINE]
-    size = 2 * octets + PORTS
-    return header[:14] + size.to_bytes(2, "big") + header[FIXED : FIXED + size]
+    size = FIXED + int.from_bytes(header[14:16], "big")
+    end = FIXED + 2 * octets + PORTS
+    rest = header[FIXED:end] + (tlvs.only(header[end:size], kinds) if kinds else b"")
+    return header[:14] + len(rest).to_bytes(2, "big") + rest
 
 
 def encode_v1(client: Endpoint, server: Endpoint) -> bytes:
