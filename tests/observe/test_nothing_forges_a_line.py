@@ -126,4 +126,4 @@ def test_in_an_error_line_a_text_ends_where_its_quotes_end_and_can_be_read_back(
 def test_a_host_has_quotes_where_it_may_be_no_host(text):
     shown = host_text(text)
     assert shown in (text, quoted(text))
-    assert shown != text or re.fullmatch(r"[\w.:\[\]-]*", text, re.ASCII)
+    assert shown != text or re.fullmatch(r"[\w.:\[\]-]*", text)

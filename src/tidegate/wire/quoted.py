@@ -8,7 +8,7 @@ from typing import Final
 SHOWN: Final = 128
 
 _ESCAPES = {ord("\\"): "\\x5C", ord('"'): "\\x22"}
-_OF_A_HOST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]")
+_OF_A_HOST = frozenset("-._:[]")  # beside letters and digits of any language
 
 
 def quoted(text: str) -> str:
@@ -21,5 +21,5 @@ def quoted(text: str) -> str:
 
 def host_text(text: str) -> str:
     """The same for what nginx shows without quotes: they are put only where it may be no host."""
-    plain = len(text) <= SHOWN and _OF_A_HOST.issuperset(text)
+    plain = len(text) <= SHOWN and all(one.isalnum() or one in _OF_A_HOST for one in text)
     return text if plain else quoted(text)
