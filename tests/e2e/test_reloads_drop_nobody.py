@@ -4,8 +4,6 @@ import os
 import signal
 import time
 
-import pytest
-
 from lab.balancer import whole
 from lab.traffic import Prober, Traffic
 from lab.waiting import wait_until
@@ -91,8 +89,12 @@ def test_listeners_and_workers_come_and_go(lab):
     run(lab, [(plain, 1), (wider, 3), (wider, 2), (plain, 2)], gap=0.5)
 
 
-@pytest.mark.parametrize("method", ["hash $remote_addr consistent;", "least_conn;", "random two;"])
-def test_methods_change(lab, method):
+def test_methods_change(lab):
     first, second = lab.node(keep=False), lab.node(keep=False)
     plain = stream("PORT", nodes=[(1, first), (1, second)])
-    run(lab, [(plain, 2), (plain.replace("upstream u {", f"upstream u {{ {method}"), 2)], gap=0.3)
+    methods = ("", "hash $remote_addr consistent;", "least_conn;", "random two;")
+    run(
+        lab,
+        [(plain.replace("upstream u {", f"upstream u {{ {method}"), 2) for method in methods],
+        gap=0.3,
+    )

@@ -148,6 +148,7 @@ def test_a_thousand_sessions_end_and_the_others_do_not_wait(lab, many_descriptor
         wait_until(lambda: all(traffic.turns), "every session has spoken", timeout=60)
         rig.reload(upstream_of(first), more)
         wait_until(lambda: second.active == 0, "the sessions of the node end")
+        wait_until(lambda: len(traffic.broken) >= second.accepted, "their clients notice")
         before = list(traffic.turns)
         broken = {index for index, _why in traffic.broken}
         assert len(broken) == second.accepted

@@ -195,9 +195,11 @@ def test_a_key_that_is_too_long_is_told_of_in_the_same_words(lab):
         first.close()
         second.close()
         seen.append((side.verdicts(2), side.words()))
-    theirs, ours = seen
-    assert ours == theirs
-    assert len(ours[1]) == 2
+    (their_verdicts, their_words), ours = seen
+    # We show no more of what may be a client's text than its first 128 characters.
+    cut = [(level, re.sub(r'(bytes: "x{128})[^"]*', r"\1", words)) for level, words in their_words]
+    assert ours == (their_verdicts, cut)
+    assert len(cut) == 2
 
 
 def test_a_full_zone_refuses_with_503_as_there(lab):
