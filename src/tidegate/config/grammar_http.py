@@ -6,7 +6,7 @@ default and a description, comes with the work that makes a directive do somethi
 
 from __future__ import annotations
 
-from tidegate.config.row import FREE, Kind, Row, Status
+from tidegate.config.row import FREE, Row, Status, group
 
 SHORT = {
     "http": "http",
@@ -24,12 +24,7 @@ def _contexts(short: str) -> tuple[str, ...]:
 
 
 def _group(contexts: str, args: str, names: str) -> tuple[Row, ...]:
-    kind = Kind.FLAG if args == "flag" else Kind.SPECIAL
-    places = _contexts(contexts)
-    return tuple(
-        Row(name=name, contexts=places, args=args, kind=kind, status=Status.CHECKED)
-        for name in names.split()
-    )
+    return group(names, contexts=_contexts(contexts), args=args, status=Status.CHECKED)
 
 
 def _block(name: str, contexts: str, args: str, opens: str) -> Row:

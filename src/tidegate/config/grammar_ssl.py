@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tidegate.config.row import Kind, Row, Status
+from functools import partial
+
+from tidegate.config.row import Kind, Row, later
 
 BOTH = ("stream", "stream.server")
 
@@ -196,14 +198,7 @@ HERE: tuple[Row, ...] = (
 )
 
 
-def _later(reason: str, args: str, names: str) -> tuple[Row, ...]:
-    kind = Kind.FLAG if args == "flag" else Kind.SPECIAL
-    return tuple(
-        Row(name=name, contexts=BOTH, args=args, kind=kind, status=Status.LATER, reason=reason)
-        for name in names.split()
-    )
-
-
+_later = partial(later, contexts=BOTH)
 OCSP = "certificates are checked by lists (ssl_crl), not by asking"
 LATER: tuple[Row, ...] = (
     *_later(OCSP, "1", "ssl_ocsp ssl_ocsp_cache ssl_ocsp_responder"),

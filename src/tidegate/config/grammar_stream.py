@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tidegate.config.row import FREE, Kind, Row, Status
+from functools import partial
+
+from tidegate.config.row import FREE, Kind, Row, Status, later
 
 STREAM = ("stream",)
 SERVER = ("stream.server",)
@@ -45,23 +47,7 @@ def _ignored(
     )
 
 
-def _later(
-    reason: str, args: str, names: str, *, contexts: tuple[str, ...] = BOTH, opens: str = ""
-) -> tuple[Row, ...]:
-    """Rows for directives that are known and refused; those of one kind share a line."""
-    kind = Kind.FLAG if args == "flag" else Kind.SPECIAL
-    return tuple(
-        Row(
-            name=name,
-            contexts=contexts,
-            args=args,
-            kind=kind,
-            opens=opens,
-            status=Status.LATER,
-            reason=reason,
-        )
-        for name in names.split()
-    )
+_later = partial(later, contexts=BOTH)
 
 
 HERE: tuple[Row, ...] = (

@@ -60,6 +60,40 @@ class Row:
         return str(count) in self.args.split(",")
 
 
+def group(
+    names: str,
+    *,
+    contexts: tuple[str, ...],
+    args: str,
+    status: Status,
+    opens: str = "",
+    reason: str = "",
+) -> tuple[Row, ...]:
+    """Rows of directives (`names`, with spaces between them) that are alike in all but the name."""
+    kind = Kind.FLAG if args == "flag" else Kind.SPECIAL
+    return tuple(
+        Row(
+            name=name,
+            contexts=contexts,
+            args=args,
+            kind=kind,
+            opens=opens,
+            status=status,
+            reason=reason,
+        )
+        for name in names.split()
+    )
+
+
+def later(
+    reason: str, args: str, names: str, *, contexts: tuple[str, ...], opens: str = ""
+) -> tuple[Row, ...]:
+    """Rows of directives that are known and refused, for one reason."""
+    return group(
+        names, contexts=contexts, args=args, status=Status.LATER, opens=opens, reason=reason
+    )
+
+
 # Contexts, outermost first, as a reader would say them.
 CONTEXTS: dict[str, str] = {
     "main": 'at the top level, outside of "stream {}" and "http {}"',
