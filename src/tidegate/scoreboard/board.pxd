@@ -3,18 +3,14 @@
 from libc.stdint cimport uint64_t
 
 from tidegate.scoreboard.layout cimport Map
+from tidegate.scoreboard.memory cimport Memory
 
 
-cdef class Board:
+cdef class Board(Memory):
     cdef Map map
-    cdef char *base
-    cdef size_t size
-    cdef readonly int fd
     cdef readonly int workers
     cdef readonly int upstreams
     cdef readonly int peers
-
-    cdef int map_memory(self, int fd) except -1
 
 
 cdef class Words:

@@ -3,7 +3,6 @@
 cimport cython
 from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memset
-from posix.mman cimport MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 
 from tidegate.scoreboard.journal cimport PATIENCE_MS, count_unlocked, enter, leave, sum_conns
 from tidegate.scoreboard.layout cimport (
@@ -29,41 +28,20 @@ from tidegate.scoreboard.mutex cimport (
     write_u32,
 )
 
-import fcntl
-import os
-
 WORKER_COUNTERS = COUNTERS
 WORKER_GAUGES = GAUGES
 
 cdef uint64_t MAGIC = 0x6472616f62656474ULL  # "tdeboard" as it stands in memory
-cdef int SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+# No bound but that of the address space: it is made for any number of workers and peers.
+cdef size_t ANY_SIZE = <size_t> -1
 
 
 @cython.final
-cdef class Board:
+cdef class Board(Memory):
     """One sparse memfd, mapped once and never grown."""
-
-    def __cinit__(self):
-        self.fd = -1
 
     def __init__(self):
         raise TypeError("a board comes from Board.create or Board.attach")
-
-    def __dealloc__(self):
-        if self.base is not NULL:
-            munmap(self.base, self.size)
-        if self.fd >= 0:
-            os.close(self.fd)
-
-    cdef int map_memory(self, int fd) except -1:
-        cdef void *memory = mmap(
-            NULL, self.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0
-        )
-        if memory == MAP_FAILED:
-            raise MemoryError(f"no address space for the {self.size} bytes of the board")
-        self.base = <char *> memory
-        place_parts(&self.map, self.base, self.workers, self.upstreams, self.peers)
-        return 0
 
     @staticmethod
     def create(*, int workers, int upstreams, int peers):
@@ -74,11 +52,8 @@ cdef class Board:
         board.workers = workers
         board.upstreams = upstreams
         board.peers = peers
-        board.size = place_parts(&nowhere, NULL, workers, upstreams, peers)
-        board.fd = os.memfd_create("tidegate-board", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(board.fd, board.size)
-        fcntl.fcntl(board.fd, fcntl.F_ADD_SEALS, SEALS)
-        board.map_memory(board.fd)
+        board.make("board", place_parts(&nowhere, NULL, workers, upstreams, peers))
+        place_parts(&board.map, board.base, workers, upstreams, peers)
         cdef Header *header = board.map.header
         header.version = VERSION
         header.counters = COUNTERS
@@ -94,16 +69,10 @@ cdef class Board:
 
     @staticmethod
     def attach(int fd):
-        try:
-            seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-        except OSError as error:
-            raise ValueError(f"descriptor {fd} is no board: {error.strerror}") from error
         cdef Board board = Board.__new__(Board)
-        board.size = os.fstat(fd).st_size
-        # Without the seals another process could cut the file and each access would be a SIGBUS.
-        if seals & SEALS != SEALS or board.size < sizeof(Header):
-            raise ValueError(f"descriptor {fd} is no board: {board.size} bytes, seals {seals:#x}")
-        board.map_memory(fd)
+        board.join(fd, "board", sizeof(Header), ANY_SIZE)
+        # Nothing is known yet of what comes behind the header.
+        place_parts(&board.map, board.base, 0, 0, 0)
         cdef Header *header = board.map.header
         if header.magic != MAGIC:
             raise ValueError(f"descriptor {fd} is no board: it begins with {header.magic:#x}")
@@ -145,7 +114,7 @@ cdef class Board:
         within(upstream, self.upstreams, "upstream")
         cdef UpstreamSlot *slot = upstream_at(&self.map, upstream)
         memset(slot, 0, sizeof(UpstreamSlot))
-        if make_mutex(&slot.mutex):
+        if make_mutex(&slot.lock.mutex):
             raise OSError("this system has no robust mutex between processes")
         write_u32(&slot.ready, READY)
         raise_to(&self.map.header.upstreams_used, upstream + 1)
@@ -183,7 +152,7 @@ cdef class Board:
 
     def _mutex_address(self, int upstream):
         within(upstream, self.upstreams, "upstream")
-        return <size_t> &upstream_at(&self.map, upstream).mutex
+        return <size_t> &upstream_at(&self.map, upstream).lock.mutex
 
 
 cdef void take_back(Map *board, int upstream, int worker) noexcept nogil:

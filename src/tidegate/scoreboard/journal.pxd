@@ -14,17 +14,14 @@ writer. So does the heir of a mutex, and whoever takes back the connections of a
 from libc.stdint cimport int32_t, uint32_t
 
 from tidegate.scoreboard.layout cimport Map, Row, State, UpstreamSlot, gauge_at, upstream_at
+from tidegate.scoreboard.lock cimport take_lock
 from tidegate.scoreboard.mutex cimport (
-    BROKEN,
     HELD,
     INHERITED,
-    NOT_GOT,
-    acquire,
     add_i32,
     add_u32,
     in_order,
     let_go,
-    make_mutex,
     mended,
     read_i32,
     read_u32,
@@ -82,27 +79,10 @@ cdef inline void sum_conns(Map *board, int upstream) noexcept nogil:
         write_i32(&row.state.conns, conns)
 
 
-cdef inline int acquire_anew(UpstreamSlot *upstream, uint32_t made) noexcept nogil:
-    """Take a mutex that was found broken after `made` makings; HELD, INHERITED or NOT_GOT."""
-    if swap_u32(&upstream.repairing, 1):
-        return NOT_GOT
-    # Trying the mutex would not tell: glibc's trylock leaves a broken one locked.
-    if upstream.made == made:
-        make_mutex(&upstream.mutex)
-        upstream.dirty = 1
-        write_u32(&upstream.made, made + 1)
-    cdef int outcome = acquire(&upstream.mutex, 0)
-    write_u32(&upstream.repairing, 0)
-    return outcome
-
-
 cdef inline bint enter(Map *board, int index, int patience_ms) noexcept nogil:
     """Take the mutex of an upstream and mend what a dead holder left; False when not got."""
     cdef UpstreamSlot *upstream = upstream_at(board, index)
-    cdef uint32_t made = read_u32(&upstream.made)
-    cdef int outcome = acquire(&upstream.mutex, patience_ms)
-    if outcome == BROKEN:
-        outcome = acquire_anew(upstream, made)
+    cdef int outcome = take_lock(&upstream.lock, patience_ms)
     if outcome != HELD and outcome != INHERITED:
         return False
     if upstream.pending:
@@ -110,7 +90,10 @@ cdef inline bint enter(Map *board, int index, int patience_ms) noexcept nogil:
     if outcome == INHERITED:
         upstream.deaths += 1
         sum_conns(board, index)
-        mended(&upstream.mutex)
+        mended(&upstream.lock.mutex)
+    if upstream.summed != upstream.lock.made:
+        upstream.summed = upstream.lock.made
+        sum_conns(board, index)
     if read_u32(&upstream.dirty):
         swap_u32(&upstream.dirty, 0)
         sum_conns(board, index)
@@ -118,7 +101,7 @@ cdef inline bint enter(Map *board, int index, int patience_ms) noexcept nogil:
 
 
 cdef inline void leave(Map *board, int index) noexcept nogil:
-    let_go(&upstream_at(board, index).mutex)
+    let_go(&upstream_at(board, index).lock.mutex)
 
 
 cdef inline void count_unlocked(

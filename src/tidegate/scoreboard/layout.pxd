@@ -9,7 +9,7 @@ an old value or a new one.
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from tidegate.scoreboard.mutex cimport pthread_mutex_t
+from tidegate.scoreboard.lock cimport Lock
 
 cdef enum:
     LINE = 64  # bytes of a cache line: what two processes write lies on two of them
@@ -60,10 +60,9 @@ cdef struct Row:
     int64_t failed_at  # seconds of CLOCK_REALTIME
 
 cdef struct UpstreamSlot:
-    pthread_mutex_t mutex
+    Lock lock
     uint32_t ready  # READY once the mutex is one
-    uint32_t repairing  # 1 while somebody makes the mutex anew
-    uint32_t made  # how often that was done
+    uint32_t summed  # `made` of the lock when `conns` were last known to be right
     uint32_t dirty  # 1 when somebody counted without the mutex: `conns` are to be summed again
     uint32_t deaths  # how often the mutex was inherited from a dead process
     uint32_t unlocked  # connections counted without it

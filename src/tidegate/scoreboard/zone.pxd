@@ -3,17 +3,14 @@
 from libc.stdint cimport uint32_t
 
 from tidegate.scoreboard.cells cimport Table
+from tidegate.scoreboard.memory cimport Memory
 
 
-cdef class Zone:
+cdef class Zone(Memory):
     cdef Table table
-    cdef char *base
     cdef unsigned long inode
-    cdef readonly size_t size
-    cdef readonly int fd
     cdef readonly int worker
 
-    cdef int map_memory(self, int fd) except -1
     cdef int count_one(
         self, const unsigned char *key, uint32_t size, int most
     ) noexcept nogil

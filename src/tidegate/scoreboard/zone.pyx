@@ -7,7 +7,6 @@ goes, so what a session holds of it, the number of the entry, stays good for as 
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
-from posix.mman cimport MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 
 from tidegate.scoreboard.cells cimport (
     CELL,
@@ -31,9 +30,9 @@ from tidegate.scoreboard.cells cimport (
     values_of,
 )
 from tidegate.scoreboard.lock cimport Lock
+from tidegate.scoreboard.memory cimport Memory
 from tidegate.scoreboard.mutex cimport make_mutex
 
-import fcntl
 import os
 
 # What `take` gives in place of an entry.
@@ -58,46 +57,25 @@ MOST_COUNTED = MOST
 cdef uint64_t SMALLEST_SIZE = 4096
 cdef uint64_t LARGEST = 8 << 30  # places in the memory are counted in 32 bits, by words
 cdef uint64_t MAGIC = 0x656e6f7a656469ULL  # "idezone" as it stands in memory
-cdef int SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
 @cython.final
-cdef class Zone:
+cdef class Zone(Memory):
     """One memfd of the size that the configuration says."""
 
     def __cinit__(self):
-        self.fd = -1
         self.worker = -1
 
     def __init__(self):
         raise TypeError("a zone comes from Zone.create or Zone.attach")
-
-    def __dealloc__(self):
-        if self.base is not NULL:
-            munmap(self.base, self.size)
-        if self.fd >= 0:
-            os.close(self.fd)
-
-    cdef int map_memory(self, int fd) except -1:
-        cdef void *memory = mmap(
-            NULL, self.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0
-        )
-        if memory == MAP_FAILED:
-            raise MemoryError(f"no address space for the {self.size} bytes of the zone")
-        self.base = <char *> memory
-        place_table(&self.table, self.base, buckets_for(self.size))
-        return 0
 
     @staticmethod
     def create(size):
         if not SMALLEST_SIZE <= size <= LARGEST:
             raise ValueError(f"no zone of {size} bytes")
         cdef Zone zone = Zone.__new__(Zone)
-        zone.size = size
-        zone.fd = os.memfd_create("tidegate-zone", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(zone.fd, size)
-        fcntl.fcntl(zone.fd, fcntl.F_ADD_SEALS, SEALS)
-        zone.map_memory(zone.fd)
+        zone.make("zone", size)
+        place_table(&zone.table, zone.base, buckets_for(size))
         zone.inode = os.fstat(zone.fd).st_ino
         cdef Head *head = zone.table.head
         head.version = VERSION
@@ -116,16 +94,9 @@ cdef class Zone:
     def attach(int fd, *, int worker):
         if not 0 <= worker <= MOST:
             raise ValueError(f"no worker {worker}")
-        try:
-            seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-        except OSError as error:
-            raise ValueError(f"descriptor {fd} is no zone: {error.strerror}") from error
         cdef Zone zone = Zone.__new__(Zone)
-        zone.size = os.fstat(fd).st_size
-        # Without the seals another process could cut the file and each access would be a SIGBUS.
-        if seals & SEALS != SEALS or not SMALLEST_SIZE <= zone.size <= LARGEST:
-            raise ValueError(f"descriptor {fd} is no zone: {zone.size} bytes, seals {seals:#x}")
-        zone.map_memory(fd)
+        zone.join(fd, "zone", SMALLEST_SIZE, LARGEST)
+        place_table(&zone.table, zone.base, buckets_for(zone.size))
         cdef Head *head = zone.table.head
         if head.magic != MAGIC:
             raise ValueError(f"descriptor {fd} is no zone: it begins with {head.magic:#x}")
