@@ -37,8 +37,9 @@ class Client:
         keepalive=60,
         username=None,
         source="",
+        tls=None,
     ):
-        """`will` is (topic, payload, qos, retain), `source` our own address.
+        """`will` is (topic, payload, qos, retain), `source` our own address, `tls` a context.
 
         Raises RefusedError.
         """
@@ -55,23 +56,33 @@ class Client:
         )
         self._client.on_connect = lambda *args: self._answers.put(args[3:])
         self._client.on_subscribe = lambda *args: self._answers.put(args[3])
-        self._client.on_disconnect = lambda *_: self._lost.set()
+        self._client.on_disconnect = self._disconnected
         self._client.on_message = lambda *args: self.messages.put(args[2])
         if will:
             self._client.will_set(*will)
         if username:
             self._client.username_pw_set(username, "secret")
+        if tls is not None:
+            self._client.tls_set_context(tls)
         more = {"clean_start": clean} if version == V5 else {}
         self._client.connect(host, port, keepalive=keepalive, bind_address=source, **more)
         self._client.loop_start()
         try:
-            answer, properties = self._answers.get(timeout=PATIENCE)
+            answer = self._answers.get(timeout=PATIENCE)
         except queue.Empty:
+            answer = None
+        if answer is None:
             self.close()
-            raise AssertionError(f"{client_id}: no CONNACK") from None
-        if answer.is_failure:
+            raise AssertionError(f"{client_id}: no CONNACK")
+        code, properties = answer
+        if code.is_failure:
             self.close()
-            raise RefusedError(client_id, answer, properties)
+            raise RefusedError(client_id, code, properties)
+
+    def _disconnected(self, *_):
+        self._lost.set()
+        # Nobody needs to wait for an answer any more.
+        self._answers.put(None)
 
     def subscribe(self, topic, qos=0):
         """Subscribe and wait for the SUBACK."""

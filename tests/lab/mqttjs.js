@@ -2,19 +2,28 @@
 //
 // usage: node mqttjs.js '{"options": {…}, "messages": [[payload, qos]…]}'
 
+const fs = require('fs')
 const net = require('net')
+const tls = require('tls')
 const mqtt = require('mqtt')
 
 const job = JSON.parse(process.argv[2])
+for (const name of ['ca', 'cert', 'key']) {
+  if (job.options[name]) job.options[name] = fs.readFileSync(job.options[name])
+}
+const connect = job.options.ca ? tls.connect : net.connect
 // Its own way of connecting leaves localAddress out.
-const client = new mqtt.MqttClient(() => net.connect(job.options), {
+const client = new mqtt.MqttClient(() => connect(job.options), {
   ...job.options,
   reconnectPeriod: 0,
   connectTimeout: 15000
 })
 const got = []
+let ending = false
 
 function end (answer) {
+  if (ending) return
+  ending = true
   client.end(() => {
     console.log(JSON.stringify(answer))
     process.exit(0)
@@ -22,6 +31,7 @@ function end (answer) {
 }
 
 client.on('error', (error) => end({ code: error.code, error: error.message }))
+client.on('close', () => end({ error: 'closed' }))
 client.on('message', (topic, payload, packet) => {
   got.push([payload.toString(), packet.qos])
   if (got.length === job.messages.length) end({ got })

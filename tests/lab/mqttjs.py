@@ -14,7 +14,8 @@ MODULES = os.path.join(HERE, "..", "..", ".venv", "peers", "node_modules")
 def mqttjs(port, client_id, *, version, messages=(["x", 0],), **options):
     """Send [payload, qos]… to itself; what it tells: {"got": [[payload, qos]…]} or {"error": …}.
 
-    `options` are mqtt.js's own: username, password, keepalive …
+    `options` are mqtt.js's own: username, password, keepalive …; with `ca`, a file, it speaks TLS,
+    and `cert` and `key` are files, too.
     """
     options |= {
         "host": "127.0.0.1",
