@@ -25,6 +25,13 @@ from tidegate.bench.run import run
     [
         (["conn", "-l", "wss"], "-l wss does not work yet"),
         (["conn", "--ca", "x.pem"], "--ca means nothing with -l mqtt"),
+        (["conn", "--sni", "here"], "--sni means nothing with -l mqtt"),
+        (["conn", "--tls-version", "1.3"], "--tls-version means nothing with -l mqtt"),
+        (["conn", "-l", "mqtts", "--tls-version", "1.1"], "1.1"),
+        (["conn", "-l", "mqtts", "--cert", "x.pem"], "--cert and --key go together"),
+        (["conn", "-l", "mqtts", "--insecure", "--ca", "x"], "--ca means nothing with --insecure"),
+        (["conn", "-l", "mqtts", "--alpn", ""], "1 to 255 bytes"),
+        (["conn", "-l", "mqtts", "--path", "/"], "--path means nothing with -l mqtts"),
         (["pub", "-t", ""], "a topic has one character"),
         (["pub", "-t", "a/#"], "no + and no #"),
         (["pingpong", "-c", "1", "-t", "a/+"], "no + and no #"),
@@ -253,8 +260,15 @@ def test_codes_have_names(packet, code, version, name):
 def test_codes_stand_behind_their_class():
     faults = {"refused": 1, "rejected by CONNACK": 2}
     codes = {"CONNACK": {0x87: 2}, "SUBACK": {0x80: 9}}
-    assert errors(faults, codes, version="5") == (
+    assert errors(faults, codes, {}, version="5") == (
         "refused 1, rejected by CONNACK 2 (0x87 not authorized: 2)"
+    )
+
+
+def test_reasons_of_tls_stand_behind_their_class():
+    faults = {"reset": 1, "TLS failed": 3}
+    assert errors(faults, {}, {"it does not speak TLS": 3}, version="5") == (
+        "reset 1, TLS failed 3 (it does not speak TLS: 3)"
     )
 
 

@@ -12,9 +12,12 @@ from tidegate.bench.options import PORTS
 if TYPE_CHECKING:
     from tidegate.bench.options import Options
     from tidegate.bench.plan import Plan
+    from tidegate.bench.secure import TlsOptions
 
 # How long a run goes on after its last connect when nobody says.
 AFTERWARDS = 30.0
+# Its length is one byte (RFC 7301, 3.1).
+LONGEST_ALPN = 256
 
 
 def plan_of(
@@ -33,7 +36,7 @@ def plan_of(
     """
     from tidegate.bench.plan import Plan, fill  # noqa: PLC0415 not for --help
 
-    check_protocol(options)
+    tls = tls_of(options)
     check_login(options)
     if options["timeout"] <= 0:
         raise click.UsageError("--timeout 0: nothing would be in time")
@@ -71,6 +74,7 @@ def plan_of(
         seconds=seconds,
         timeout=options["timeout"],
         sources=options["sources"],
+        tls=tls,
     )
 
 
@@ -97,18 +101,49 @@ def run_time(given: float | None, options: Options, *, rate: float | None = None
     return (options["count"] / per_second if per_second else 0) + AFTERWARDS
 
 
-def check_protocol(options: Options) -> None:
-    """Usage errors for what waits for TLS and WebSocket."""
+def tls_of(options: Options) -> TlsOptions | None:
+    """TLS where the protocol has it; usage errors for options that do not go together."""
+    from tidegate.bench.secure import TlsOptions  # noqa: PLC0415 not for --help
+
     protocol = options["protocol"]
-    if protocol != "mqtt":
-        raise click.UsageError(f"-l {protocol} does not work yet, only mqtt does")
-    given = {
-        "--path": options["path"],
-        "--ca": options["ca"],
-        "--cert": options["cert"],
-        "--key": options["key"],
-        "--insecure": options["insecure"],
-    }
+    if protocol in {"ws", "wss"}:
+        raise click.UsageError(f"-l {protocol} does not work yet, only mqtt and mqtts do")
+    secure = protocol in {"mqtts", "wss"}
+    check_meaning(options, protocol, secure=secure)
+    if not secure:
+        return None
+    if (options["cert"] is None) != (options["key"] is None):
+        raise click.UsageError("--cert and --key go together")
+    if options["insecure"] and options["ca"] is not None:
+        raise click.UsageError("--ca means nothing with --insecure")
+    if not all(0 < len(one.encode()) < LONGEST_ALPN for one in options["alpn"]):
+        raise click.UsageError("--alpn: a protocol's name has from 1 to 255 bytes")
+    return TlsOptions(
+        ca=options["ca"],
+        cert=options["cert"],
+        key=options["key"],
+        insecure=options["insecure"],
+        name=options["sni"],
+        version=options["tls_version"],
+        alpn=options["alpn"],
+        reuse=options["reuse_sessions"],
+    )
+
+
+def check_meaning(options: Options, protocol: str, *, secure: bool) -> None:
+    """A usage error for an option that the protocol has no use for."""
+    given: dict[str, object] = {"--path": options["path"]}
+    if not secure:
+        given |= {
+            "--ca": options["ca"],
+            "--cert": options["cert"],
+            "--key": options["key"],
+            "--insecure": options["insecure"],
+            "--sni": options["sni"],
+            "--tls-version": options["tls_version"],
+            "--alpn": options["alpn"],
+            "--reuse-sessions": options["reuse_sessions"],
+        }
     for name, value in given.items():
         if value:
             raise click.UsageError(f"{name} means nothing with -l {protocol}")

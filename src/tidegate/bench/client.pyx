@@ -1,4 +1,4 @@
-"""The life of one connection: connect, CONNECT, CONNACK, perhaps SUBSCRIBE, messages, end.
+"""The life of one connection: connect, perhaps TLS, CONNECT, CONNACK, messages, end.
 
 Every step ends in a count or in a time, and every way to go wrong in one of `Fault`, once. Nothing
 here holds the GIL.
@@ -23,6 +23,17 @@ from tidegate.bench.output cimport (
     timed,
     want,
 )
+from tidegate.bench.tls cimport (
+    STEP_CLOSED,
+    STEP_DONE,
+    STEP_FAILED,
+    STEP_WRITE,
+    Step,
+    begin_tls,
+    has_more,
+    read_tls,
+    step_tls,
+)
 from tidegate.bench.types cimport (
     CLOSED,
     CLOSED_EARLY,
@@ -38,13 +49,17 @@ from tidegate.bench.types cimport (
     KEEPALIVE_NS,
     MALFORMED,
     MESSAGE_REFUSED,
+    OTHER,
     PINGPONG,
     PUBLISH,
     READ_SIZE,
     READY,
     REJECTED,
+    SECURING,
     SUBSCRIBE_REFUSED,
     SUBSCRIBING,
+    TLS_CLOSED,
+    TLS_FAILED,
     Client,
     Load,
 )
@@ -137,19 +152,48 @@ cdef void open_client(Load *load, Client *c) noexcept nogil:
 cdef void connected(Load *load, Client *c) noexcept nogil:
     cdef int error = 0
     cdef socklen_t size = sizeof(error)
-    cdef uint32_t length
-    cdef const char *text
     getsockopt(c.fd, SOL_SOCKET, SO_ERROR, &error, &size)
     if error:
         fail(load, c, fault_of(error))
         return
     record(load.connect_times, load.now - c.since)
     load.counts.open += 1
-    c.phase = INTRODUCING
+    c.phase = SECURING
     c.since = load.now
     want(load, c, EPOLL_CTL_MOD, False)
-    if c.phase != INTRODUCING:
+    if c.phase != SECURING:
         return
+    if load.ctx is NULL:
+        introduce(load, c)
+    elif begin_tls(load, c):
+        secure(load, c)
+    else:
+        fail(load, c, OTHER)
+
+
+cdef void secure(Load *load, Client *c) noexcept nogil:
+    """Go on with the handshake of TLS."""
+    cdef Step step = step_tls(load, c)
+    if step == STEP_DONE:
+        load.now = read_clock()
+        record(load.tls_times, load.now - c.since)
+        want(load, c, EPOLL_CTL_MOD, False)
+        if c.phase == SECURING:
+            introduce(load, c)
+    elif step == STEP_FAILED:
+        fail(load, c, TLS_FAILED)
+    elif step == STEP_CLOSED:
+        fail(load, c, TLS_CLOSED)
+    elif c.writing != (step == STEP_WRITE):
+        want(load, c, EPOLL_CTL_MOD, step == STEP_WRITE)
+
+
+cdef void introduce(Load *load, Client *c) noexcept nogil:
+    """The way is there: say who we are."""
+    cdef uint32_t length
+    cdef const char *text
+    c.phase = INTRODUCING
+    c.since = load.now
     if load.raw:
         established(load, c)
         return
@@ -228,6 +272,9 @@ cdef void on_event(Load *load, Client *c, uint32_t events) noexcept nogil:
     if c.phase == CONNECTING:
         connected(load, c)
         return
+    if c.phase == SECURING:
+        secure(load, c)
+        return
     if c.phase < CONNECTING or c.phase == ENDED:
         return
     if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
@@ -237,7 +284,20 @@ cdef void on_event(Load *load, Client *c, uint32_t events) noexcept nogil:
 
 
 cdef void receive(Load *load, Client *c) noexcept nogil:
-    cdef ssize_t n = recv(c.fd, load.buffer, READ_SIZE, 0)
+    """Read once, and what TLS has read ahead."""
+    cdef ssize_t n
+    while True:
+        if c.ssl is NULL:
+            n = recv(c.fd, load.buffer, READ_SIZE, 0)
+        else:
+            n = read_tls(load, c, load.buffer, READ_SIZE)
+        received(load, c, n)
+        if n <= 0 or c.phase <= SECURING or c.phase == ENDED or not has_more(c):
+            return
+
+
+cdef void received(Load *load, Client *c, ssize_t n) noexcept nogil:
+    """So many bytes are in the buffer, or as recv says."""
     cdef const uint8_t *at = <const uint8_t *>load.buffer
     cdef const uint8_t *end
     cdef Split found

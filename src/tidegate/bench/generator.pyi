@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tidegate.bench.histogram import Histogram
+from tidegate.bench.tls import TargetTls
 
 JOBS: tuple[str, ...]
 FAULT_NAMES: tuple[str, ...]
@@ -21,10 +22,12 @@ class Generator:
     them each `client_period`, or where both are 0 by each as soon as its last one was answered.
     With `reconnect` a connection ends after its CONNACK and is made anew. One that was let in and
     then lost tries `retries` times to return, `retry_period` apart. A `silent` generator sends no
-    message until `speak`. Raises ValueError where the numbers of packets do not fit.
+    message until `speak`. With `tls` everything goes through it. Raises ValueError where the
+    numbers of packets do not fit.
     """
 
     connect_times: Histogram
+    tls_times: Histogram
     connack_times: Histogram
     round_trips: Histogram
     acknowledgements: Histogram
@@ -53,6 +56,7 @@ class Generator:
         keepalive: int = 0,
         limit: int = 0,
         at_once: int = 500,
+        tls: TargetTls | None = None,
     ) -> None: ...
     def run(self, seconds: float) -> None:
         """Generate load for so long, or until it is done or a signal comes."""
@@ -83,6 +87,13 @@ class Generator:
 
     def faults(self) -> dict[str, int]:
         """How often each thing went wrong, by its name; what never did is left out."""
+
+    def reasons(self) -> dict[tuple[str, str], int]:
+        """How often TLS failed for each reason: OpenSSL's words for it, and on a certificate."""
+
+    @property
+    def tls_terms(self) -> tuple[str, str]:
+        """Version and cipher of the last handshake; "" both before the first."""
 
     def codes(self) -> dict[str, dict[int, int]]:
         """How often CONNACK, SUBACK, PUBACK or DISCONNECT bore each code that refused something."""

@@ -30,6 +30,8 @@ from tidegate.bench.output cimport (
     read_clock,
     timed,
 )
+from tidegate.bench.tls cimport TargetTls, forget_session
+from tidegate.bench.tls import reason_words
 from tidegate.bench.types cimport (
     BEHIND_NS,
     CONNECT_TIMED_OUT,
@@ -45,14 +47,19 @@ from tidegate.bench.types cimport (
     PAUSE_NS,
     READ_SIZE,
     READY,
+    REASONS,
+    RECORD_SIZE,
     RETRYING,
+    SECURING,
     SENDS,
     SUBSCRIBING,
     SWEEP_NS,
+    TLS_TIMED_OUT,
     Client,
     Counts,
     Job,
     Load,
+    Reason,
     Texts,
 )
 from tidegate.engine.linux cimport (
@@ -90,6 +97,9 @@ FAULT_NAMES = (
     "no local port",
     "no descriptor",
     "reset",
+    "no TLS handshake",
+    "closed in the TLS handshake",
+    "TLS failed",
     "closed before CONNACK",
     "closed",
     "rejected by CONNACK",
@@ -185,6 +195,9 @@ cdef void sweep(Load *load) noexcept nogil:
         elif c.phase == CONNECTING:
             if load.now - c.since > load.timeout:
                 fail(load, c, CONNECT_TIMED_OUT)
+        elif c.phase == SECURING:
+            if load.now - c.since > load.timeout:
+                fail(load, c, TLS_TIMED_OUT)
         elif c.phase == INTRODUCING or c.phase == SUBSCRIBING:
             if load.now - c.since > load.timeout:
                 fail(load, c, NO_CONNACK if c.phase == INTRODUCING else NO_ANSWER)
@@ -291,9 +304,10 @@ cdef class TextsOwner:
 cdef class Generator:
     cdef Load load
     cdef epoll_event *events
-    cdef readonly Histogram connect_times, connack_times, round_trips, acknowledgements
+    cdef readonly Histogram connect_times, tls_times, connack_times, round_trips, acknowledgements
     cdef TextsOwner connects, subscribes, heads
     cdef bytes payload, address, sources
+    cdef TargetTls tls
 
     def __cinit__(
         self,
@@ -319,6 +333,7 @@ cdef class Generator:
         int64_t keepalive=0,
         uint64_t limit=0,
         uint32_t at_once=500,
+        TargetTls tls=None,
     ):
         cdef Load *load = &self.load
         cdef epoll_event event
@@ -342,6 +357,9 @@ cdef class Generator:
         load.limit = limit
         load.at_once = at_once
         self.borrow(address, sources, payload)
+        self.tls = tls
+        if tls is not None:
+            tls.lend(load)
         self.connects = TextsOwner(connects)
         self.subscribes = TextsOwner(subscribes)
         self.heads = TextsOwner(heads or [b""] * count)
@@ -387,6 +405,7 @@ cdef class Generator:
         load.ready = <uint32_t *>malloc(load.count * sizeof(uint32_t))
         load.buffer = <char *>malloc(READ_SIZE)
         load.head = <char *>malloc(longest_head + 1)
+        load.record = <char *>malloc(RECORD_SIZE)
         self.events = <epoll_event *>malloc(EVENTS * sizeof(epoll_event))
         if (
             load.clients is NULL
@@ -394,14 +413,17 @@ cdef class Generator:
             or load.ready is NULL
             or load.buffer is NULL
             or load.head is NULL
+            or load.record is NULL
             or self.events is NULL
         ):
             raise MemoryError
         self.connect_times = Histogram()
+        self.tls_times = Histogram()
         self.connack_times = Histogram()
         self.round_trips = Histogram()
         self.acknowledgements = Histogram()
         load.connect_times = &self.connect_times.buckets
+        load.tls_times = &self.tls_times.buckets
         load.connack_times = &self.connack_times.buckets
         load.round_trips = &self.round_trips.buckets
         load.acknowledgements = &self.acknowledgements.buckets
@@ -411,12 +433,17 @@ cdef class Generator:
             wait_in_line(load, &load.clients[i])
 
     def __dealloc__(self):
+        cdef uint32_t i
         self.close()
+        if self.load.clients is not NULL:
+            for i in range(self.load.count):
+                forget_session(&self.load.clients[i])
         free(self.load.clients)
         free(self.load.queue)
         free(self.load.ready)
         free(self.load.buffer)
         free(self.load.head)
+        free(self.load.record)
         free(self.events)
 
     def run(self, double seconds):
@@ -488,6 +515,21 @@ cdef class Generator:
             for at, kind in enumerate(CODED)
             if any(self.load.codes[at])
         }
+
+    def reasons(self):
+        """How often TLS failed for each reason: OpenSSL's words for it, and on a certificate."""
+        cdef Reason reason
+        found = {}
+        for at in range(REASONS):
+            reason = self.load.reasons[<int>at]
+            if reason.count:
+                found[reason_words(reason.error, reason.verdict)] = reason.count
+        return found
+
+    @property
+    def tls_terms(self):
+        """Version and cipher of the last handshake; "" both before the first."""
+        return self.load.tls_version.decode(), self.load.tls_cipher.decode()
 
     @property
     def connect_seconds(self):

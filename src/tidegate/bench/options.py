@@ -33,6 +33,10 @@ class Options(TypedDict, total=False):
     cert: str | None
     key: str | None
     insecure: bool
+    sni: str | None
+    tls_version: str | None
+    alpn: tuple[str, ...]
+    reuse_sessions: bool
     mqtt_version: str
     username: str | None
     password: str | None
@@ -106,13 +110,44 @@ def _apply(options: list[Callable[[F], F]], command: F) -> F:
     return command
 
 
+def tls_options() -> list[Callable[[F], F]]:
+    """How the way there is secured."""
+    return [
+        click.option(
+            "--ca",
+            type=click.Path(),
+            help="Certificates to trust.  [default: those that this machine trusts]",
+        ),
+        click.option("--cert", type=click.Path(), help="Our certificate, its chain behind it."),
+        click.option("--key", type=click.Path(), help="Its key."),
+        click.option("--insecure", is_flag=True, help="Do not look at the target's certificate."),
+        click.option(
+            "--sni",
+            metavar="NAME",
+            help="Whom to ask for, and whose certificate it has to be.  [default: the host]",
+        ),
+        click.option(
+            "--tls-version", type=click.Choice(["1.2", "1.3"]), help="Speak this version alone."
+        ),
+        click.option("--alpn", multiple=True, metavar="PROTOCOL", help="To offer; several times."),
+        click.option(
+            "--reuse-sessions",
+            is_flag=True,
+            help="A client that connects again takes up its TLS session.",
+        ),
+    ]
+
+
 def target_options(command: F) -> F:
     """Where to, and as whom."""
     return _apply(
         [
             click.option("-h", "--host", default="localhost", show_default=True),
             click.option(
-                "-p", "--port", type=click.IntRange(1, 65535), help="By protocol: 1883 for mqtt."
+                "-p",
+                "--port",
+                type=click.IntRange(1, 65535),
+                help="By protocol: 1883 for mqtt, 8883 for mqtts.",
             ),
             click.option(
                 "-l",
@@ -120,13 +155,10 @@ def target_options(command: F) -> F:
                 type=click.Choice(list(PORTS)),
                 default="mqtt",
                 show_default=True,
-                help="Only mqtt works so far.",
+                help="mqtts is MQTT through TLS; ws and wss do not work yet.",
             ),
             click.option("--path", help="Of the WebSocket; see -l."),
-            click.option("--ca", type=click.Path(), help="Certificates to trust; see -l."),
-            click.option("--cert", type=click.Path(), help="Our certificate; see -l."),
-            click.option("--key", type=click.Path(), help="Its key; see -l."),
-            click.option("--insecure", is_flag=True, help="Trust any certificate; see -l."),
+            *tls_options(),
             click.option(
                 "-V",
                 "--mqtt-version",

@@ -16,6 +16,7 @@ from libc.errno cimport (
     ENETUNREACH,
     ENFILE,
     EPIPE,
+    EPROTO,
     ETIMEDOUT,
     errno,
 )
@@ -23,6 +24,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from tidegate.bench.tls cimport end_tls, write_tls
 from tidegate.bench.types cimport (
     CONNECT_TIMED_OUT,
     CONNECTING,
@@ -34,9 +36,12 @@ from tidegate.bench.types cimport (
     PINGPONG,
     PUBLISH,
     READY,
+    RECORD_SIZE,
     REFUSED,
     RESET,
     RETRYING,
+    SECURING,
+    TLS_FAILED,
     UNREACHABLE,
     Client,
     Fault,
@@ -171,10 +176,13 @@ cdef ssize_t send_parts(Load *load, Client *c, iovec *parts, size_t count) noexc
     """What the socket took, in bytes; -1 when the connection has failed."""
     cdef msghdr message
     cdef ssize_t n
-    memset(&message, 0, sizeof(message))
-    message.msg_iov = parts
-    message.msg_iovlen = count
-    n = sendmsg(c.fd, &message, MSG_NOSIGNAL)
+    if c.ssl is not NULL:
+        n = send_records(load, c, parts, count)
+    else:
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = parts
+        message.msg_iovlen = count
+        n = sendmsg(c.fd, &message, MSG_NOSIGNAL)
     if n >= 0:
         load.counts.bytes_sent += <uint64_t>n
         return n
@@ -182,6 +190,36 @@ cdef ssize_t send_parts(Load *load, Client *c, iovec *parts, size_t count) noexc
         return 0
     fail(load, c, fault_of(errno))
     return -1
+
+
+cdef ssize_t send_records(Load *load, Client *c, iovec *parts, size_t count) noexcept nogil:
+    """As sendmsg, through TLS: a message that fits is one record."""
+    cdef size_t done = 0
+    cdef size_t size
+    cdef ssize_t n
+    while True:
+        size = gather(load.record, parts, count, done)
+        if size == 0:
+            return <ssize_t>done
+        n = write_tls(load, c, load.record, size)
+        if n < 0:
+            return <ssize_t>done if done and errno == EAGAIN else -1
+        done += <size_t>n
+
+
+cdef size_t gather(char *to, iovec *parts, size_t count, size_t skip) noexcept nogil:
+    """Copy what fits into a record, but for the first `skip` bytes; the number of bytes."""
+    cdef size_t have = 0
+    cdef size_t i, size
+    for i in range(count):
+        if skip >= parts[i].iov_len:
+            skip -= parts[i].iov_len
+            continue
+        size = min(parts[i].iov_len - skip, <size_t>RECORD_SIZE - have)
+        memcpy(to + have, <char *>parts[i].iov_base + skip, size)
+        skip = 0
+        have += size
+    return have
 
 
 # --- other packets ---
@@ -295,6 +333,8 @@ cdef Fault fault_of(int error) noexcept nogil:
         return NO_PORT
     if error == EMFILE or error == ENFILE:
         return NO_DESCRIPTOR
+    if error == EPROTO:
+        return TLS_FAILED
     return REFUSED if error == EAGAIN else OTHER
 
 
@@ -304,6 +344,7 @@ cdef void fail(Load *load, Client *c, Fault fault) noexcept nogil:
     load.faults[<int>fault] += 1
     if c.due:
         load.counts.late += 1
+    end_tls(c, False)
     drop(load, c)
     if load.reconnect or (c.let_in and c.retries < load.retries):
         c.retries += 0 if load.reconnect else 1
@@ -315,12 +356,21 @@ cdef void fail(Load *load, Client *c, Fault fault) noexcept nogil:
 cdef void leave(Load *load, Client *c) noexcept nogil:
     """End as a client does who has finished; what waits to be sent is not waited for."""
     if not load.raw and c.phase > INTRODUCING and not behind(c):
-        send(c.fd, b"\xe0\x00", 2, MSG_NOSIGNAL)
+        say(load, c, b"\xe0\x00", 2)
+    end_tls(c, c.phase > SECURING and not behind(c))
     drop(load, c)
 
 
+cdef void say(Load *load, Client *c, const char *data, uint32_t size) noexcept nogil:
+    """Last words: whether they are heard makes no difference."""
+    if c.ssl is NULL:
+        send(c.fd, data, size, MSG_NOSIGNAL)
+    else:
+        write_tls(load, c, data, size)
+
+
 cdef void drop(Load *load, Client *c) noexcept nogil:
-    if c.phase == CONNECTING or c.phase == INTRODUCING:
+    if CONNECTING <= c.phase <= INTRODUCING:
         load.opening -= 1
     if c.phase > CONNECTING:
         load.counts.open -= 1

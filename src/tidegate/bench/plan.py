@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tidegate.bench import packets
 from tidegate.bench.generator import Generator
 from tidegate.bench.resolve import AddressError, resolve
+from tidegate.bench.secure import SecureError, TlsOptions, target_tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,7 @@ class Plan:
     seconds: float | None = None  # None is until a signal comes
     timeout: float = 10.0
     sources: tuple[str, ...] = ()
+    tls: TlsOptions | None = None
 
     @property
     def target(self) -> str:
@@ -90,11 +92,13 @@ def fill(pattern: str, number: int, client_id: str = "", username: str = "") -> 
 def make_generator(plan: Plan) -> Generator:
     """The generator of a plan.
 
-    Raises PlanError where names do not resolve, or client IDs, topics or payload are too long.
+    Raises PlanError where names do not resolve, files of TLS cannot be used, or client IDs, topics
+    or payload are too long.
     """
     try:
+        tls = target_tls(plan.tls, host=plan.host) if plan.tls is not None else None
         address, sources = resolve(plan.host, plan.port, sources=plan.sources)
-    except AddressError as error:
+    except (AddressError, SecureError) as error:
         raise PlanError(str(error)) from None
     try:
         connects, subscribes, heads = ([], [], []) if plan.echo else _packets(plan)
@@ -121,6 +125,7 @@ def make_generator(plan: Plan) -> Generator:
         keepalive=int(plan.keepalive * NANO * KEEPALIVE_SHARE),
         limit=plan.limit,
         at_once=plan.at_once,
+        tls=tls,
     )
 
 

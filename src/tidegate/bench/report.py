@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tidegate.bench.result import Busy, Result
 
 MICRO, MILLI, SECOND = 1_000, 1_000_000, 1_000_000_000
+# The class of errors that has reasons; see generator.FAULT_NAMES.
+TLS_FAILED = "TLS failed"
 
 
 def summary(result: Result) -> str:
@@ -29,6 +31,7 @@ def _lines(result: Result) -> Iterator[str]:
     plan, counts = result.plan, result.counts
     what = "bytes echoed" if plan.echo else f"MQTT {plan.version}, keepalive {plan.keepalive} s"
     yield f"target       {plan.target}, {what}"
+    yield from _tls(result)
     yield (
         f"connections  {counts['established']:,} of {counts['tried']:,} let in"
         f"{_rate(result.rates.connects)}, {counts['open']:,} open at the end"
@@ -44,10 +47,20 @@ def _lines(result: Result) -> Iterator[str]:
         yield ""
         yield from table(result.times)
         yield ""
-    said = errors(result.faults, result.codes, version=plan.version)
+    said = errors(result.faults, result.codes, result.reasons, version=plan.version)
     yield f"errors       {said or 'none'}"
     if result.busy is not None:
         yield _generator(result, result.busy)
+
+
+def _tls(result: Result) -> Iterator[str]:
+    version, cipher = result.tls_terms
+    if version:
+        counts = result.counts
+        yield (
+            f"TLS          {version}, {cipher}; {counts['secured']:,} handshakes,"
+            f" {counts['resumed']:,} of them resumed"
+        )
 
 
 def _messages(result: Result) -> Iterator[str]:
@@ -98,9 +111,13 @@ def table(times: Mapping[str, Histogram]) -> Iterator[str]:
 
 
 def errors(
-    faults: Mapping[str, int], codes: Mapping[str, Mapping[int, int]], *, version: str
+    faults: Mapping[str, int],
+    codes: Mapping[str, Mapping[int, int]],
+    reasons: Mapping[str, int],
+    *,
+    version: str,
 ) -> str:
-    """The errors by class, the codes of packets behind theirs."""
+    """The errors by class, the codes of packets and the reasons of TLS behind theirs."""
     parts = []
     for name, count in faults.items():
         packet = FAULTS.get(name, "")
@@ -108,6 +125,8 @@ def errors(
             f"{code_name(packet, code, version=version)}: {n:,}"
             for code, n in codes.get(packet, {}).items()
         )
+        if name == TLS_FAILED:
+            said = ", ".join(f"{reason}: {n:,}" for reason, n in reasons.items())
         parts.append(f"{name} {count:,}" + (f" ({said})" if said else ""))
     return ", ".join(parts)
 
@@ -151,6 +170,13 @@ def as_json(result: Result) -> dict[str, Any]:
             packet: {f"0x{code:02x}": count for code, count in codes.items()}
             for packet, codes in result.codes.items()
         },
+        "tls": {
+            "version": result.tls_terms[0],
+            "cipher": result.tls_terms[1],
+            "failed": dict(result.reasons),
+        }
+        if plan.tls is not None
+        else None,
         "not_delivered": result.unsent,
         "not_answered": result.unanswered,
         "rates": asdict(result.rates),

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tidegate.bench.secure import reason_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -119,6 +121,8 @@ class Result:
     counts: Mapping[str, int]
     faults: Mapping[str, int]
     codes: Mapping[str, Mapping[int, int]]  # by packet
+    reasons: Mapping[str, int]  # why TLS failed
+    tls_terms: tuple[str, str]  # version and cipher of TLS; "" both without it
     times: Mapping[str, Histogram]  # by what was timed; empty ones are left out
     rates: Rates
     busy: Busy | None
@@ -146,10 +150,20 @@ def times_of(generator: Generator) -> dict[str, Histogram]:
     """What a generator has timed, by name."""
     return {
         "connect": generator.connect_times,
+        "TLS": generator.tls_times,
         "CONNACK": generator.connack_times,
         "round trip": generator.round_trips,
         "acknowledgement": generator.acknowledgements,
     }
+
+
+def reasons_of(generator: Generator) -> dict[str, int]:
+    """How often TLS failed, by reason."""
+    found: dict[str, int] = {}
+    for words, count in generator.reasons().items():
+        text = reason_of(*words)
+        found[text] = found.get(text, 0) + count
+    return found
 
 
 def result_of(
@@ -168,6 +182,8 @@ def result_of(
         counts=generator.counts(),
         faults=generator.faults(),
         codes=generator.codes(),
+        reasons=reasons_of(generator),
+        tls_terms=generator.tls_terms,
         times={name: times for name, times in times_of(generator).items() if times.total},
         rates=rates,
         busy=busy,

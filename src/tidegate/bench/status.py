@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.bench.histogram import Histogram
 from tidegate.bench.report import duration, errors
-from tidegate.bench.result import Meter, times_of
+from tidegate.bench.result import Meter, reasons_of, times_of
 
 if TYPE_CHECKING:
     from tidegate.bench.generator import Generator
@@ -70,7 +70,8 @@ class Status:
             parts.append(f"own CPU {busy.ran:.0%}")
         faults = self._generator.faults()
         if faults:
-            said = errors(faults, self._generator.codes(), version=plan.version)
+            codes, reasons = self._generator.codes(), reasons_of(self._generator)
+            said = errors(faults, codes, reasons, version=plan.version)
             parts.append(f"failed {sum(faults.values()):,} ({said})")
         self._last, self._before = now, counts
         return "  ".join(parts)

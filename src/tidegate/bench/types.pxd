@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tidegate.bench.histogram cimport Buckets
+from tidegate.engine.openssl cimport SSL, SSL_CTX, SSL_SESSION
 
 cdef enum:
     EVENTS = 512
@@ -18,6 +19,10 @@ cdef enum:
     KEEPALIVE_NS = 750000000
     # Time between two runs that is more than that of a status line.
     PAUSE_NS = 50000000
+    # What one record of TLS holds (RFC 8446, 5.1).
+    RECORD_SIZE = 16384
+    # Different reasons for which TLS failed that are told apart.
+    REASONS = 16
 
 cdef enum Job:
     HOLD = 0  # connect and stay
@@ -29,6 +34,7 @@ cdef enum Phase:
     IDLE = 0  # not yet, or waits for its turn to connect
     RETRYING
     CONNECTING
+    SECURING  # the handshake of TLS
     INTRODUCING  # CONNECT is sent
     SUBSCRIBING
     READY
@@ -41,6 +47,9 @@ cdef enum Fault:
     NO_PORT
     NO_DESCRIPTOR
     RESET
+    TLS_TIMED_OUT
+    TLS_CLOSED  # by the target, in the handshake
+    TLS_FAILED  # the reasons are counted apart
     CLOSED_EARLY  # before the CONNACK
     CLOSED
     REJECTED  # by CONNACK; the codes are counted apart, as are those of other packets
@@ -83,8 +92,16 @@ cdef struct Input:
     uint16_t packet_id  # of a PUBLISH with QoS 1 or 2
     Properties properties
 
+cdef struct Reason:
+    # Why TLS failed, and how often it did so.
+    unsigned long error  # OpenSSL's; 0 where the certificate is the reason
+    long verdict  # on the certificate
+    uint64_t count
+
 cdef struct Client:
     int fd
+    SSL *ssl  # while it is connected, where there is TLS
+    SSL_SESSION *session  # for its next handshake
     uint32_t index
     uint8_t phase
     uint8_t writing  # epoll tells when it can be written
@@ -121,6 +138,8 @@ cdef struct Counts:
     uint64_t ready
     uint64_t returning  # lost, and will connect again
     uint64_t returned
+    uint64_t secured  # handshakes of TLS
+    uint64_t resumed  # and those of them that were short
     uint64_t begun  # messages
     uint64_t sent  # and those of which the socket took the last byte
     uint64_t received
@@ -163,6 +182,10 @@ cdef struct Load:
     int64_t keepalive
     uint64_t limit  # messages; 0 is none
     uint32_t at_once  # connections that may be on their way
+    SSL_CTX *ctx  # NULL: no TLS
+    const char *server_name  # what the target is told it is called; NULL: nothing
+    const char *verified_name  # what its certificate has to bear; NULL: it is not looked at
+    bint reuse  # sessions
     # where it is
     uint32_t *queue  # a ring of those that wait for their turn to connect
     uint32_t queue_start
@@ -180,10 +203,15 @@ cdef struct Load:
     int64_t paused  # when `run` returned last
     char *buffer
     char *head
+    char *record  # where the parts of a message are put together for TLS
+    char tls_version[16]  # of the last handshake
+    char tls_cipher[64]
     Counts counts
     uint64_t faults[FAULTS]
+    Reason reasons[REASONS]
     uint64_t codes[KINDS][256]
     Buckets *connect_times
+    Buckets *tls_times
     Buckets *connack_times
     Buckets *round_trips
     Buckets *acknowledgements
