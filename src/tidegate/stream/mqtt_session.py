@@ -288,7 +288,7 @@ class MqttSession(Session):
     @property
     def rules(self) -> MqttRules:
         """The server's MQTT directives."""
-        rules = self.port.server.mqtt
+        rules = self.server.mqtt
         assert rules is not None
         return rules
 
@@ -315,10 +315,10 @@ class MqttSession(Session):
         """Log and count a client that means to speak MQTT and is passed on unread."""
         if error.fault not in PASSED:
             return
-        self.port.server.refusals.count_passed(error.fault)
+        self.server.refusals.count_passed(error.fault)
         told = f"client sent no CONNECT that can be read ({error.fault}: {error.message})"
         self.say_of_client(Level.INFO, f"{told}, it is passed on unread")
 
     def count(self, fault: Fault) -> None:
         """One more refusal of this kind."""
-        self.port.server.refusals.count(fault)
+        self.server.refusals.count(fault)

@@ -155,6 +155,6 @@ class Proxy:
         return passive.watch(self.upstream, peer, report, proxy_protocol=self._model.protocol)
 
     def _header(self, session: Session) -> bytes:
-        engine = session.port.server.engine
+        engine = session.server.engine
         server = session.server_endpoint or unpack_address(engine.server_address(session.handle))
         return encode_v1(session.client_endpoint, server)

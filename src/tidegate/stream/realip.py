@@ -47,7 +47,7 @@ def read_header(session: Session, data: bytes, error: int) -> Outcome | None:
         _say(session, Level.ERROR, str(fault))
         return Refuse(BAD_REQUEST)
     if header.proxied is not None:
-        kept = worth_keeping(data, session.port.server.tlvs)
+        kept = worth_keeping(data, session.server.tlvs)
         session.origin = Origin(kept, _believe(session, header.proxied))
     return None
 
@@ -76,7 +76,7 @@ def _whole(data: bytes) -> Header:
 
 def _believe(session: Session, told: Proxied) -> bytes:
     """Take the address told for the client's, if its bringer may say so; then gives the old one."""
-    server = session.port.server
+    server = session.server
     peer = server.engine.client_address(session.handle)
     family, host, _port = unpack_address(peer)
     client = told.client

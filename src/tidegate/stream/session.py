@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from socket import AF_INET, AF_INET6, AF_UNIX
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from tidegate.balance.upstream import Attempt
 from tidegate.config.model import Level
@@ -25,10 +25,12 @@ from tidegate.variables.values import Values
 from tidegate.wire.quoted import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tidegate.engine.outcome import Connect, Report
     from tidegate.stream.proxy import Proxy
     from tidegate.stream.realip import Origin
-    from tidegate.stream.server import Port
+    from tidegate.stream.server import Port, Server
     from tidegate.wire.proxy_protocol import Endpoint
 
 # Errors of a connect that are our own want: no broker is to blame, and another would not help.
@@ -40,13 +42,6 @@ FORBIDDEN = 403
 INTERNAL_ERROR = 500
 BAD_GATEWAY = 502
 SERVICE_UNAVAILABLE = 503
-
-
-# Our own time-outs, and what we were doing.
-TIMEOUTS = {
-    errno.ETIMEDOUT: "while connecting to upstream",
-    errno.ETIME: "while waiting for its CONNACK",
-}
 
 
 # Ends behind which there may be a fault of TLS; the first is that of a client's handshake.
@@ -98,6 +93,12 @@ class Session:
         "way",
     )
 
+    # Our own time-outs, and what we were doing.
+    doing: ClassVar[Mapping[int, str]] = {
+        errno.ETIMEDOUT: "while connecting to upstream",
+        errno.ETIME: "while waiting for its CONNACK",
+    }
+
     def __init__(self, port: Port, handle: int) -> None:
         """Nothing is known yet but where the client came in."""
         self.port = port
@@ -131,7 +132,7 @@ class Session:
 
     def begin(self) -> None:
         """Note what has to be known before anything else happens."""
-        server = self.port.server
+        server = self.server
         if server.tells_all:
             client = client_text(self.client_endpoint, port=True)
             self.say(Level.INFO, f"client {client} connected to {self.port.address}")
@@ -143,7 +144,7 @@ class Session:
 
         nginx's phases preaccess, where connections are limited, and access.
         """
-        server = self.port.server
+        server = self.server
         if server.limits is not None and not server.limits.admit(self):
             return Refuse(SERVICE_UNAVAILABLE)
         if server.denies is not None and server.denies(self.client_endpoint):
@@ -163,7 +164,7 @@ class Session:
 
     def choose(self) -> Outcome:
         """As `pick`, for a client whose first bytes are known."""
-        server = self.port.server
+        server = self.server
         if server.limits is not None and not server.limits.admit_late(self):
             return self.refuse(SERVICE_UNAVAILABLE)
         if server.assignments:
@@ -217,7 +218,7 @@ class Session:
             proxy.upstream.cancel(self.peer)
             self.failed = (*self.failed, Try(self.address, 0))
             self.peer = -1
-            if not proxy.may_try_again(len(self.failed), self.age_ms):
+            if not self.may_go_on(errno.EADDRNOTAVAIL):
                 return self.refuse(BAD_GATEWAY)
             self.peer = self.reserve(proxy)
             if self.peer < 0:
@@ -232,7 +233,7 @@ class Session:
     def forget(self) -> None:
         """Of the variables only what the log line needs is kept."""
         if self.values is not None:
-            self.values = self.values.kept(self.port.server.logged)
+            self.values = self.values.kept(self.server.logged)
 
     def refuse(self, status: int) -> Outcome:
         """Close the client; in the words of its protocol where that is known."""
@@ -249,7 +250,7 @@ class Session:
         sources = self.proxy.sources
         if sources is not None and sources.has_news(self.peer):
             self.tell_sources(sources.news(self.peer))
-        if self.port.server.tells_all:
+        if self.server.tells_all:
             self.say(Level.INFO, f"proxy {self.local_address} connected to {self.address}")
 
     def forgive(self) -> None:
@@ -278,9 +279,19 @@ class Session:
         self.failed = (*self.failed, tried)
         if ours:
             return self.refuse(INTERNAL_ERROR)
-        if not proxy.may_try_again(len(self.failed), self.age_ms):
-            return self.refuse(BAD_GATEWAY)
+        if not self.may_go_on(error):
+            return self.refuse(self.status_of(error))
         return self.connect(proxy)
+
+    def may_go_on(self, error: int) -> bool:
+        """Whether another node may be asked after a try that failed with this errno."""
+        del error
+        return self.proxy.may_try_again(len(self.failed), self.age_ms)
+
+    def status_of(self, error: int) -> int:
+        """What a client is refused with, the last try for which failed with this errno."""
+        del error
+        return BAD_GATEWAY
 
     def inspect(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 as preread
         """The node's first bytes; only sessions whose opening asks for them are shown them."""
@@ -292,7 +303,7 @@ class Session:
 
     def end(self, report: Report, /) -> None:
         """The relay is over, or it never began."""
-        limits = self.port.server.limits
+        limits = self.server.limits
         if limits is None:
             self.conclude(report)
             return
@@ -305,7 +316,7 @@ class Session:
     def conclude(self, report: Report) -> None:
         """The node is free again, and the logs tell how it was."""
         self.report = report
-        server = self.port.server
+        server = self.server
         if self.peer >= 0:
             proxy = self.proxy
             if report.connect_ms < 0:
@@ -331,10 +342,15 @@ class Session:
 
     def log(self) -> None:
         """One line in each access log."""
-        for write in self.port.server.access_logs:
+        for write in self.server.access_logs:
             write(self)
 
     # --- what is known ---
+
+    @property
+    def server(self) -> Server:
+        """What is configured for the session."""
+        return self.port.server
 
     def compute(self) -> Values:
         """The computed variables, with what the server's `set` give them."""
@@ -344,7 +360,7 @@ class Session:
         if not values.begun:
             values.begun = True
             kept = frozenset(values.known)
-            for name, text in self.port.server.assignments:
+            for name, text in self.server.assignments:
                 if name not in kept:
                     values.known[name] = text(self)
         return values
@@ -356,7 +372,7 @@ class Session:
     @property
     def proxy(self) -> Proxy:
         """The `proxy_pass` of this session's server; only sessions that picked a node ask."""
-        proxy = self.way or self.port.server.proxy
+        proxy = self.way or self.server.proxy
         assert proxy is not None
         return proxy
 
@@ -368,7 +384,7 @@ class Session:
     @property
     def local_address(self) -> str:
         """Where the node sees us, as nginx prints it; empty when that socket is closed again."""
-        engine = self.port.server.engine
+        engine = self.server.engine
         try:
             packed = engine.upstream_local_address(self.handle)
         except OSError:
@@ -378,7 +394,7 @@ class Session:
     @property
     def client_endpoint(self) -> Endpoint:
         """Family, host and port of the client."""
-        return unpack_address(self.port.server.engine.client_address(self.handle))
+        return unpack_address(self.server.engine.client_address(self.handle))
 
     @property
     def client_id(self) -> str | None:
@@ -393,17 +409,17 @@ class Session:
     @property
     def number(self) -> int:
         """The number that the logs know the connection by."""
-        return self.port.server.engine.number(self.handle)
+        return self.server.engine.number(self.handle)
 
     @property
     def progress(self) -> Report:
         """How far the session has come, or how it ended."""
-        return self.report or self.port.server.engine.progress(self.handle)
+        return self.report or self.server.engine.progress(self.handle)
 
     @property
     def age_ms(self) -> int:
         """Milliseconds since the connection was accepted."""
-        return self.port.server.engine.progress(self.handle).session_ms
+        return self.server.engine.progress(self.handle).session_ms
 
     # --- the error log ---
 
@@ -415,11 +431,11 @@ class Session:
             self.complain(Level.ALERT, f"setsockopt(IP_TRANSPARENT) failed {reason}", address)
         elif error < 0:
             self.complain(Level.CRIT, f"bind({self.source}) failed {reason}", address)
-        elif error in TIMEOUTS:
+        elif error in self.doing:
             timed_out = f"({errno.ETIMEDOUT}: {os.strerror(errno.ETIMEDOUT)})"
-            self.say(Level.ERROR, f"upstream timed out {timed_out} {TIMEOUTS[error]}", address)
+            self.say(Level.ERROR, f"upstream timed out {timed_out} {self.doing[error]}", address)
         elif error == errno.EPROTO:
-            fault = self.port.server.engine.fault(self.handle)
+            fault = self.server.engine.fault(self.handle)
             words = fault[1] if fault is not None else "peer closed connection in SSL handshake"
             if words.endswith("does not match"):
                 words += f' "{self.proxy.tls_name}"'
@@ -459,7 +475,7 @@ class Session:
 
     def say(self, level: Level, message: str, upstream: str | None = None) -> None:
         """A line about the session; with `upstream` it ends in nginx's details of both sides."""
-        log = self.port.server.error_log
+        log = self.server.error_log
         if not log.enabled(level):
             return
         if upstream is not None:
@@ -478,7 +494,7 @@ class Session:
 
     def say_of_client(self, level: Level, message: str) -> None:
         """A line that ends in nginx's details of the client, as before a node is chosen."""
-        if self.port.server.error_log.enabled(level):
+        if self.server.error_log.enabled(level):
             self.say(level, message + self.about)
 
     @property
@@ -494,7 +510,7 @@ class Session:
 
     def tell_fault(self, report: Report) -> None:
         """What went wrong in TLS, in nginx's words."""
-        fault = self.port.server.engine.fault(self.handle)
+        fault = self.server.engine.fault(self.handle)
         if fault is None:
             return
         level, words = Level(fault[0]), fault[1]

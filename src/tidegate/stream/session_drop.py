@@ -70,7 +70,7 @@ class Drop:
         if not isinstance(session, Session):
             self._undecided = True
             return
-        server = session.port.server
+        server = session.server
         own = session.way or server.proxy
         if not self._wanted.get(session.port.address, own is None or own.session_drop):
             return

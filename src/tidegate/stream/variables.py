@@ -37,7 +37,7 @@ def seconds(ms: int) -> str:
 
 def _server_endpoint(session: Session) -> Endpoint:
     if session.server_endpoint is None:
-        engine = session.port.server.engine
+        engine = session.server.engine
         session.server_endpoint = unpack_address(engine.server_address(session.handle))
     return session.server_endpoint
 
@@ -78,7 +78,7 @@ def _server_port(session: Session) -> str:
 
 
 def _limit_conn_status(session: Session) -> str | None:
-    limits = session.port.server.limits
+    limits = session.server.limits
     return None if limits is None else limits.status(session)
 
 
@@ -155,7 +155,7 @@ class Getters(dict[str, "Callable[[Session], str | None]"]):
 
 def _of_tls(name: str) -> Callable[[Session], str | None]:
     asked = name.removeprefix("ssl_")
-    return lambda session: session.port.server.engine.tls(session.handle, asked)
+    return lambda session: session.server.engine.tls(session.handle, asked)
 
 
 def _of_tlv(name: str) -> Callable[[Session], str | None]:
