@@ -14,6 +14,7 @@ from libc.errno cimport (
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from tidegate.engine.ends cimport occupy
 from tidegate.engine.linux cimport (
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
@@ -30,7 +31,7 @@ from tidegate.engine.linux cimport (
     socklen_t,
     take_number,
 )
-from tidegate.engine.session cimport arrive, occupy
+from tidegate.engine.session cimport arrive
 from tidegate.engine.slab cimport slab_take
 from tidegate.engine.types cimport (
     ACCEPT_PAUSE_MS,

@@ -8,6 +8,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+from tidegate.engine.ends cimport bury, finish, leave_upstream, linger_over, occupy
 from tidegate.engine.linux cimport (
     EFD_CLOEXEC,
     EFD_NONBLOCK,
@@ -37,20 +38,7 @@ from tidegate.engine.listener cimport (
 )
 from tidegate.engine.outcome cimport Accept, Connect, Later, Need, Refuse, Report, drop_terms
 from tidegate.engine.pending cimport pending_of
-from tidegate.engine.session cimport (
-    accept_answer,
-    bury,
-    connect_upstream,
-    fail_try,
-    finish,
-    inspect,
-    leave_upstream,
-    linger_over,
-    occupy,
-    preread,
-    proceed,
-    refuse,
-)
+from tidegate.engine.session cimport preread, proceed, refuse
 from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free
 from tidegate.engine.timers cimport timers_free
 from tidegate.engine.tls cimport drop_tls, tls_free
@@ -86,6 +74,7 @@ from tidegate.engine.types cimport (
     Pending,
     Session,
 )
+from tidegate.engine.upstream cimport accept_answer, connect_upstream, fail_try, inspect
 
 COUNTERS = ("active", "connections", "", "", "", "", "", "", "accepted", "handled")
 SERVED_AT_ONCE = DECISIONS

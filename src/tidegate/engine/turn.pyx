@@ -1,8 +1,9 @@
 """The turn: what happens between two calls of Python, all of it without Python."""
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
+from tidegate.engine.ends cimport bury
 from tidegate.engine.linux cimport (
     CLOCK_MONOTONIC,
     EPOLLIN,
@@ -13,7 +14,8 @@ from tidegate.engine.linux cimport (
 )
 from tidegate.engine.listener cimport accept_from, resume_accepting
 from tidegate.engine.outcome cimport drop_terms
-from tidegate.engine.session cimport bury, due, on_deadline, on_event
+from tidegate.engine.relay cimport due, on_relay
+from tidegate.engine.session cimport on_deadline, on_event
 from tidegate.engine.slab cimport slab_give
 from tidegate.engine.timers cimport timers_drop, timers_set
 from tidegate.engine.tls cimport drop_tls, tls_free
@@ -22,6 +24,7 @@ from tidegate.engine.types cimport (
     CLIENT,
     EVENTS,
     HANDSHAKES,
+    RELAY,
     TAG_CLIENT,
     TAG_HANDSHAKES,
     TAG_LISTENER,
@@ -79,7 +82,7 @@ cdef void run_list(Core *core) noexcept nogil:
         s.run = 0
         for side in range(2):
             if sides >> side & 1 and s.ends[side].more and s.ends[side].events & EPOLLIN:
-                on_event(core, s, side, EPOLLIN)
+                on_side(core, s, side, EPOLLIN)
         bury(core, s)
         s = after
 
@@ -95,12 +98,19 @@ cdef void shake_hands(Core *core) noexcept nogil:
 
 cdef inline void on_session(Core *core, epoll_event *event) noexcept nogil:
     cdef uint64_t data = event.data.u64
-    on_event(
+    on_side(
         core,
         <Session *>(data & ~<uint64_t>TAG_MASK),
         <int>(data & TAG_MASK) - TAG_CLIENT,
         event.events,
     )
+
+
+cdef inline void on_side(Core *core, Session *s, int side, uint32_t events) noexcept nogil:
+    if s.state == RELAY:
+        on_relay(core, s, side, events)
+    else:
+        on_event(core, s, side, events)
 
 
 cdef int wait_ms(Core *core, int64_t deadline) noexcept nogil:

@@ -1,7 +1,7 @@
 """A connection's life, as far as it needs decisions: accept, preread, pick, connect, relay, log.
 
 The engine calls these methods in that order and moves the bytes itself; `relay` is its own
-function (`engine/session.pyx`). Between `connect` and `log` nothing here is called, so a session
+function (`engine/relay.pyx`). Between `connect` and `log` nothing here is called, so a session
 holds only what its last log line needs.
 """
 

@@ -1,0 +1,346 @@
+"""The whole path of a message: an event comes in at `on_relay`, `relay` reads once and sends once.
+
+Whatever is not the plain case (a slow receiver, a rate, an end) leaves that path for a function of
+its own. Nothing here holds the GIL or calls Python.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+
+from tidegate.engine.ends cimport arm, finish, want
+from tidegate.engine.linux cimport (
+    EPOLLIN,
+    EPOLLOUT,
+    MSG_NOSIGNAL,
+    SHUT_WR,
+    recv,
+    send,
+    shutdown,
+    ssize_t,
+)
+from tidegate.engine.pending cimport append, pending_of
+from tidegate.engine.tls cimport tls_goodbye, tls_read, tls_write
+from tidegate.engine.types cimport (
+    ANSWERING,
+    CLIENT,
+    CLIENT_CLOSED,
+    CLIENT_ERROR,
+    FAILED,
+    REFUSED,
+    REFUSING,
+    RELAY,
+    RELAY_BUFFER,
+    UPSTREAM,
+    UPSTREAM_CLOSED,
+    UPSTREAM_ERROR,
+    Core,
+    End,
+    Pending,
+    Reason,
+    Session,
+)
+
+
+cdef inline ssize_t pull(
+    Core *core, Session *s, int side, char *buffer, size_t size
+) noexcept nogil:
+    """Read from a side, through its TLS where it has one; as recv."""
+    if s.ends[side].ssl is NULL:
+        return recv(s.ends[side].fd, buffer, size, 0)
+    return tls_read(core, s, side, buffer, size)
+
+
+cdef inline ssize_t push(Session *s, int side, const char *data, size_t size) noexcept nogil:
+    """Write to a side, through its TLS where it has one; as send."""
+    if s.ends[side].ssl is NULL:
+        return send(s.ends[side].fd, data, size, MSG_NOSIGNAL)
+    return tls_write(s, side, data, size)
+
+
+cdef bint collect(
+    Core *core, Session *s, int side, Pending **kept, uint32_t limit
+) noexcept nogil:
+    """Read into a buffer that grows only as bytes arrive; True when Python should see it."""
+    cdef uint32_t have = kept[0].end if kept[0] is not NULL else 0
+    cdef uint32_t size = limit - have
+    cdef ssize_t n
+    if size > RELAY_BUFFER:
+        size = RELAY_BUFFER
+    n = pull(core, s, side, core.buffer, size)
+    if n < 0 and (errno == EAGAIN or errno == EINTR):
+        return False
+    if n <= 0:
+        s.ends[side].ended = True
+        if side == UPSTREAM and not s.reasoned:
+            s.reasoned = True
+            s.reason = UPSTREAM_CLOSED if n == 0 else UPSTREAM_ERROR
+        want(core, s, side, 0)
+        return True
+    if not append(kept, core.buffer, <uint32_t>n):
+        finish(core, s, FAILED, False)
+        return False
+    s.ends[side].received += <uint64_t>n
+    return kept[0].end >= s.need or kept[0].end == limit
+
+
+cdef void refresh(Core *core, Session *s, int side) noexcept nogil:
+    """Ask epoll for what this side can do now."""
+    cdef End *end = &s.ends[side]
+    cdef End *other = &s.ends[1 - side]
+    cdef uint32_t events = 0
+    if s.state == RELAY:
+        if (
+            not end.ended
+            and other.pending is NULL
+            and not other.broken
+            and end.resume_at == 0
+        ):
+            events = EPOLLIN
+    elif s.state == ANSWERING and not end.ended:
+        events = EPOLLIN
+    if end.pending is not NULL:
+        events |= EPOLLOUT
+    want(core, s, side, events)
+
+
+cdef void begin_relay(Core *core, Session *s) noexcept nogil:
+    """From here on bytes pass; those that wait already go first."""
+    cdef int side
+    s.active = core.now
+    s.state = RELAY
+    free(s.preread)
+    s.preread = NULL
+    for side in range(1, -1, -1):
+        if s.state == RELAY and s.ends[side].pending is not NULL:
+            write_to(core, s, side)
+        elif s.state == RELAY:
+            refresh(core, s, side)
+    if s.state == RELAY:
+        arm(core, s, due(s))
+    for side in range(2):
+        if s.state == RELAY and s.ends[side].ended and s.ends[1 - side].pending is NULL:
+            pass_end(core, s, side)
+
+
+cdef void on_relay(Core *core, Session *s, int side, uint32_t events) noexcept nogil:
+    """What epoll has to tell of a session that relays."""
+    if s.ends[side].fd < 0:
+        return
+    # HUP and ERR say no more than "read now": the bytes before them count first.
+    if events & ~<uint32_t>EPOLLOUT and s.ends[side].events & EPOLLIN:
+        relay(core, s, side)
+    if s.state == RELAY and s.ends[side].pending is not NULL and events & ~<uint32_t>EPOLLIN:
+        write_to(core, s, side)
+
+
+cdef void relay(Core *core, Session *s, int side) noexcept nogil:
+    """The message path: one read from this side, one send to the other."""
+    cdef End *source = &s.ends[side]
+    cdef End *target = &s.ends[1 - side]
+    cdef size_t size = s.terms.buffer_size
+    cdef ssize_t n, sent
+    if s.terms.rates[side]:
+        size = allowance(core, s, side, size)
+        if size == 0:
+            return
+    n = pull(core, s, side, core.buffer, size)
+    if n <= 0:
+        if n == 0:
+            side_ended(core, s, side, CLIENT_CLOSED if side == CLIENT else UPSTREAM_CLOSED)
+        elif errno != EAGAIN and errno != EINTR:
+            if s.broken_by == 0:
+                s.broken_by = errno
+            side_ended(core, s, side, CLIENT_ERROR if side == CLIENT else UPSTREAM_ERROR)
+        return
+    source.received += <uint64_t>n
+    if s.idle_ms == 0 or side == CLIENT:
+        s.active = core.now
+    if s.first_byte_ms < 0 and side == UPSTREAM:
+        answered(core, s)
+        if s.state != RELAY:
+            return
+    sent = push(s, 1 - side, core.buffer, <size_t>n)
+    if sent == n:
+        target.sent += <uint64_t>n
+    elif not hold_back(core, s, 1 - side, <uint32_t>n, sent):
+        return
+    if s.terms.rates[side]:
+        pace(core, s, side, <uint64_t>n)
+
+
+cdef void answered(Core *core, Session *s) noexcept nogil:
+    """The upstream's first byte: from here on the client's silence counts."""
+    s.first_byte_ms = <int>(core.now - s.try_started)
+    if s.idle_ms:
+        s.active = core.now
+        arm(core, s, due(s))
+
+
+cdef bint hold_back(Core *core, Session *s, int side, uint32_t size, ssize_t sent) noexcept nogil:
+    """Keep what a slow receiver did not take, and stop reading its sender; False at the end."""
+    cdef End *end = &s.ends[side]
+    if sent < 0:
+        if errno != EAGAIN and errno != EINTR:
+            write_failed(core, s, side)
+            return False
+        sent = 0
+    end.sent += <uint64_t>sent
+    end.pending = pending_of(core.buffer + sent, size - <uint32_t>sent)
+    if end.pending is NULL:
+        finish(core, s, FAILED, False)
+        return False
+    refresh(core, s, 1 - side)
+    if s.state == RELAY:
+        refresh(core, s, side)
+    return s.state == RELAY
+
+
+cdef void write_to(Core *core, Session *s, int side) noexcept nogil:
+    """Send what waits for this side; when all is gone its sender is read again."""
+    cdef End *end = &s.ends[side]
+    cdef Pending *pending = end.pending
+    cdef ssize_t n = push(s, side, pending.data + pending.start, pending.end - pending.start)
+    if n < 0:
+        if errno == EAGAIN or errno == EINTR:
+            refresh(core, s, side)
+        else:
+            write_failed(core, s, side)
+        return
+    end.sent += <uint64_t>n
+    if s.idle_ms == 0 or side == UPSTREAM:
+        s.active = core.now
+    pending.start += <uint32_t>n
+    if pending.start < pending.end:
+        refresh(core, s, side)
+        return
+    free(pending)
+    end.pending = NULL
+    if s.state == REFUSING:
+        finish(core, s, REFUSED, True)
+        return
+    refresh(core, s, side)
+    if s.state != RELAY:
+        return
+    refresh(core, s, 1 - side)
+    if s.state == RELAY and s.idle_ms:
+        arm(core, s, due(s))
+    if s.state == RELAY and s.ends[1 - side].ended:
+        pass_end(core, s, 1 - side)
+
+
+cdef void write_failed(Core *core, Session *s, int side) noexcept nogil:
+    """This side takes nothing any more; what it said before may still be unread, so read on."""
+    cdef End *end = &s.ends[side]
+    if s.broken_by == 0 and s.state == RELAY:
+        s.broken_by = -errno
+    end.broken = True
+    free(end.pending)
+    end.pending = NULL
+    if s.state == ANSWERING and not end.ended:
+        # What it said before it closed is an answer too.
+        refresh(core, s, side)
+        return
+    if s.state != RELAY or end.ended:
+        finish(core, s, CLIENT_ERROR if side == CLIENT else UPSTREAM_ERROR, True)
+        return
+    refresh(core, s, 1 - side)
+    if s.state == RELAY:
+        refresh(core, s, side)
+
+
+# --- ends ---
+
+
+cdef void side_ended(Core *core, Session *s, int side, Reason reason) noexcept nogil:
+    """All that this side sent is read. The other gets its end once it has taken the rest."""
+    s.ends[side].ended = True
+    if reason == CLIENT_ERROR or reason == UPSTREAM_ERROR:
+        s.ends[side].broken = True
+        free(s.ends[side].pending)
+        s.ends[side].pending = NULL
+    if not s.reasoned:
+        s.reasoned = True
+        s.reason = reason
+    if s.ends[1 - side].pending is NULL or s.ends[1 - side].broken:
+        pass_end(core, s, side)
+        return
+    refresh(core, s, side)
+    if s.state == RELAY:
+        refresh(core, s, 1 - side)
+
+
+cdef void pass_end(Core *core, Session *s, int side) noexcept nogil:
+    """`side` has ended, the other has taken everything: close both, or half of the other."""
+    cdef End *source = &s.ends[side]
+    cdef End *target = &s.ends[1 - side]
+    if not s.terms.half_close or source.broken or target.broken:
+        finish(core, s, <Reason>s.reason, True)
+        return
+    if target.ended and source.pending is NULL:
+        finish(core, s, <Reason>s.reason, True)
+        return
+    if not target.shut:
+        tls_goodbye(target)
+        shutdown(target.fd, SHUT_WR)
+        target.shut = True
+    refresh(core, s, side)
+    if s.state == RELAY:
+        refresh(core, s, 1 - side)
+
+
+# --- rates (nginx's formula: what a second allows, then a pause for what was read) ---
+
+
+cdef size_t allowance(Core *core, Session *s, int side, size_t size) noexcept nogil:
+    cdef uint64_t rate = s.terms.rates[side]
+    cdef uint64_t seconds = <uint64_t>((core.now - s.try_started) // 1000 + 1)
+    cdef uint64_t allowed = rate * seconds
+    cdef uint64_t received = s.ends[side].received
+    if received >= allowed:
+        pause_reading(core, s, side, <int64_t>((received - allowed) * 1000 // rate) + 1)
+        return 0
+    return size if size < allowed - received else <size_t>(allowed - received)
+
+
+cdef void pace(Core *core, Session *s, int side, uint64_t size) noexcept nogil:
+    cdef int64_t pause = <int64_t>(size * 1000 // s.terms.rates[side])
+    if pause > 0:
+        pause_reading(core, s, side, pause)
+
+
+cdef void pause_reading(Core *core, Session *s, int side, int64_t pause) noexcept nogil:
+    s.ends[side].resume_at = core.now + pause
+    refresh(core, s, side)
+    if s.state == RELAY:
+        arm(core, s, s.ends[side].resume_at)
+
+
+# --- time ---
+
+
+cdef int64_t limit_ms(Session *s) noexcept nogil:
+    """How long nothing may pass.
+
+    While we hold the client back, its silence is our doing; before the upstream's first byte the
+    client may well wait for that.
+    """
+    cdef int64_t limit = s.idle_ms
+    if limit and s.first_byte_ms < 0 and s.answer_ms > limit:
+        limit = s.answer_ms
+    if s.idle_ms and s.ends[UPSTREAM].pending is NULL and s.ends[CLIENT].resume_at == 0:
+        return limit
+    return limit if limit > s.terms.timeout_ms else s.terms.timeout_ms
+
+
+cdef int64_t due(Session *s) noexcept nogil:
+    """When the session's next deadline is."""
+    cdef int64_t at
+    cdef int side
+    if s.state != RELAY:
+        return s.until if s.until else INT64_MAX
+    at = s.active + limit_ms(s)
+    for side in range(2):
+        if s.ends[side].resume_at and s.ends[side].resume_at < at:
+            at = s.ends[side].resume_at
+    return at
