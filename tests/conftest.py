@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,11 @@ DIED = pytest.StashKey[bool]()
 MISSING = "missing peer"
 # What a test may need beside programs: to be root in a place where root may make namespaces.
 ROOT = "root"
+
+# Containers often forbid Python to keep compiled modules. Tests start it a thousand times: that would
+# be half of all their work, and no user of an installed tidegate waits for it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest_plugins = ["lab.fixtures"]
 
