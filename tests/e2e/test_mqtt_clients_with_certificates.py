@@ -14,7 +14,11 @@ from lab.process import read
 from lab.tls import V12, V13, client_context
 from lab.waiting import PATIENCE, wait_until
 
-pytestmark = pytest.mark.needs("mosquitto", "openssl")
+# One world is made, so all of it is for one process.
+pytestmark = [
+    pytest.mark.needs("mosquitto", "openssl"),
+    pytest.mark.xdist_group("mqtt_clients_with_certificates"),
+]
 
 SERIAL = 0x5EC0DE
 TLS = {V12: "TLSv1.2", V13: "TLSv1.3"}

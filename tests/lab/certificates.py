@@ -8,6 +8,19 @@ DAYS = 30
 # Extensions of a server on this host.
 LOCAL_HOST = "subjectAltName=IP:127.0.0.1,DNS:localhost\n"
 
+# How a subject is asked for.
+REQUEST = """\
+oid_section = oids
+[oids]
+unheard = 1.2.3.4.5
+[req]
+distinguished_name = dn
+string_mask = {strings}
+[dn]
+[extensions]
+{extensions}
+"""
+
 
 class Authority:
     """A certificate authority in `folder`; files are PEM."""
@@ -32,28 +45,41 @@ class Authority:
         return os.path.join(self.folder, name)
 
     def sign(
-        self, name, *, subject=None, extensions="", key=None, rsa=False, serial=None, days=DAYS
+        self,
+        name,
+        *,
+        subject=None,
+        strings="utf8only",
+        extensions="",
+        key=None,
+        rsa=False,
+        serial=None,
+        days=DAYS,
     ):
-        """Make NAME.key and NAME.pem (the chain in it, too); returns both paths."""
+        """Make NAME.key and NAME.pem (the chain in it, too); returns both paths.
+
+        `strings` is OpenSSL's `string_mask`; an attribute that it does not know is `unheard`.
+        """
         key = key or self.path(f"{name}.key")
+        certificate = self.path(f"{name}.pem")
         if not os.path.exists(key):
             new_key(key, rsa=rsa)
         self._serial += 1
-        request, certificate = self.path(f"{name}.csr"), self.path(f"{name}.pem")
-        more = self.path(f"{name}.ext")
-        with open(more, "w") as file:
-            file.write(extensions or "basicConstraints=CA:FALSE\n")
-        openssl(
-            "req", "-new", "-utf8", "-key", key, "-subj", subject or f"/CN={name}", "-out", request
-        )
+        config = self.path(f"{name}.cnf")
+        with open(config, "w") as file:
+            extensions = extensions or "basicConstraints=CA:FALSE\n"
+            file.write(REQUEST.format(strings=strings, extensions=extensions))
+        request = ["req", "-new", "-utf8", "-config", config, "-key", key]
+        request += ["-subj", subject or f"/CN={name}"]
         if days < 0:
-            # `x509 -req` of OpenSSL 3.0 cannot sign for the past, `ca` can.
-            self._sign_in_the_past(request, certificate)
+            # `req` of OpenSSL 3.0 cannot sign for the past, `ca` can.
+            openssl(*request, "-out", self.path(f"{name}.csr"))
+            self._sign_in_the_past(self.path(f"{name}.csr"), certificate)
         else:
             openssl(
-                *("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key),
-                *("-set_serial", hex(serial or self._serial), "-days", str(days)),
-                *("-sha256", "-extfile", more, "-out", certificate),
+                *(*request, "-x509", "-CA", self.certificate, "-CAkey", self.key),
+                *("-set_serial", str(self._serial if serial is None else serial)),
+                *("-days", str(days), "-sha256", "-extensions", "extensions", "-out", certificate),
             )
         if self.parent is not None:
             with open(certificate, "a") as file, open(self.certificate) as ours:

@@ -1,122 +1,26 @@
 """The same clients at tidegate and at the installed nginx: the same verdict, the same variables."""
 
-import re
 import socket
 import subprocess
 
 import pytest
 
 from lab.certificates import LOCAL_HOST, Authority
-from lab.process import read
 from lab.tls import V12, V13, client_context, connect, echoes, refusal
-from lab.waiting import wait_until
+from lab.tls_beside import PROGRAMS, SAFE, Beside
 
 pytestmark = pytest.mark.needs("nginx", "openssl")
 
-PROGRAMS = ("tidegate", "nginx")
-VARIABLES = (
-    "ssl_protocol",
-    "ssl_cipher",
-    "ssl_ciphers",
-    "ssl_curve",
-    "ssl_curves",
-    "ssl_server_name",
-    "ssl_session_reused",
-    "ssl_alpn_protocol",
-    "ssl_client_verify",
-    "ssl_client_serial",
-    "ssl_client_s_dn",
-    "ssl_client_i_dn",
-    "ssl_client_fingerprint",
-    "ssl_client_v_start",
-    "ssl_client_v_end",
-    "ssl_client_v_remain",
-    "ssl_client_cert",
-    "ssl_client_raw_cert",
-    "status",
-    "bytes_received",
-    "bytes_sent",
-)
-# The workers of nginx 1.22 crash on this one where a handshake failed.
-DANGEROUS = "ssl_curve"
-
-
-class Pair:
-    """The same servers twice; `ports` by program, in the order of the texts."""
-
-    def __init__(self, lab, texts, *, certificate, key, variables=VARIABLES):
-        node = lab.node()
-        self.variables = variables
-        log = "|".join(f"${name}" for name in variables)
-        self.balancers, self.ports = {}, {}
-        for program in PROGRAMS:
-            ports = [lab.ports.free() for _ in texts]
-            blocks = [
-                f"server {{ listen 127.0.0.1:{port} ssl; proxy_pass {node.address};"
-                f" ssl_certificate {certificate}; ssl_certificate_key {key};"
-                f" ssl_protocols TLSv1.2 TLSv1.3; access_log tls.log tls; {text} }}"
-                for port, text in zip(ports, texts, strict=True)
-            ]
-            stream = "\n".join([f"log_format tls escape=json '{log}';", *blocks])
-            self.balancers[program] = lab.balancer(stream, program=program)
-            self.ports[program] = ports
-
-    def lines(self, program, count):
-        """The first lines of the log, by variable."""
-        path = f"{self.balancers[program].folder}/tls.log"
-        found = wait_until(
-            lambda: (rows := read(path).splitlines())[count - 1 :] and rows, f"{count} lines"
-        )
-        return [dict(zip(self.variables, line.split("|"), strict=True)) for line in found]
-
-    def errors(self, program):
-        """What the error log says of TLS, without what differs from run to run."""
-        text = self.balancers[program].errors()
-        found = re.findall(r"\[(\w+)\] \d+#\d+: \*\d+ (.*while SSL handshaking.*)", text)
-        # What a refused client sent meanwhile makes nginx's goodbye fail, at level crit; and it
-        # finds what was left behind by a check that it let pass.
-        return [
-            (level, re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", words))
-            for level, words in found
-            if not words.startswith(("SSL_shutdown() failed", "ignoring stale global SSL error"))
-        ]
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory):
-    """Certificates of every kind."""
-    ours = Authority(str(tmp_path_factory.mktemp("world")))
-    stranger = Authority(
-        str(tmp_path_factory.mktemp("stranger")), subject="/O=Elsewhere/CN=Stranger"
-    )
-    first = Authority(ours.folder, name="first", subject="/CN=First", parent=ours)
-    second = Authority(ours.folder, name="second", subject="/CN=Second", parent=first)
-    clients = {
-        "none": None,
-        "ours": ours.sign("ours", subject="/CN=device-1"),
-        "umlaut": ours.sign(
-            "umlaut", subject='/C=DE/O=Müller, Söhne + "Co"/OU=テスト/CN=gerät #7', serial=0xFE01
-        ),
-        "long": ours.sign("long", subject="/CN=long", serial=int("7f" * 20, 16)),
-        "expired": ours.sign("expired", days=-1),
-        "revoked": ours.sign("revoked"),
-        "stranger": stranger.sign("stranger"),
-        "deep": second.sign("deep"),
-        "rsa": ours.sign("rsa", rsa=True),
-    }
-    return ours, clients, ours.revoke(clients["revoked"][0])
-
 
 @pytest.fixture
-def pair(lab, world):
-    ours, _clients, _crl = world
-    certificate, key = ours.sign("server", extensions=LOCAL_HOST)
-    return lambda *texts, **more: Pair(lab, texts, certificate=certificate, key=key, **more)
+def pair(lab, people):
+    server = people.authority.sign("server", extensions=LOCAL_HOST)
+    return lambda *texts, **more: Beside(lab, texts, node=lab.node(), pair=server, **more)
 
 
 @pytest.mark.parametrize("version", [V12, V13])
-def test_every_certificate_has_the_same_verdict_and_variables(pair, world, version):
-    ours, clients, crl = world
+def test_every_certificate_has_the_same_verdict_and_variables(pair, people, version):
+    ours, clients, crl = people.authority, people.pairs, people.crl
     ca = f"ssl_client_certificate {ours.certificate};"
     texts = [
         f"{ca} ssl_verify_client {value}; {more}"
@@ -133,14 +37,14 @@ def test_every_certificate_has_the_same_verdict_and_variables(pair, world, versi
     assert verdicts["tidegate"] == verdicts["nginx"]
     assert set(verdicts["nginx"].values()) == {"no refusal", "end"}
     count = len(verdicts["nginx"])
-    rows = {program: both.lines(program, count) for program in PROGRAMS}
+    rows = {program: both.rows(program, count) for program in PROGRAMS}
     assert rows["tidegate"] == rows["nginx"]
     assert both.errors("tidegate") == both.errors("nginx")
 
 
 @pytest.mark.parametrize("version", [V12, V13])
-def test_hellos_of_every_kind_have_the_same_answer(pair, world, version):
-    ours, _clients, _crl = world
+def test_hellos_of_every_kind_have_the_same_answer(pair, people, version):
+    ours = people.authority
     texts = [
         "",
         "ssl_alpn mqtt;",
@@ -167,7 +71,7 @@ def test_hellos_of_every_kind_have_the_same_answer(pair, world, version):
                 verdicts[program].append(refusal(port, context, name="localhost"))
     assert verdicts["tidegate"] == verdicts["nginx"]
     assert len(set(verdicts["nginx"])) > 1
-    rows = {program: both.lines(program, len(verdicts["nginx"])) for program in PROGRAMS}
+    rows = {program: both.rows(program, len(verdicts["nginx"])) for program in PROGRAMS}
     assert rows["tidegate"] == rows["nginx"]
     assert both.errors("tidegate") == both.errors("nginx")
 
@@ -185,7 +89,7 @@ NO_TLS = {
 
 
 def test_what_is_no_tls_is_answered_and_logged_alike(pair):
-    both = pair("", variables=tuple(name for name in VARIABLES if name != DANGEROUS))
+    both = pair("", variables=SAFE)
     answers = {program: {} for program in PROGRAMS}
     for program in PROGRAMS:
         for what, data in NO_TLS.items():
@@ -200,7 +104,7 @@ def test_what_is_no_tls_is_answered_and_logged_alike(pair):
                     pass
                 answers[program][what] = received
     assert answers["tidegate"] == answers["nginx"]
-    rows = {program: both.lines(program, len(NO_TLS)) for program in PROGRAMS}
+    rows = {program: both.rows(program, len(NO_TLS)) for program in PROGRAMS}
     assert rows["tidegate"] == rows["nginx"]
     # It is at level info since nginx 1.23.3.
     theirs = [
@@ -211,8 +115,8 @@ def test_what_is_no_tls_is_answered_and_logged_alike(pair):
 
 
 @pytest.mark.parametrize("version", [V12, V13])
-def test_sessions_are_taken_up_alike(pair, world, version):
-    ours, clients, _crl = world
+def test_sessions_are_taken_up_alike(pair, people, version):
+    ours, clients = people.authority, people.pairs
     ca = f"ssl_client_certificate {ours.certificate}; ssl_verify_client on;"
     texts = [
         "",
