@@ -46,23 +46,31 @@ class Limit(NamedTuple):
 class Limits:
     """The limits of one server in one worker, and what its sessions hold of them."""
 
-    __slots__ = ("_dry_run", "_early", "_held", "_late", "_level", "_limits", "_owed")
+    __slots__ = ("_doing", "_dry_run", "_early", "_held", "_late", "_level", "_limits", "_owed")
 
     def __init__(
-        self, *, early: Sequence[Limit], late: Sequence[Limit], level: Level, dry_run: bool
+        self,
+        *,
+        early: Sequence[Limit],
+        late: Sequence[Limit],
+        level: Level,
+        dry_run: bool,
+        doing: str = " while initializing session",
     ) -> None:
+        """`doing` stands behind what is told of early limits."""
         self._early = tuple(early)
         self._late = tuple(late)
         self._limits = (*early, *late)
         self._level = level
         self._dry_run = dry_run
+        self._doing = doing
         # An entry for each limit so far; or how it ended for a session that holds none any more.
         self._held: dict[int, tuple[int, ...] | str] = {}
         self._owed: list[tuple[Zone, int]] = []
 
     def admit(self, session: Session) -> bool:
         """Count a client that was just accepted; False when it is to be refused."""
-        return self._count(session, self._early, (), "initializing session")
+        return self._count(session, self._early, (), self._doing)
 
     def admit_late(self, session: Session) -> bool:
         """Count a client of whom all is known; False when it is to be refused."""
@@ -71,7 +79,7 @@ class Limits:
         held = self._held.get(session.handle, (NOT_COUNTED,) * len(self._early))
         if isinstance(held, str):
             return True  # over a limit in a dry run, and as in nginx counted no further
-        return self._count(session, self._late, held, "prereading client data")
+        return self._count(session, self._late, held, " while prereading client data")
 
     def _count(
         self, session: Session, limits: tuple[Limit, ...], held: tuple[int, ...], doing: str
@@ -97,7 +105,7 @@ class Limits:
             session.say_of_client(
                 Level.ERROR,
                 f'the value of the "{limit.key_text}" key is more than {LONGEST} bytes: '
-                f"{quoted(key)} while {doing}",
+                f"{quoted(key)}{doing}",
             )
             return NOT_COUNTED
         return limit.zone.take(packed, limit.most)
@@ -112,7 +120,7 @@ class Limits:
         elif reason == NO_ROOM:
             level = Level.CRIT
             message = f'ngx_slab_alloc() failed: no memory in limit_conn_zone "{limit.name}"'
-        session.say_of_client(level, f"{message} while {doing}")
+        session.say_of_client(level, f"{message}{doing}")
 
     def give_back(self, session: Session) -> None:
         """The session has ended, and no longer counts; its `status` is still known."""

@@ -19,6 +19,7 @@ from tidegate.mqtt.errors import Fault, MqttError
 from tidegate.mqtt.parse_connect import parse_connect
 from tidegate.mqtt.reason_codes import Reason, code_for, name_of
 from tidegate.mqtt.version import MQTT_5
+from tidegate.stream.judged_session import JudgedSession
 from tidegate.stream.mqtt_rules import ANSWER_SIZE, NotSettableError
 from tidegate.stream.mqtt_variables import read
 from tidegate.stream.refusals import PASSED
@@ -28,8 +29,6 @@ from tidegate.stream.session import (
     INTERNAL_ERROR,
     OK,
     Opening,
-    Session,
-    tried_so_far,
 )
 from tidegate.variables.values import cut
 from tidegate.wire.quoted import SHOWN
@@ -67,10 +66,10 @@ WORDS_OF_CONNECT = {
 NO_FAILURE = frozenset({Reason.QUOTA_EXCEEDED, Reason.CONNECTION_RATE_EXCEEDED})
 
 
-class MqttSession(Session):
+class MqttSession(JudgedSession):
     """One MQTT client's connection; `hello` is its CONNECT, None for a client of another kind."""
 
-    __slots__ = ("accepted", "connack", "hello", "kept", "name", "node_failed", "set_client_id")
+    __slots__ = ("accepted", "connack", "hello", "kept", "name", "set_client_id")
 
     def __init__(self, port: Port, handle: int) -> None:
         super().__init__(port, handle)
@@ -79,7 +78,6 @@ class MqttSession(Session):
         self.connack: Connack | None = None
         self.name: str | None = None  # the client identifier, for the error log
         self.set_client_id: str | None = None
-        self.node_failed = False  # the node that the session has did not serve it
         self.kept: dict[str, str | None] | None = None
 
     # --- the phases ---
@@ -188,29 +186,6 @@ class MqttSession(Session):
             if not data:
                 return self.refuse(BAD_GATEWAY)
         return self.pass_on(None, heard=bool(data))
-
-    def next_node(self, told: str, why: int, *, failed: bool) -> Outcome | None:
-        """Leave this node for another; None where no other may be asked or is alive.
-
-        What the node did counts for it either way; with None the session still has it.
-        """
-        proxy = self.proxy
-        self.node_failed = failed
-        if failed:
-            failure.note(proxy.upstream, self.peer, why)
-        self.say(Level.ERROR if failed else Level.NOTICE, told, self.address)
-        if not proxy.may_try_again(len(self.failed) + 1, self.age_ms):
-            return None
-        other = self.reserve(proxy)
-        if other < 0:
-            return None
-        self.failed = (*self.failed, tried_so_far(self.address, self.progress))
-        left, self.peer = self.peer, other
-        self.node_failed = False
-        if proxy.upstream.release(left, failed=failed):
-            address = proxy.upstream.peers[left].address.text
-            self.say(Level.WARN, "upstream server temporarily disabled", address)
-        return self.go(proxy)
 
     def pass_on(self, connack: Connack | None, *, heard: bool = True) -> Outcome:
         """The client gets the node's answer, and the relay begins; `heard`: there is an answer."""
