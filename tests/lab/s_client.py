@@ -1,4 +1,4 @@
-"""`openssl s_client` as a client of a node that greets and then echoes, and what it tells."""
+"""`openssl s_client` as a client of a node that greets it, and what it tells."""
 
 import re
 import select
@@ -22,13 +22,6 @@ SUMMARY = re.compile(
     r"|Verification.*|Extended master secret: .*|TLS session ticket lifetime hint: .*).*$",
     re.MULTILINE,
 )
-
-
-async def greet(session):
-    """A node that speaks first."""
-    await session.send(GREETING)
-    while data := await session.recv():
-        await session.send(data)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

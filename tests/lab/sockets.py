@@ -51,6 +51,13 @@ def unsent(sock) -> int:
     return count[0]
 
 
+def unread(sock) -> int:
+    """Bytes that wait in our kernel."""
+    count = array.array("i", [0])
+    fcntl.ioctl(sock.fileno(), termios.FIONREAD, count)
+    return count[0]
+
+
 def reset(sock):
     """Close a socket so that the other side sees a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
