@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -23,16 +24,20 @@ import machine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from certificates import Tls
+
 # Equal for all: a read of at most this size.
 BUFFER = 16384
 BACKLOG = 4096
+# So that all agree with the generator on the same; those of TLS 1.3 are the same anyway.
+CIPHERS, CURVE = "ECDHE+AESGCM", "X25519"
 # What one process may open here; HAProxy counts connections, each two descriptors.
 DESCRIPTORS = 20_000
 PATIENCE = 15.0
 STREAM_MODULE = "ngx_stream_module.so"
 # Beside the one that nginx itself names.
 MODULE_FOLDERS = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules")
-NAMES = ("nginx", "haproxy", "tidegate", "relay")
+NAMES = ("nginx", "haproxy", "tidegate", "relay", "openssl")
 
 
 class BenchError(Exception):
@@ -47,7 +52,7 @@ class Peer:
     version: str
     program: str
     # Which others it is compared with: "peer" for nginx, HAProxy and a tidegate that does not read
-    # MQTT, "limit" for the C relay.
+    # MQTT, "limit" for the C relay and for a server that does TLS and nothing else.
     role: str
 
 
@@ -59,6 +64,7 @@ class Running:
     port: int
     process: subprocess.Popen[bytes]
     log: str
+    tls: Tls | None = None
     ready_after: float = 0.0  # seconds from its start to the first connection through it
     pids: list[int] = field(default_factory=list)
 
@@ -85,8 +91,8 @@ def error_log(running: Running) -> str:
     return f"{running.log.removesuffix('.log')}-error.log"
 
 
-def find(relay: str) -> tuple[list[Peer], dict[str, str]]:
-    """The proxies that are there, with a compiled `relay`; and by name why others are not."""
+def find(relay: str, terminator: str | None) -> tuple[list[Peer], dict[str, str]]:
+    """The proxies that are there, with compiled ones of ours; and by name why others are not."""
     found: list[Peer] = []
     missing: dict[str, str] = {}
     for name, pattern, option in (
@@ -105,6 +111,9 @@ def find(relay: str) -> tuple[list[Peer], dict[str, str]]:
     version = _said([*TIDEGATE, "-v"], r"tidegate/(\S+)") or "?"
     found.append(Peer(name="tidegate", version=version, program=TIDEGATE[0], role="ours"))
     found.append(Peer(name="relay", version="C", program=relay, role="limit"))
+    if terminator is not None:
+        version = _said(["openssl", "version"], r"OpenSSL (\S+)") or "?"
+        found.append(Peer(name="openssl", version=version, program=terminator, role="limit"))
     return found, missing
 
 
@@ -136,6 +145,7 @@ def started(
     cores: set[int],
     workers: int = 1,
     reads: str = "",
+    tls: Tls | None = None,
 ) -> Iterator[Running]:
     """Run a proxy in front of `target`, on `cores` only, until the block ends.
 
@@ -143,11 +153,11 @@ def started(
     """
     port = free_port()
     log = os.path.join(folder, f"{peer.name}-{port}.log")
-    settings = Settings(port=port, target=target, workers=workers, reads=reads)
+    settings = Settings(port=port, target=target, workers=workers, reads=reads, tls=tls)
     command = _command(peer, folder, settings)
     before = time.monotonic()
     process = popen(command, cores=cores, log=log, cwd=folder)
-    running = Running(peer=peer, port=port, process=process, log=log)
+    running = Running(peer=peer, port=port, process=process, log=log, tls=tls)
     try:
         wait_for_echo(running, before)
         running.pids = machine.tree(process.pid)
@@ -212,7 +222,7 @@ def wait_for_echo(running: Running, before: float) -> None:
         if running.process.poll() is not None:
             break
         try:
-            with socket.create_connection(("127.0.0.1", running.port), timeout=1) as sock:
+            with _connect(running) as sock:
                 sock.sendall(b"e")
                 if sock.recv(1) == b"e":
                     running.ready_after = time.monotonic() - before
@@ -220,6 +230,16 @@ def wait_for_echo(running: Running, before: float) -> None:
         except OSError:
             time.sleep(0.002)
     raise BenchError(f"{running.peer.name} relays nothing\n{running.last_words}")
+
+
+def _connect(running: Running) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", running.port), timeout=1)
+    if running.tls is None:
+        return sock
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(*running.tls.client)
+    return context.wrap_socket(sock)
 
 
 def free_port() -> int:
@@ -243,6 +263,7 @@ class Settings:
     target: tuple[str, int]
     workers: int
     reads: str
+    tls: Tls | None = None
 
     @property
     def nodes(self) -> list[str]:
@@ -260,6 +281,9 @@ def _command(peer: Peer, folder: str, settings: Settings) -> list[str]:
     if peer.name == "relay":
         host, port = settings.target
         return [peer.program, str(settings.port), host, str(port)]
+    if peer.name == "openssl" and (tls := settings.tls):
+        words = [tls.version, tls.certificate, tls.key, *([tls.ca] if tls.mutual else [])]
+        return [peer.program, str(settings.port), *words]
     text = _haproxy(settings) if peer.name == "haproxy" else _nginx(peer, folder, settings)
     with open(conf, "w", encoding="utf-8") as file:
         file.write(text)
@@ -294,7 +318,8 @@ stream {{
     {preread}
     upstream nodes {{ {method} {servers} }}
     server {{
-        listen 127.0.0.1:{settings.port} backlog={BACKLOG};
+        listen 127.0.0.1:{settings.port}{" ssl" if settings.tls else ""} backlog={BACKLOG};
+        {_nginx_tls(settings.tls) if settings.tls else ""}
         proxy_pass nodes;
         proxy_buffer_size {BUFFER};
         proxy_connect_timeout 10s;
@@ -302,6 +327,17 @@ stream {{
     }}
 }}
 """
+
+
+def _nginx_tls(tls: Tls) -> str:
+    verify = f"ssl_verify_client on; ssl_client_certificate {tls.ca};" if tls.mutual else ""
+    return f"""\
+ssl_certificate {tls.certificate};
+        ssl_certificate_key {tls.key};
+        ssl_protocols TLSv{tls.version};
+        ssl_ciphers {CIPHERS};
+        ssl_ecdh_curve {CURVE};
+        {verify}"""
 
 
 def stream_module(nginx: str) -> str:
@@ -343,10 +379,20 @@ defaults
     timeout client 10m
     timeout server 10m
 frontend entrance
-    bind 127.0.0.1:{settings.port} backlog {BACKLOG}
+    bind 127.0.0.1:{settings.port} backlog {BACKLOG}{_haproxy_tls(settings.tls)}
     {preread}
     default_backend nodes
 backend nodes
     {method}
 {servers}
 """
+
+
+def _haproxy_tls(tls: Tls | None) -> str:
+    if tls is None:
+        return ""
+    verify = f" ca-file {tls.ca} verify required" if tls.mutual else ""
+    return (
+        f" ssl crt {tls.bundle} ssl-min-ver TLSv{tls.version} ssl-max-ver TLSv{tls.version}"
+        f" ciphers {CIPHERS} curves {CURVE}{verify}"
+    )

@@ -99,6 +99,7 @@ def _text(results: Results) -> Iterator[str]:
             "connects": _trips,
             "memory": _memory,
             "start": _start,
+            "storm": _storm,
         }[scenario.kind](results, scenario, samples)
 
     for failure in results.failures:
@@ -130,6 +131,21 @@ def _memory(results: Results, scenario: Scenario, samples: dict[str, list[Sample
     ]
     lines = _table(f"{scenario.title}: private memory of each", ["bytes"], rows)
     return "\n".join([*lines, *_ratio_lines(results, samples, {"memory": "memory"})])
+
+
+def _storm(_results: Results, scenario: Scenario, samples: dict[str, list[Sample]]) -> str:
+    whats = {
+        "p99 µs before": "quiet",
+        "p50 µs": "p50",
+        "p99 µs": "p99",
+        "p99 grew by": "growth",
+        "handshakes/s": "rate",
+    }
+    rows = [
+        (name, [number(middle(rounds, what), digits=0) for what in whats.values()])
+        for name, rounds in samples.items()
+    ]
+    return "\n".join(_table(scenario.title, list(whats), rows))
 
 
 def _start(_results: Results, scenario: Scenario, samples: dict[str, list[Sample]]) -> str:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import machine
 import report
+from certificates import Certificates
 from peers import (
     DESCRIPTORS,
     NAMES,
@@ -38,6 +39,7 @@ from peers import (
     stop,
 )
 from scenarios import SCENARIOS, Sample, Timing, Trips, idle_memory, new_connections
+from storm import Storm, beside_storm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,6 +58,10 @@ SHORTEST = 0.3
 LONG = Timing(warm=1.0, measured=2.5)
 # Workers of the instance whose memory beyond that of one is shared out.
 MORE_WORKERS = 3
+OPENSSL = ("-lssl", "-lcrypto")
+# What a proxy has to be able to do before it is compared; another thing for some.
+PLAIN = SCENARIOS[0]
+PROBES = {"openssl": replace(PLAIN, tls="1.3")}
 
 
 def main() -> int:
@@ -72,7 +78,7 @@ def main() -> int:
     try:
         os.makedirs(options.out, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
-            bench = Bench(folder, options, results)
+            bench = Bench(folder, options, results, tls=any(one.tls for one in scenarios))
             for scenario in scenarios:
                 bench.run(scenario)
     except KeyboardInterrupt:
@@ -118,7 +124,10 @@ def count(text: str) -> int:
 class Bench:
     """The peers, the responder behind them, and what has been measured."""
 
-    def __init__(self, folder: str, options: argparse.Namespace, results: report.Results) -> None:
+    def __init__(
+        self, folder: str, options: argparse.Namespace, results: report.Results, *, tls: bool
+    ) -> None:
+        """With `tls` there are scenarios with it."""
         cores = sorted(os.sched_getaffinity(0))
         self.folder = folder
         self.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
@@ -128,7 +137,12 @@ class Bench:
         self.results = results
         self._targets = 0
         self.responder = build("responder", folder)
-        found, missing = find(build("relay", folder))
+        terminator = None
+        if tls:
+            terminator = build("terminator", folder, *OPENSSL)
+            self.storm = build("storm", folder)
+            self.certificates = Certificates(folder)
+        found, missing = find(build("relay", folder), terminator)
         wanted = options.peers or NAMES
         self.peers = self._working([peer for peer in found if peer.name in wanted], missing)
         for name in wanted:
@@ -146,7 +160,7 @@ class Bench:
         with self._responding() as port:
             for peer in peers:
                 try:
-                    with self._started(peer, self._target(port), SCENARIOS[0]):
+                    with self._started(peer, self._target(port), PROBES.get(peer.name, PLAIN)):
                         working.append(peer)
                 except BenchError as error:
                     missing[peer.name] = str(error)
@@ -161,6 +175,7 @@ class Bench:
             "connects": self._connects,
             "memory": self._memory,
             "start": self._start,
+            "storm": self._storm,
         }[scenario.kind]
         os.sched_setaffinity(0, self.load_cores)
         try:
@@ -182,7 +197,8 @@ class Bench:
                 target = self._target(port)
                 running = stack.enter_context(self._started(peer, target, scenario))
                 opened.append((peer.name, partial(Trips, scenario, running, target)))
-            opened.append(("direct", partial(Trips, scenario, None, ("127.0.0.1", port))))
+            if not scenario.tls:
+                opened.append(("direct", partial(Trips, scenario, None, ("127.0.0.1", port))))
             if scenario.connections * len(opened) < DESCRIPTORS // 2:
                 held = [(name, stack.enter_context(closing(make()))) for name, make in opened]
                 finer = max(int(self.timing.measured / SHORTEST), 1)
@@ -201,7 +217,7 @@ class Bench:
     def _connects(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
         """Each in a new instance with a new target: ports in TIME_WAIT are searched through."""
         for number in range(self.rounds * 2):
-            for peer in turned(self.peers, number):
+            for peer in turned(self._compared(scenario), number):
                 target = self._target(port)
                 with self._started(peer, target, scenario) as running:
                     sample = new_connections(scenario, running, target, self.timing)
@@ -209,7 +225,7 @@ class Bench:
 
     def _memory(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
         for number in range(self.rounds):
-            for peer in turned(self.peers, number):
+            for peer in turned(self._compared(scenario), number):
                 target = self._target(port)
                 with self._started(peer, target, scenario) as running:
                     memory = idle_memory(scenario, running, target)
@@ -217,7 +233,7 @@ class Bench:
 
     def _start(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
         for number in range(self.rounds):
-            for peer in turned(self.peers, number):
+            for peer in turned(self._compared(scenario), number):
                 if peer.role == "limit":
                     continue
                 sample = Sample()
@@ -233,10 +249,23 @@ class Bench:
                             sample = replace(sample, per_worker=more)
                 samples.setdefault(peer.name, []).append(sample)
 
+    def _storm(self, scenario: Scenario, port: int, samples: dict[str, list[Sample]]) -> None:
+        """Each waits for its first message alone: a storm takes all of the core that they share."""
+        for number in range(self.rounds):
+            for peer in turned(self._compared(scenario), number):
+                target = self._target(port)
+                with self._started(peer, target, scenario) as running:
+                    storm = Storm(self.storm, self.load_cores, self.folder)
+                    sample = beside_storm(scenario, running, target, storm)
+                samples.setdefault(peer.name, []).append(sample)
+
     def _compared(self, scenario: Scenario) -> list[Peer]:
         """The proxies of a scenario."""
         if scenario.reads != "mqtt":
-            return self.peers
+            # The C relay knows no TLS, and what knows nothing else relays nothing.
+            whole = scenario.tls and scenario.kind in {"connects", "memory"}
+            limit = "openssl" if whole else "" if scenario.tls else "relay"
+            return [peer for peer in self.peers if peer.role != "limit" or peer.name == limit]
         ours = [peer for peer in self.peers if peer.role == "ours"]
         plain = [replace(peer, name="plain", role="peer") for peer in ours]
         self.results.roles |= {peer.name: peer.role for peer in plain}
@@ -246,6 +275,11 @@ class Bench:
         self, peer: Peer, target: tuple[str, int], scenario: Scenario
     ) -> contextlib.AbstractContextManager[Running]:
         alone = scenario.workers == 1
+        tls = None
+        if scenario.tls:
+            tls = self.certificates.terms(
+                version=scenario.tls, signs=scenario.signs, mutual=scenario.mutual
+            )
         cores = self.proxy_cores if alone else self.proxy_cores | self.load_cores
         return started(
             peer,
@@ -254,6 +288,7 @@ class Bench:
             cores=cores,
             workers=scenario.workers,
             reads=scenario.reads,
+            tls=tls,
         )
 
     def _target(self, port: int) -> tuple[str, int]:
@@ -294,10 +329,11 @@ def turned(items: list[T], by: int) -> list[T]:
     return items[by:] + items[:by]
 
 
-def build(name: str, folder: str) -> str:
+def build(name: str, folder: str, *libraries: str) -> str:
     """Compile one of our C programs; its path."""
     program = os.path.join(folder, name)
-    command = [os.environ.get("CC", "cc"), "-O2", "-o", program, str(HERE / f"{name}.c")]
+    source = str(HERE / f"{name}.c")
+    command = [os.environ.get("CC", "cc"), "-O2", "-o", program, source, *libraries]
     if shutil.which(command[0]) is None:
         raise BenchError(f'there is no C compiler "{command[0]}" (Debian: gcc; CC names another)')
     done = subprocess.run(command, capture_output=True, text=True, check=False)

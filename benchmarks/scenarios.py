@@ -14,15 +14,21 @@ from peers import BenchError
 from tidegate.bench import packets
 from tidegate.bench.generator import Generator
 from tidegate.bench.result import Meter
+from tidegate.bench.tls import TargetTls
 from tidegate.engine.address import pack_address
+from tidegate.engine.tls_context import Context
 
 if TYPE_CHECKING:
+    from certificates import Tls
     from peers import Running
 
 VERSION = "3.1.1"
 # Idle connections do nothing while they are looked at, but where the limit is what is measured.
 NO_KEEPALIVE, KEEPALIVE = 0, 600
 CONNECT_PATIENCE = 30.0
+# What hundreds of handshakes need at a time stays with the proxy: it would count as memory of
+# idle connections.
+AT_ONCE = 50
 NANO = 1_000_000_000
 
 
@@ -43,12 +49,30 @@ class Scenario:
     rate: int = 0  # messages per second of all; 0 is as fast as answers come
     workers: int = 1
     reads: str = ""
+    tls: str = ""  # from the client to the proxy: its version
+    signs: str = "ecdsa"  # the server's key, one of certificates.KEYS
+    resumed: bool = False  # handshakes are short
+    mutual: bool = False  # clients show a certificate
     quick: bool = False  # in bench-quick too
 
     @property
     def unit(self) -> str:
         """What CPU time and rate are counted by."""
         return "connection" if self.kind == "connects" else "round trip"
+
+
+def handshakes(version: str, signs: str, *, resumed: bool = False) -> Scenario:
+    """New connections with TLS."""
+    kind = "resumed" if resumed else {"ecdsa": "ECDSA P-256", "rsa": "RSA-2048"}[signs]
+    return Scenario(
+        key=f"tls-{'resumed' if resumed else signs}-{version}",
+        title=f"new connections, TLS {version}, {kind}",
+        kind="connects",
+        connections=50,
+        tls=version,
+        signs=signs,
+        resumed=resumed,
+    )
 
 
 SCENARIOS = (
@@ -100,6 +124,43 @@ SCENARIOS = (
         key="memory", title="4,000 idle connections", kind="memory", connections=4000, quick=True
     ),
     Scenario(key="start", title="idle instance", kind="start", quick=True),
+    handshakes("1.3", "ecdsa"),
+    handshakes("1.3", "rsa"),
+    handshakes("1.2", "ecdsa"),
+    handshakes("1.2", "rsa"),
+    handshakes("1.3", "ecdsa", resumed=True),
+    handshakes("1.2", "ecdsa", resumed=True),
+    Scenario(
+        key="tls-rt-100",
+        title="64 B, 100 connections, TLS 1.3",
+        kind="trips",
+        connections=100,
+        tls="1.3",
+    ),
+    Scenario(
+        key="tls-memory",
+        title="4,000 idle connections, TLS 1.3",
+        kind="memory",
+        connections=4000,
+        tls="1.3",
+    ),
+    Scenario(
+        key="tls-memory-mutual",
+        title="4,000 idle connections, TLS 1.3, client certificates",
+        kind="memory",
+        connections=4000,
+        tls="1.3",
+        mutual=True,
+    ),
+    Scenario(
+        key="tls-storm",
+        title="64 B, 500/s over 10 connections beside 500 waiting handshakes, TLS 1.3, RSA-2048",
+        kind="storm",
+        connections=10,
+        rate=500,
+        tls="1.3",
+        signs="rsa",
+    ),
 )
 
 
@@ -114,6 +175,8 @@ class Sample:
     rate: float | None = None
     p50: float | None = None
     p99: float | None = None
+    quiet: float | None = None  # p99 before the storm
+    growth: float | None = None  # of p99 by the storm
     generator: float | None = None  # share of a core, waiting for one included
     memory: float | None = None  # per connection, or of all processes
     per_worker: float | None = None  # memory of a further one
@@ -126,6 +189,18 @@ class Timing:
 
     warm: float
     measured: float
+
+
+def target_tls(tls: Tls | None, *, reuse: bool = False) -> TargetTls | None:
+    """What the generator says in its handshakes; nobody's certificate is verified by it."""
+    if tls is None:
+        return None
+    context = Context(server=False, protocols=(f"TLSv{tls.version}",))
+    if tls.mutual:
+        for path, add in zip(tls.client, (context.add_certificate, context.add_key), strict=True):
+            with open(path, "rb") as file:
+                add(path, file.read())
+    return TargetTls(context, reuse=reuse)
 
 
 def address_of(running: Running | None, target: tuple[str, int]) -> bytes:
@@ -152,6 +227,7 @@ class Trips:
             payload=payload,
             silent=True,
             message_period=NANO // scenario.rate if scenario.rate else 0,
+            tls=target_tls(running.tls if running is not None else None),
         )
         connect_all(self._generator, scenario.connections, running)
         self._generator.speak()
@@ -183,15 +259,41 @@ def new_connections(
         address=address_of(running, target),
         connects=connect_packets(scenario),
         reconnect=True,
+        tls=target_tls(running.tls if running is not None else None, reuse=scenario.resumed),
     )
     with contextlib.closing(generator):
         generator.run(timing.warm)
+        if scenario.resumed:
+            wait_for_sessions(generator, scenario.connections, running)
         generator.connack_times.clear()
+        before = generator.counts()
         sample = measured(generator, running, timing, count="established")
-        faults = generator.faults()
+        after = generator.counts()
+        faults = generator.faults() or generator.reasons()
     if faults:
         raise BenchError(f"{name(running)}: {faults}")
+    check_resumed(scenario, running, before, after)
     return sample
+
+
+def wait_for_sessions(generator: Generator, count: int, running: Running | None) -> None:
+    """Until every client has had its long handshake."""
+    end = time.monotonic() + CONNECT_PATIENCE
+    while time.monotonic() < end:
+        counts = generator.counts()
+        if counts["secured"] - counts["resumed"] >= count:
+            return
+        generator.run(0.02)
+    raise BenchError(f"{name(running)}: {counts['secured']} handshakes, and more are to come")
+
+
+def check_resumed(
+    scenario: Scenario, running: Running | None, before: dict[str, int], after: dict[str, int]
+) -> None:
+    """See that all handshakes were as long as the scenario says."""
+    secured, resumed = (after[what] - before[what] for what in ("secured", "resumed"))
+    if resumed != (secured if scenario.resumed else 0):
+        raise BenchError(f"{name(running)}: {resumed} of {secured} handshakes were resumed")
 
 
 def measured(
@@ -226,6 +328,8 @@ def idle_memory(scenario: Scenario, running: Running, target: tuple[str, int]) -
         count=scenario.connections,
         address=address_of(running, target),
         connects=connect_packets(scenario),
+        at_once=AT_ONCE,
+        tls=target_tls(running.tls),
     )
     with contextlib.closing(generator):
         connect_all(generator, scenario.connections, running)

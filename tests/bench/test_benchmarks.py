@@ -129,3 +129,20 @@ def test_the_others_are_measured_without_a_peer_that_is_missing(run):
     with open(os.path.join(out, "bench.json"), encoding="utf-8") as file:
         (start,) = json.load(file)["scenarios"]
     assert list(start["samples"]) == ["tidegate"]
+
+
+def test_rows_with_tls_have_their_samples(run):
+    program, out = run(
+        "--quick", "--rounds", "1", "--peers", "tidegate", "openssl",
+        "--only", "tls-ecdsa-1.2", "tls-resumed-1.3", "tls-rt-100", "tls-storm",
+    )  # fmt: skip
+    assert program.wait(90) == 0, program.tail()
+    with open(os.path.join(out, "bench.json"), encoding="utf-8") as file:
+        results = json.load(file)
+    whole, resumed, trips, storm = results["scenarios"]
+    for scenario in (whole, resumed):
+        assert scenario["samples"].keys() == {"tidegate", "openssl"}
+        assert scenario["ratios"]["cpu"][0]["to"] == "openssl"
+    assert trips["samples"].keys() == storm["samples"].keys() == {"tidegate"}
+    (sample,) = storm["samples"]["tidegate"]
+    assert sample["growth"] == sample["p99"] - sample["quiet"]
