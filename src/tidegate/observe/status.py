@@ -16,11 +16,34 @@ if TYPE_CHECKING:
     from tidegate.scoreboard.board import Board, PeerRow
 
 ACTIVE = 0  # the worker's gauge of sessions (engine: COUNTERS)
+COUNTED = ("active", "accepted", "handled", "requests", "reading", "writing", "waiting")
 
 
 def sessions(board: Board, slot: int) -> int:
     """How many sessions the worker in that slot has."""
     return int(board.worker_counters(slot)[ACTIVE])
+
+
+def connections(board: Board) -> dict[str, int]:
+    """The connections and requests of all workers, as nginx counts them; the keys are COUNTED."""
+    from tidegate.engine.loop import COUNTERS  # noqa: PLC0415 only for who asks
+
+    places = {name: COUNTERS.index(name) for name in COUNTED if name in COUNTERS}
+    rows = [board.worker_counters(slot) for slot in range(board.workers)]
+    return {
+        name: sum(row[places[name]] for row in rows) if name in places else 0 for name in COUNTED
+    }
+
+
+def stub_status(board: Board) -> bytes:
+    """nginx's status page, byte for byte."""
+    of = connections(board)
+    return (
+        f"Active connections: {of['active']} \n"
+        "server accepts handled requests\n"
+        f" {of['accepted']} {of['handled']} {of['requests']} \n"
+        f"Reading: {of['reading']} Writing: {of['writing']} Waiting: {of['waiting']} \n"
+    ).encode()
 
 
 def private_memory(pid: int) -> int | None:

@@ -42,6 +42,14 @@ class Answers:
                 }
                 for child in self._generations.supervisor
             ],
+            "control": [
+                {
+                    "pid": child.pid,
+                    "state": self._state_of(child),
+                    "memory": private_memory(child.pid),
+                }
+                for child in self._generations.local
+            ],
             "mqtt": totals(self._board),
         }
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tidegate.config.model import Model
     from tidegate.observe.error_log import ErrorLog
     from tidegate.process.channel import Message
+    from tidegate.process.local_content import LocalContent
     from tidegate.process.openings import Openings
     from tidegate.process.supervisor import Child, Supervisor
     from tidegate.process.tickets import Tickets
@@ -49,11 +50,12 @@ class Generations:
 
     `model` is of the one in force; at first, of the one to come. `told` says what the last change
     was, `failure` why there is no first one. `first` is called when every worker serves that.
-    `detached` says that a log takes the place of stderr. `supervisor` is to be set before anything
-    is called; with `stopping` nothing is begun any more.
+    `detached` says that a log takes the place of stderr. `supervisor` and `local` are to be set
+    before anything is called; with `stopping` nothing is begun any more.
     """
 
     supervisor: Supervisor
+    local: LocalContent
 
     def __init__(
         self,
@@ -145,6 +147,7 @@ class Generations:
                     f'the connections of worker process {child.pid} stay counted in zone "{name}"'
                 )
                 self._log.write(Level.ALERT, f"{what}: its lock was not to be had")
+        self.local.spare(self.supervisor)
         if rollout is None or self.stopping:
             return
         number = rollout.generation.number
@@ -164,7 +167,14 @@ class Generations:
         number = placement.generation
         zones = Zones() if self.current is None else self.current.zones
         zones = zones.followed_by(() if model.stream is None else model.stream.limit_conn_zones)
-        sealed = handover.seal(Handover(generation=number, model=model, placement=placement))
+        sealed = handover.seal(
+            Handover(
+                generation=number,
+                model=model,
+                placement=placement,
+                local=self.local.path_for(model),
+            )
+        )
         return Generation(
             number=number, model=model, placement=placement, handover=sealed, zones=zones
         )
@@ -253,6 +263,7 @@ class Generations:
         """Let go of what only the former generation had."""
         self.rollout = None
         former = self._former
+        self.local.settle(self.model, self.supervisor)
         if former is None:
             self._first()
         else:
@@ -331,6 +342,7 @@ class Generations:
         for seat in range(current.seats, rollout.generation.seats):
             self.supervisor.close(seat)
         self._openings.drop(rollout.opened)
+        self.local.settle(current.model, self.supervisor)
         os.close(rollout.generation.handover)
         seated = {child.seat for child in self.supervisor if not child.leaving}
         empty = [seat for seat in range(current.seats) if seat not in seated]

@@ -20,11 +20,16 @@ SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
-    """One generation of the configuration, with the scoreboard rows that were given to it."""
+    """One generation of the configuration, with the scoreboard rows that were given to it.
+
+    `local` is the path of the socket where the control process serves content of our own; "" is
+    where a configuration has none.
+    """
 
     generation: int
     model: Model
     placement: Placement
+    local: str = ""
 
 
 def seal(handover: Handover) -> int:

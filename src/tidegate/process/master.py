@@ -20,6 +20,7 @@ from tidegate.process.certificates import LOOK_SECONDS, Certificates
 from tidegate.process.control import ControlSocket, path_beside
 from tidegate.process.errors import StartError
 from tidegate.process.generations import Generations
+from tidegate.process.local_content import LocalContent
 from tidegate.process.logs import free_stderr, paths_of
 from tidegate.process.openings import Openings
 from tidegate.process.rollout import seats_of
@@ -111,7 +112,10 @@ class Master:
         self._generations.died(child)
 
     def deserted(self) -> None:
-        """Everything has ended that had to."""
+        """Every worker has ended that had to: nobody asks the control process any more."""
+        self._local.retire(self._end)
+
+    def _end(self) -> None:
         if not self._ended.done():
             self._ended.set_result(None)
 
@@ -158,6 +162,13 @@ class Master:
             command=self._command,
         )
         self._generations.supervisor = self._supervisor
+        self._local = self._generations.local = LocalContent(
+            board=board,
+            loop=loop,
+            log=self._log,
+            logs=lambda: self._openings.logs.fds,
+            stderr=self._stderr,
+        )
         for number, handler in self._handlers():
             loop.add_signal_handler(number, handler)
         await self._open_control(Answers(self._generations, board))
@@ -170,6 +181,7 @@ class Master:
             watch.cancel()
             self._control.close()
             self._supervisor.kill()
+            self._local.close()
             if self._reloading is not None:
                 self._reloading.cancel()
             self._generations.close()
@@ -320,6 +332,7 @@ class Master:
         self._received(number, "exiting")
         if self._terminating:
             self._supervisor.kill()
+            self._local.kill()
             return
         self._terminating = True
         self._stop("terminate")
@@ -343,12 +356,17 @@ class Master:
     def _reopen(self) -> None:
         self._received(signal.SIGUSR1, "reopening logs")
         self._openings.logs.reopen(lambda problem: self._log.write(Level.EMERG, problem))
-        stderr = self._generations.stderr() if self._serving else {}
+        stderr = self._stderr()
         if stderr:
             os.dup2(stderr["stderr"], STDERR)
         fds = {f"log:{path}": fd for path, fd in self._openings.logs.fds.items()} | stderr
         for child in self._supervisor:
             child.channel.send("reopen", fds=fds)
+        self._local.reopen(fds)
+
+    def _stderr(self) -> dict[str, int]:
+        """What takes the place of stderr, once the start has worked."""
+        return self._generations.stderr() if self._serving else {}
 
     def _not_yet(self, number: signal.Signals, what: str) -> None:
         self._received(number, f"but {what} is not supported yet; nothing changes")

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tidegate.observe.error_log import ErrorLog
     from tidegate.process.channel import Message
 
-COMMAND = (sys.executable, "-P", "-m", "tidegate.process.child", "--kind", "worker")
+WORKER = "worker"
+COMMAND = (sys.executable, "-P", "-m", "tidegate.process.child", "--kind", WORKER)
 
 # A worker that dies is replaced at once. One that dies again and again within seconds would only
 # burn a processor: from the fourth time on it waits, twice as long each time.
@@ -43,7 +44,7 @@ FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 
 
 class Child:
-    """One worker process.
+    """One child process: a worker, or a control process.
 
     The owner keeps which generation of the configuration it was `asked` to prepare, is `ready` for,
     was `told` to serve and is `serving`; 0 is none.
@@ -80,7 +81,10 @@ class Owner(Protocol):
 
 
 class Supervisor:
-    """Keeps one child in each seat until `retire`; `slots` is how many there may be at once."""
+    """Keeps one child in each seat until `retire`; `slots` is how many there may be at once.
+
+    `kind` is what a child is called in the log.
+    """
 
     def __init__(
         self,
@@ -91,8 +95,10 @@ class Supervisor:
         log: ErrorLog,
         environment: Mapping[str, str],
         command: Sequence[str] = COMMAND,
+        kind: str = WORKER,
     ) -> None:
         self._slots = slots
+        self._kind = kind
         self._owner = owner
         self._loop = loop
         self._log = log
@@ -112,7 +118,8 @@ class Supervisor:
 
     def start(self, seats: Iterable[int]) -> None:
         """Start a child in each of these seats."""
-        self._log.write(Level.NOTICE, "start worker processes")
+        if self._kind == WORKER:
+            self._log.write(Level.NOTICE, "start worker processes")
         for seat in seats:
             self._start(seat)
 
@@ -144,7 +151,7 @@ class Supervisor:
         self._pending.pop(seat, None)
         slot = next((slot for slot in range(self._slots) if slot not in self._children), None)
         if slot is None:
-            self._log.write(Level.ALERT, f"no room for another worker beside {self._slots}")
+            self._log.write(Level.ALERT, f"no room for another {self._kind} beside {self._slots}")
             self._again(seat)
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -153,13 +160,13 @@ class Supervisor:
                 process = self._spawn(theirs.fileno(), slot)
             except OSError as error:
                 ours.close()
-                self._log.write(Level.ALERT, failed("fork() while spawning a worker", error))
+                self._log.write(Level.ALERT, failed(f"fork() while spawning a {self._kind}", error))
                 self._again(seat)
                 return
         child = Child(seat, slot, process, Channel(ours, takes_descriptors=False))
         self._children[slot] = child
         self._births[seat] = self._loop.time()
-        self._log.write(Level.NOTICE, f"start worker process {child.pid}")
+        self._log.write(Level.NOTICE, f"start {self._kind} process {child.pid}")
         self._loop.add_reader(child.pidfd, self._reap, child)
         child.channel.attach(
             self._loop,
@@ -208,10 +215,10 @@ class Supervisor:
 
     def _report(self, pid: int, status: int) -> None:
         if status < 0:
-            self._log.write(Level.ALERT, f"worker process {pid} exited on signal {-status}")
+            self._log.write(Level.ALERT, f"{self._kind} process {pid} exited on signal {-status}")
         else:
             level = Level.NOTICE if status == 0 else Level.ALERT
-            self._log.write(level, f"worker process {pid} exited with code {status}")
+            self._log.write(level, f"{self._kind} process {pid} exited with code {status}")
 
     def _again(self, seat: int) -> None:
         lived = self._loop.time() - self._births.get(seat, 0.0)
@@ -223,7 +230,8 @@ class Supervisor:
             return
         self._log.write(
             Level.ALERT,
-            f"a worker process died {deaths} times in a row, the next one starts in {pause:g} s",
+            f"a {self._kind} process died {deaths} times in a row, the next one starts in "
+            f"{pause:g} s",
         )
         self._pending[seat] = self._loop.call_later(pause, self._start, seat)
 

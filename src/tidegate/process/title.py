@@ -7,6 +7,7 @@ import contextlib
 # Linux keeps 15 characters.
 MASTER = "tidegate master"
 WORKER = "tidegate worker"
+CONTROL = "tidegate ctrl"
 
 
 def set_title(name: str) -> None:
