@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.config import grammar_ssl
+from tidegate.config import grammar_mqtt, grammar_ssl
 from tidegate.variables import names
 
 PAGE = (Path(__file__).parent.parent / "docs/tls.md").read_text()
 
 
-@pytest.mark.parametrize("row", grammar_ssl.HERE, ids=lambda row: row.name)
+ROWS = [*grammar_ssl.HERE, *(row for row in grammar_mqtt.ROWS if row.name == "ssl_preread")]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_each_directive_is_there_with_its_default(row) -> None:
     if row.name.startswith("proxy_"):
         (line,) = [
@@ -35,3 +38,5 @@ def test_each_directive_is_there_with_its_default(row) -> None:
 def test_each_variable_is_there() -> None:
     told = set(re.findall(r"\$(ssl_\w+)", PAGE.partition("\n## Variables")[2]))
     assert told == {*names.TLS}
+    passing = PAGE.partition("\n## TLS that passes")[2].partition("\n## ")[0]
+    assert set(re.findall(r"\$(ssl_\w+)", passing)) == {*names.PREREAD_TLS}

@@ -75,6 +75,7 @@ ACCESS = [
 MQTT = [
     "preread_buffer_size",
     "preread_timeout",
+    "ssl_preread",
     "mqtt_preread",
     "mqtt",
     "mqtt_set_connect",

@@ -19,7 +19,7 @@ def empty(name, where):
 @pytest.mark.parametrize("name", [*names.STREAM, "mqtt_user_property_a", "mqtt_user_property_a_1"])
 def test_a_variable_may_be_logged(folder, name):
     text = (
-        f"log_format f ${name}; access_log l f; mqtt on;"
+        f"log_format f ${name}; access_log l f; mqtt on; ssl_preread on;"
         " server { listen 1 proxy_protocol; return x; mqtt_set_connect clientid y; }"
     )
     assert problems(folder, text) == ()

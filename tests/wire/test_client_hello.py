@@ -126,6 +126,7 @@ def test_a_hello_in_too_many_records_is_not_read():
         records(message(body(version=0x0303)[:-3])),
         records(message(body(tail=b"\xff\xff"))),
         records(message(body(extension(0, b"\x00\x09\x00\x00\x50name")))),
+        records(message(body(name_extension(b"a.example", kind=7)))),
         b"\x80\x2e\x02\x03\x01",
         b"\x80\x2e\x01\x07\x01",
     ],
@@ -144,12 +145,6 @@ def test_the_newest_version_that_is_known_counts():
     assert parse_client_hello(records(message(body(offered)))).version == VERSIONS[0x0304]
     unknown = records(message(body(version=0x0399)))
     assert parse_client_hello(unknown) == ClientHello("")
-
-
-def test_a_name_of_another_kind_is_passed_over():
-    names = b"\x07" + vector(2, b"other") + b"\x00" + vector(2, b"host.example")
-    data = records(message(body(extension(0, vector(2, names)))))
-    assert parse_client_hello(data).server_name == "host.example"
 
 
 def test_a_name_that_is_no_text_keeps_its_bytes():

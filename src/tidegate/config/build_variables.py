@@ -115,6 +115,11 @@ def _always_empty(stream: StreamDraft, use: VariableUse) -> str | None:
     """Why a variable never has a value where it is used, and what to do; None where it may."""
     if use.name.startswith(names.OF_HEADER):
         return _without_header(_users(stream, use))
+    if use.name in names.PREREAD_TLS:
+        users = _users(stream, use)
+        looked = any(server.scope.flag("ssl_preread") for server in users)
+        need = 'add "ssl_preread on;" to the server, or to "stream {}"'
+        return need if users and not looked else None
     if not names.of_mqtt(use.name):
         return None
     if use.name in names.CONNACK and use.directive.name.text not in AFTER_ANSWER:

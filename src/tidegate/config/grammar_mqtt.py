@@ -1,4 +1,4 @@
-"""Directives of `stream {}` that look into MQTT."""
+"""Directives of `stream {}` that look into a client's first bytes: TLS that passes, and MQTT."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _row(
         kind=kind,
         default=default,
         doc=doc,
-        proof=f"{PROOFS}::{proof or f'test_{name}'}",
+        proof=proof if "::" in proof else f"{PROOFS}::{proof or f'test_{name}'}",
     )
 
 
@@ -45,6 +45,14 @@ ROWS: tuple[Row, ...] = (
         "How long a client may take to send the bytes that are looked at.",
         kind=Kind.TIME,
         default="30s",
+    ),
+    _row(
+        "ssl_preread",
+        "Whether the first bytes of TLS that passes unopened are read before the choice.",
+        kind=Kind.FLAG,
+        default="off",
+        args="flag",
+        proof="tests/e2e/test_tls_passes_by_name.py::test_ssl_preread",
     ),
     _row(
         "mqtt_preread",

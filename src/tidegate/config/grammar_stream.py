@@ -289,7 +289,6 @@ IGNORED: tuple[Row, ...] = (
 )
 
 LATER: tuple[Row, ...] = (
-    *_later("TLS is not looked into without being ended", "flag", "ssl_preread"),
     *_later(METHODS, "1,2", "least_time", contexts=UPSTREAM),
     *_later("upstreams come from the configuration alone", "1", "state", contexts=UPSTREAM),
     *_later("active checks come later", "0+", "health_check", contexts=SERVER),

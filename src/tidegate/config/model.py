@@ -307,8 +307,8 @@ class Server:
     """One `server` of `stream`.
 
     `preread_buffer_size` and `preread_timeout_ms` are for servers that look at a client's first
-    bytes, as those with `mqtt` do. `access` is in order: the first rule that fits decides.
-    `real_ip_from` may name a client by a PROXY protocol header.
+    bytes, as those with `mqtt` or `ssl_preread` do. `access` is in order: the first rule that fits
+    decides. `real_ip_from` may name a client by a PROXY protocol header.
     """
 
     listens: tuple[Listen, ...]
@@ -319,6 +319,7 @@ class Server:
     content: Proxy | Return
     preread_buffer_size: int
     preread_timeout_ms: int
+    ssl_preread: bool
     mqtt: Mqtt | None
     tls: Tls | None
     tcp_nodelay: bool

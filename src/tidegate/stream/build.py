@@ -17,7 +17,7 @@ from tidegate.stream.server import Server
 from tidegate.stream.source import Sources
 from tidegate.stream.variables import OF_THE_SOCKET, Getters, with_computed
 from tidegate.variables.computed import needed
-from tidegate.variables.names import of_mqtt
+from tidegate.variables.names import PREREAD_TLS, of_mqtt
 from tidegate.variables.template import DIGITS, Template, compile_template, names
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class Builder:
             preread_timeout_ms=server.preread_timeout_ms,
             proxy=self._proxy(server, error_log),
             route=self._route(server, error_log),
+            ssl_preread=server.ssl_preread,
+            keeps_hello=bool(late & PREREAD_TLS.keys()),
             text=_text(server.content, getters),
             error_log=error_log,
             access_logs=tuple(self._logs.access_log(log, getters) for log in server.access_logs),
@@ -220,9 +222,9 @@ def _text(content: model.Proxy | model.Return, getters: Getters) -> Callable[[Se
 
 def _preread_size(server: model.Server) -> int:
     """Bytes that may be read before the choice; 0 where nobody looks at them."""
-    if server.mqtt is None:
-        return 0
-    return max(server.preread_buffer_size, server.mqtt.buffer_size)
+    if server.mqtt is not None:
+        return max(server.preread_buffer_size, server.mqtt.buffer_size)
+    return server.preread_buffer_size if server.ssl_preread else 0
 
 
 def _sources(

@@ -22,6 +22,7 @@ from tidegate.mqtt.version import MQTT_5
 from tidegate.stream.judged_session import JudgedSession
 from tidegate.stream.mqtt_rules import ANSWER_SIZE, NotSettableError
 from tidegate.stream.mqtt_variables import read
+from tidegate.stream.preread import Prereads
 from tidegate.stream.refusals import PASSED
 from tidegate.stream.session import (
     BAD_GATEWAY,
@@ -66,14 +67,21 @@ WORDS_OF_CONNECT = {
 NO_FAILURE = frozenset({Reason.QUOTA_EXCEEDED, Reason.CONNECTION_RATE_EXCEEDED})
 
 
-class MqttSession(JudgedSession):
+class MqttSession(Prereads, JudgedSession):
     """One MQTT client's connection; `hello` is its CONNECT, None for a client of another kind."""
 
-    __slots__ = ("accepted", "connack", "hello", "kept", "name", "set_client_id")
+    __slots__ = (
+        "accepted",
+        "client_hello",
+        "connack",
+        "hello",
+        "kept",
+        "name",
+        "set_client_id",
+    )
 
     def __init__(self, port: Port, handle: int) -> None:
         super().__init__(port, handle)
-        self.accepted = False
         self.hello: Connect | None = None
         self.connack: Connack | None = None
         self.name: str | None = None  # the client identifier, for the error log
@@ -84,10 +92,13 @@ class MqttSession(JudgedSession):
 
     def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
         """Read the CONNECT; what is none passes unread, unless that is not allowed."""
-        if not self.accepted:
-            self.accepted = True
-            if not self.port.asks_accept:
-                self.begin()
+        self.enter()
+        if self.server.ssl_preread:
+            outcome = self.look(data, ended=ended)
+            if outcome is not None:
+                return outcome
+            if self.client_hello is not None and not self.rules.strict:
+                return self.choose()
         rules = self.rules
         try:
             hello = parse_connect(data, limit=rules.buffer_size, ended=ended)

@@ -11,6 +11,7 @@ from tidegate.balance.upstream import place, places
 from tidegate.engine.tls_context import TicketKeys
 from tidegate.stream.build import Builder, Logs
 from tidegate.stream.mqtt_session import MqttSession
+from tidegate.stream.preread import PrereadSession
 from tidegate.stream.refusals import Refusals
 from tidegate.stream.server import Port
 from tidegate.stream.session import Session
@@ -190,7 +191,7 @@ class Runtime:
         server = port.server
         return self._engine.listen(
             fd,
-            partial(Session if server.mqtt is None else MqttSession, port),
+            partial(_kind_of(server), port),
             shared=shared,
             nodelay=server.nodelay,
             asks_accept=port.asks_accept,
@@ -213,6 +214,13 @@ class Runtime:
     def active(self) -> int:
         """Sessions that have not ended."""
         return self._engine.active
+
+
+def _kind_of(server: Server) -> type[Session]:
+    """What the server's sessions are: it depends on what they look into."""
+    if server.mqtt is not None:
+        return MqttSession
+    return PrereadSession if server.ssl_preread else Session
 
 
 def _around(stream: model.Stream) -> model.Stream:

@@ -52,6 +52,7 @@ class Server:
         "has_rules",
         "header_timeout_ms",
         "keeps_address",
+        "keeps_hello",
         "limits",
         "logged",
         "mqtt",
@@ -62,6 +63,7 @@ class Server:
         "real_ip_from",
         "refusals",
         "route",
+        "ssl_preread",
         "tells_all",
         "text",
         "tls",
@@ -87,6 +89,8 @@ class Server:
         access_logs: tuple[Callable[[Session], None], ...],
         keeps_address: bool,
         route: Route | None = None,
+        ssl_preread: bool = False,
+        keeps_hello: bool = False,
         tls: Context | None = None,
         assignments: tuple[tuple[str, Callable[[Session], str]], ...] = (),
         logged: frozenset[str] = frozenset(),
@@ -110,6 +114,8 @@ class Server:
         self.access_logs = access_logs
         self.keeps_address = keeps_address
         self.route = route
+        self.ssl_preread = ssl_preread
+        self.keeps_hello = keeps_hello
         self.tls = tls
         self.assignments = assignments
         self.logged = logged

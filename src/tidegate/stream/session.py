@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tidegate.stream.proxy import Proxy
     from tidegate.stream.realip import Origin
     from tidegate.stream.server import Port, Server
+    from tidegate.wire.client_hello import ClientHello
     from tidegate.wire.proxy_protocol import Endpoint
 
 # Errors of a connect that are our own want: no broker is to blame, and another would not help.
@@ -404,6 +405,11 @@ class Session:
     def mqtt(self, name: str) -> str | None:
         """The value of `$mqtt_…`; None where no MQTT was read."""
         del name
+        return None
+
+    @property
+    def client_hello(self) -> ClientHello | None:
+        """What the client's TLS said that passes here unopened, where it was looked into."""
         return None
 
     @property

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tidegate.stream.session import Session
     from tidegate.variables.computed import Definition
+    from tidegate.wire.client_hello import ClientHello
     from tidegate.wire.proxy_protocol import Endpoint, Proxied
 
 NGINX_VERSION = "1.31.0"  # whose behaviour this is
@@ -168,6 +169,14 @@ def _of_tlv(name: str) -> Callable[[Session], str | None]:
     return get
 
 
+def _of_hello(read: Callable[[ClientHello], str]) -> Callable[[Session], str | None]:
+    def get(session: Session) -> str | None:
+        hello = session.client_hello
+        return None if hello is None else read(hello)
+
+    return get
+
+
 def _of_mqtt(name: str) -> Callable[[Session], str | None]:
     return lambda session: session.mqtt(name)
 
@@ -195,6 +204,9 @@ GETTERS = Getters(
         "server_addr": _server_addr,
         "server_port": _server_port,
         "session_time": lambda session: seconds(session.progress.session_ms),
+        "ssl_preread_alpn_protocols": _of_hello(lambda hello: ",".join(hello.protocols)),
+        "ssl_preread_protocol": _of_hello(lambda hello: hello.version),
+        "ssl_preread_server_name": _of_hello(lambda hello: hello.server_name),
         "status": lambda session: f"{session.progress.status:03d}",
         "time_iso8601": lambda _session: _iso8601(time.time(), ""),
         "time_iso8601_ms": _time_iso8601_ms,

@@ -64,6 +64,15 @@ TLS: Final = MappingProxyType(
     }
 )
 
+# What TLS that passes unopened tells: its first bytes are looked into with ssl_preread.
+PREREAD_TLS: Final = MappingProxyType(
+    {
+        "ssl_preread_protocol": "the newest version of TLS that the client offers",
+        "ssl_preread_server_name": "the name of the server that the client asks for (SNI)",
+        "ssl_preread_alpn_protocols": "the protocols that the client offers, with commas between",
+    }
+)
+
 # What a client's PROXY protocol header tells; nothing where none is read.
 OF_HEADER: Final = "proxy_protocol_"
 OF_TLV: Final = f"{OF_HEADER}tlv_"
@@ -93,6 +102,7 @@ STREAM: Final = MappingProxyType(
         **CONNECT,
         **CONNACK,
         **TLS,
+        **PREREAD_TLS,
         **TLV,
         "binary_remote_addr": "the client's address as 4 or 16 bytes",
         "bytes_received": "bytes received from the client",
@@ -141,7 +151,7 @@ LATER_PREFIXES: Final = ("ssl_", "geoip_")
 
 def comes_later(name: str) -> bool:
     """Whether nginx has a variable of this name that tidegate has not yet."""
-    return name in LATER or (name.startswith(LATER_PREFIXES) and name not in TLS)
+    return name in LATER or (name.startswith(LATER_PREFIXES) and name not in STREAM)
 
 
 def known(name: str) -> bool:

@@ -140,11 +140,11 @@ def _parse_body(body: bytes) -> ClientHello | None:
         while extensions.left:
             kind, value = extensions.number(2), extensions.vector(2)
             if kind == SERVER_NAME:
-                name = name or _server_name(value)
+                name = _server_name(value)
             elif kind == ALPN:
                 protocols = _protocols(value)
             elif kind == SUPPORTED_VERSIONS:
-                version = max((version, *_versions(value)))
+                version = max(_versions(value), default=version)
     except IndexError:
         return None
     return ClientHello(_name_of(version), name, protocols)
@@ -152,11 +152,10 @@ def _parse_body(body: bytes) -> ClientHello | None:
 
 def _server_name(value: bytes) -> str:
     names = _Fields(_Fields(value).vector(2))
-    while names.left:
-        kind, name = names.number(1), names.vector(2)
-        if kind == HOST_NAME:
-            return _text(name)
-    return ""
+    if names.number(1) != HOST_NAME:
+        # There is no other kind of name; nginx does not go on either.
+        raise IndexError
+    return _text(names.vector(2))
 
 
 def _protocols(value: bytes) -> tuple[str, ...]:

@@ -1,0 +1,71 @@
+"""A session whose first bytes are read before the choice: here those of TLS that passes unopened.
+
+Sessions whose MQTT is read are made of it too (`mqtt_session.py`), so one port may serve both: what
+begins as TLS goes its way by name, the rest is MQTT.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate.config.model import Level
+from tidegate.engine.outcome import Need, Refuse
+from tidegate.stream.session import BAD_REQUEST, OK, Session
+from tidegate.wire import client_hello
+
+if TYPE_CHECKING:
+    from tidegate.engine.outcome import Outcome
+    from tidegate.stream.server import Port
+    from tidegate.wire.client_hello import ClientHello
+
+
+class Prereads(Session):
+    """What such sessions share; `client_hello` is what the client's TLS said, None for no TLS."""
+
+    __slots__ = ()
+
+    accepted: bool
+    client_hello: ClientHello | None
+
+    def __init__(self, port: Port, handle: int) -> None:
+        super().__init__(port, handle)
+        self.accepted = False
+        self.client_hello = None
+
+    def enter(self) -> None:
+        """Begin, at the first look at the client's bytes."""
+        if not self.accepted:
+            self.accepted = True
+            if not self.port.asks_accept:
+                self.begin()
+
+    def look(self, data: bytes, *, ended: bool) -> Outcome | None:
+        """Read the ClientHello; None when that is done, whether there is one or not."""
+        hello = client_hello.parse_client_hello(data)
+        if not isinstance(hello, client_hello.Need):
+            self.client_hello = hello
+            return None
+        if ended:
+            return Refuse(OK)
+        if hello.size > self.server.preread_size:
+            self.say_of_client(Level.ERROR, "preread buffer full while prereading client data")
+            return Refuse(BAD_REQUEST)
+        return Need(hello.size)
+
+    def forget(self) -> None:
+        """What the client's TLS said is kept for the logs alone: it may be long."""
+        super().forget()
+        if not self.server.keeps_hello:
+            self.client_hello = None
+
+
+class PrereadSession(Prereads):
+    """One client's connection whose TLS passes."""
+
+    __slots__ = ("accepted", "client_hello")
+
+    def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
+        """Read the ClientHello; what is none passes."""
+        self.enter()
+        outcome = self.look(data, ended=ended)
+        return self.choose() if outcome is None else outcome
