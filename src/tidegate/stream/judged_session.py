@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.model import Level
 from tidegate.health import failure
-from tidegate.stream.session import Session, tried_so_far
+from tidegate.stream.preread import PrereadSession
+from tidegate.stream.session import tried_so_far
 
 if TYPE_CHECKING:
     from tidegate.engine.outcome import Outcome
     from tidegate.stream.server import Port
 
 
-class JudgedSession(Session):
+class JudgedSession(PrereadSession):
     """`node_failed` tells that the node that the session has did not serve it."""
 
     __slots__ = ("node_failed",)

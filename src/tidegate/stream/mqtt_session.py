@@ -22,7 +22,6 @@ from tidegate.mqtt.version import MQTT_5
 from tidegate.stream.judged_session import JudgedSession
 from tidegate.stream.mqtt_rules import ANSWER_SIZE, NotSettableError
 from tidegate.stream.mqtt_variables import read
-from tidegate.stream.preread import Prereads
 from tidegate.stream.refusals import PASSED
 from tidegate.stream.session import (
     BAD_GATEWAY,
@@ -67,18 +66,10 @@ WORDS_OF_CONNECT = {
 NO_FAILURE = frozenset({Reason.QUOTA_EXCEEDED, Reason.CONNECTION_RATE_EXCEEDED})
 
 
-class MqttSession(Prereads, JudgedSession):
+class MqttSession(JudgedSession):
     """One MQTT client's connection; `hello` is its CONNECT, None for a client of another kind."""
 
-    __slots__ = (
-        "accepted",
-        "client_hello",
-        "connack",
-        "hello",
-        "kept",
-        "name",
-        "set_client_id",
-    )
+    __slots__ = ("connack", "hello", "kept", "name", "set_client_id")
 
     def __init__(self, port: Port, handle: int) -> None:
         super().__init__(port, handle)

@@ -19,18 +19,21 @@ if TYPE_CHECKING:
     from tidegate.wire.client_hello import ClientHello
 
 
-class Prereads(Session):
-    """What such sessions share; `client_hello` is what the client's TLS said, None for no TLS."""
+class PrereadSession(Session):
+    """One client's connection; `client_hello` is what its TLS said, None for no TLS."""
 
-    __slots__ = ()
-
-    accepted: bool
-    client_hello: ClientHello | None
+    __slots__ = ("accepted", "client_hello")
 
     def __init__(self, port: Port, handle: int) -> None:
         super().__init__(port, handle)
         self.accepted = False
-        self.client_hello = None
+        self.client_hello: ClientHello | None = None
+
+    def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
+        """Read the ClientHello; what is none passes."""
+        self.enter()
+        outcome = self.look(data, ended=ended)
+        return self.choose() if outcome is None else outcome
 
     def enter(self) -> None:
         """Begin, at the first look at the client's bytes."""
@@ -58,14 +61,7 @@ class Prereads(Session):
         if not self.server.keeps_hello:
             self.client_hello = None
 
-
-class PrereadSession(Prereads):
-    """One client's connection whose TLS passes."""
-
-    __slots__ = ("accepted", "client_hello")
-
-    def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
-        """Read the ClientHello; what is none passes."""
-        self.enter()
-        outcome = self.look(data, ended=ended)
-        return self.choose() if outcome is None else outcome
+    @property
+    def passing(self) -> ClientHello | None:
+        """What the client's TLS said."""
+        return self.client_hello

@@ -408,7 +408,7 @@ class Session:
         return None
 
     @property
-    def client_hello(self) -> ClientHello | None:
+    def passing(self) -> ClientHello | None:
         """What the client's TLS said that passes here unopened, where it was looked into."""
         return None
 

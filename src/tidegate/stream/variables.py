@@ -171,7 +171,7 @@ def _of_tlv(name: str) -> Callable[[Session], str | None]:
 
 def _of_hello(read: Callable[[ClientHello], str]) -> Callable[[Session], str | None]:
     def get(session: Session) -> str | None:
-        hello = session.client_hello
+        hello = session.passing
         return None if hello is None else read(hello)
 
     return get
