@@ -85,6 +85,19 @@ cdef void arm(Core *core, Session *s, int64_t at) noexcept nogil:
         finish(core, s, FAILED, False)
 
 
+cdef void wait_for_request(Core *core, Session *s) noexcept nogil:
+    """The client owes us the first byte of a request."""
+    if not s.waiting:
+        s.waiting = True
+        core.counters.waiting += 1
+
+
+cdef void wait_no_longer(Core *core, Session *s) noexcept nogil:
+    if s.waiting:
+        s.waiting = False
+        core.counters.waiting -= 1
+
+
 cdef void want(Core *core, Session *s, int side, uint32_t events) noexcept nogil:
     """Tell epoll which events of this side matter; none takes it out, for HUP cannot be masked."""
     cdef End *end = &s.ends[side]
@@ -183,6 +196,7 @@ cdef void finish(Core *core, Session *s, Reason reason, bint linger) noexcept no
     s.reason = reason
     s.ended = core.now
     core.counters.active -= 1
+    wait_no_longer(core, s)
     for side in range(2):
         end = &s.ends[side]
         free(end.pending)

@@ -113,6 +113,7 @@ cdef void begin_session(
     s.started = s.active = core.now
     s.number = take_number(core.serial)
     s.listener = listener
+    s.idle_counts = listener.idle_counts
     s.preread_size = listener.preread_size
     s.preread_ms = listener.preread_timeout_ms
     s.address_size = size if size < sizeof(sockaddr_in6) else <uint32_t>sizeof(sockaddr_in6)

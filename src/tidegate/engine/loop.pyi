@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from tidegate.engine.outcome import Outcome, Report
+from tidegate.engine.outcome import Heard, Need, Outcome, Report
 from tidegate.engine.tls_context import Context
 
 # The names of the 64-bit counters that an engine writes, in order; "" is a place not in use.
@@ -43,6 +43,21 @@ class Session(Protocol):
         """
     def end(self, report: Report, /) -> None:
         """The session is over, and the handle with it."""
+
+class RequestSession(Session, Protocol):
+    """One that tells requests apart, and may serve several."""
+
+    def done(self, report: Report, /) -> Outcome:
+        """The client has its whole answer (`Accept(again=True)`); what comes next.
+
+        What the report says of bytes and time is of the whole session, of the upstream's of its
+        last connection.
+        """
+    def overhear(self, data: bytes, ended: bool, /) -> Need | Heard:
+        """The client's bytes since the `Accept` that asked for it; nothing waits for this.
+
+        Need asks for another call when there are more, which is not to be had when `ended`.
+        """
 
 class Engine:
     """One epoll descriptor, its native sessions, and the queue of those that wait for Python.
@@ -91,6 +106,7 @@ class Engine:
         shared: bool = True,
         nodelay: bool = True,
         asks_accept: bool = False,
+        idle_counts: bool = False,
         header_timeout_ms: int = 0,
         preread_size: int = 0,
         preread_timeout_ms: int = 0,
@@ -100,6 +116,7 @@ class Engine:
 
         With `header_timeout_ms` a PROXY protocol header has to come first, in that time.
         `asks_accept` is for sessions with an accept phase that need no header.
+        With `idle_counts` a session that has not said a byte counts as `waiting`.
         With `tls` a session comes to its decisions when its handshake is done. One whose handshake
         fails has an `end` alone, with the reason "no_handshake" and status 500.
         """
@@ -119,6 +136,8 @@ class Engine:
         Of each its handle, its Python half, and whether it relays. That half is None where it is
         not made yet; such sessions are told of only when nobody listens any more where they came.
         """
+    def close_idle(self) -> int:
+        """End the sessions that wait between two requests (`Say(idle=True)`); how many."""
     def close_sessions(self) -> None:
         """End every session now, each with its `end`."""
     def client_address(self, handle: int) -> bytes:

@@ -6,9 +6,17 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport errno
 from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 
-from tidegate.engine.ends cimport bury, finish, leave_upstream, linger_over, occupy
+from tidegate.engine.ends cimport arm, bury, call, finish, leave_upstream, linger_over, occupy
+from tidegate.engine.exchange cimport (
+    SHOW,
+    drop_exchange,
+    drop_first,
+    exchange_of,
+    meter,
+    tap,
+)
 from tidegate.engine.linux cimport (
     EFD_CLOEXEC,
     EFD_NONBLOCK,
@@ -36,9 +44,22 @@ from tidegate.engine.listener cimport (
     unwatch_listener,
     watch_listener,
 )
-from tidegate.engine.outcome cimport Accept, Connect, Later, Need, Refuse, Report, drop_terms
+from tidegate.engine.outcome cimport (
+    Accept,
+    Connect,
+    Heard,
+    Later,
+    Need,
+    Refuse,
+    Relay,
+    Report,
+    Say,
+    Tell,
+    drop_terms,
+)
 from tidegate.engine.pending cimport pending_of
-from tidegate.engine.session cimport preread, proceed, refuse
+from tidegate.engine.relay cimport due
+from tidegate.engine.session cimport preread, proceed, refuse, say
 from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free
 from tidegate.engine.timers cimport timers_free
 from tidegate.engine.tls cimport drop_tls, tls_free
@@ -49,8 +70,10 @@ from tidegate.engine.types cimport (
     CALL_ACCEPT,
     CALL_ANSWER,
     CALL_CONNECTED,
+    CALL_DONE,
     CALL_END,
     CALL_INSPECT,
+    CALL_OVERHEAR,
     CALL_PICK,
     CALL_PREREAD,
     CLIENT,
@@ -62,28 +85,61 @@ from tidegate.engine.types cimport (
     KILLED,
     LINGER,
     NO_HANDSHAKE,
+    PREREAD,
     REFUSING,
     RELAY,
     RELAY_BUFFER,
+    SAYING,
     TAG_HANDSHAKES,
     TAG_PYTHON,
     UPSTREAM,
+    UPSTREAM_CLOSED,
     Core,
     Counters,
+    Exchange,
     Listener,
     Pending,
     Session,
 )
-from tidegate.engine.upstream cimport accept_answer, connect_upstream, fail_try, inspect
+from tidegate.engine.upstream cimport (
+    accept_answer,
+    connect_upstream,
+    fail_try,
+    give,
+    inspect,
+    patience,
+)
 
-COUNTERS = ("active", "connections", "", "", "", "", "", "", "accepted", "handled")
+COUNTERS = (
+    "active",
+    "connections",
+    "reading",
+    "writing",
+    "waiting",
+    "",
+    "",
+    "",
+    "accepted",
+    "handled",
+    "requests",
+)
 SERVED_AT_ONCE = DECISIONS
 cdef enum:
     # The status of sessions that a fault of ours ends, and of those who are told that we go.
     INTERNAL_ERROR = 500
     SERVICE_UNAVAILABLE = 503
 
-CALLS = ("accept", "preread", "pick", "connected", "answer", "inspect", "end")
+CALLS = (
+    "accept",
+    "preread",
+    "pick",
+    "connected",
+    "answer",
+    "inspect",
+    "end",
+    "done",
+    "overhear",
+)
 
 
 cdef class Engine:
@@ -93,7 +149,7 @@ cdef class Engine:
     cdef uint64_t[:] serial
     cdef object notice
     cdef object trouble
-    cdef uint64_t served[7]
+    cdef uint64_t served[9]
     cdef uint32_t listener_ids
 
     def __cinit__(self, *, uint32_t connections, counters, serial, notice, trouble):
@@ -144,6 +200,7 @@ cdef class Engine:
                 Py_DECREF(<object>s.owner)
                 s.owner = NULL
             drop_terms(s.terms)
+            drop_exchange(s)
             drop_tls(s.tls)
             tls_free(&s.ends[CLIENT])
             tls_free(&s.ends[UPSTREAM])
@@ -230,7 +287,7 @@ cdef class Engine:
 
     @property
     def calls(self):
-        return dict(zip(CALLS, [self.served[i] for i in range(7)]))
+        return dict(zip(CALLS, [self.served[i] for i in range(9)]))
 
     def serve(self):
         """Serve the sessions that wait for Python, at most SERVED_AT_ONCE of them."""
@@ -269,9 +326,12 @@ cdef class Engine:
         cdef int calls = s.calls
         cdef object owner, outcome
         cdef Pending *first
+        cdef Report report
         s.calls = 0
         if calls & CALL_CONNECTED and s.owner is not NULL:
             self.tell_connected(<object>s.owner)
+        if calls & CALL_OVERHEAR and s.state == RELAY:
+            self.show(s)
         if calls & CALL_END:
             self.end(s)
             return
@@ -298,6 +358,11 @@ cdef class Engine:
             outcome = owner.inspect(
                 first.data[: first.end] if first is not NULL else b"", bool(s.ends[UPSTREAM].ended)
             )
+        elif calls & CALL_DONE:
+            self.served[7] += 1
+            report = Report.__new__(Report)
+            report.fill(s)
+            outcome = owner.done(report)
         else:
             return
         self.apply(s, outcome)
@@ -325,6 +390,55 @@ cdef class Engine:
         except Exception as error:  # noqa: BLE001
             # It decides nothing, so whatever it was the session goes on.
             self.trouble(error)
+
+    cdef show(self, Session *s):
+        """Let Python see what the client said in passing."""
+        cdef Exchange *x = s.exchange
+        cdef Pending *seen = x.tapped if x is not NULL else NULL
+        cdef bint ended
+        cdef object answer = None
+        if seen is NULL or x.tap == 0:
+            return
+        ended = seen.end == x.tap
+        self.served[8] += 1
+        try:
+            answer = (<object>s.owner).overhear(seen.data[: seen.end], ended)
+        except Exception as error:  # noqa: BLE001
+            # As with `connected`.
+            self.trouble(error)
+        if isinstance(answer, Need) and not ended:
+            x.tap_need = max((<Need>answer).size, seen.end + 1)
+            return
+        x.tap = 0
+        free(x.tapped)
+        x.tapped = NULL
+        if isinstance(answer, Heard):
+            self.set_terms(s, (<Heard>answer).relay)
+            if (<Heard>answer).idle_ms >= 0:
+                s.idle_ms = (<Heard>answer).idle_ms
+                s.active = self.core.now
+            arm(&self.core, s, due(s))
+        self.settle(s)
+
+    cdef set_terms(self, Session *s, Relay relay):
+        if relay is None:
+            return
+        relay.terms.refs += 1
+        drop_terms(s.terms)
+        s.terms = relay.terms
+
+    cdef settle(self, Session *s):
+        """What is left to look at in a relay; nothing is, in most."""
+        cdef Exchange *x = s.exchange
+        if (
+            x is not NULL
+            and x.left[CLIENT] < 0
+            and x.left[UPSTREAM] < 0
+            and not x.again
+            and x.tap == 0
+        ):
+            drop_exchange(s)
+        meter(s)
 
     cdef end(self, Session *s):
         cdef object owner
@@ -367,7 +481,11 @@ cdef class Engine:
             data = (<Refuse>outcome).data
             refuse(&self.core, s, PyBytes_AS_STRING(data), <uint32_t>PyBytes_GET_SIZE(data))
         elif isinstance(outcome, Need):
-            self.read_more(s, (<Need>outcome).size)
+            self.read_more(s, <Need>outcome)
+        elif isinstance(outcome, Say):
+            self.talk(s, <Say>outcome)
+        elif isinstance(outcome, Tell):
+            self.tell(s, <Tell>outcome)
         elif isinstance(outcome, Later):
             s.later = True
         else:
@@ -375,11 +493,12 @@ cdef class Engine:
 
     cdef go(self, Session *s, Connect plan):
         cdef int error
+        if s.exchange is not NULL and s.exchange.streamed:
+            raise ValueError("what the client sent went to another upstream, and is not kept")
         leave_upstream(&self.core, s)
         self.set_first(s, plan)
-        drop_terms(s.terms)
-        s.terms = plan.relay.terms
-        s.terms.refs += 1
+        self.set_terms(s, plan.relay)
+        meter(s)
         s.notify = plan.notify
         s.until = self.core.now + plan.timeout_ms
         s.answer_size = plan.answer_size
@@ -412,7 +531,12 @@ cdef class Engine:
         if plan.take > kept:
             raise ValueError(f"cannot replace {plan.take} of {kept} bytes")
         kept -= plan.take
-        if plan.answer_size and kept:
+        if plan.upload >= 0:
+            kept = self.set_bound(s, plan, kept)
+        elif s.exchange is not NULL:
+            s.exchange.left[CLIENT] = s.exchange.left[UPSTREAM] = -1
+            s.exchange.streams = s.exchange.again = False
+        if plan.answer_size and kept and plan.upload < 0:
             s.rest = pending_of(s.preread.data + plan.take, kept)
             if s.rest is NULL:
                 raise MemoryError
@@ -425,13 +549,37 @@ cdef class Engine:
         if kept:
             memcpy(s.first.data + header, s.preread.data + plan.take, kept)
 
+    cdef Exchange *exchange(self, Session *s) except NULL:
+        cdef Exchange *x = exchange_of(s)
+        if x is NULL:
+            raise MemoryError
+        return x
+
+    cdef uint32_t set_bound(self, Session *s, Connect plan, uint32_t kept) except? 0xFFFFFFFF:
+        """How many of the `kept` bytes of the client belong to this request; others may come."""
+        cdef Exchange *x = self.exchange(s)
+        if kept > plan.upload:
+            kept = <uint32_t>plan.upload
+        x.left[CLIENT] = plan.upload - kept
+        x.left[UPSTREAM] = -1
+        x.consumed = plan.take + kept
+        x.body_ms = plan.body_ms
+        x.streams = plan.answer_size != 0
+        x.again = False
+        return kept
+
     cdef accept(self, Session *s, Accept outcome):
         cdef uint32_t size = <uint32_t>PyBytes_GET_SIZE(outcome.data)
         cdef uint32_t kept = s.answer.end if s.answer is not NULL else 0
         cdef Pending *answer
         if not s.answer_size or outcome.take > kept:
             raise ValueError("there is no such answer to accept")
-        if size or outcome.take:
+        if outcome.download >= 0 or outcome.again or outcome.uploads or outcome.tap:
+            kept = self.bound_answer(s, outcome, kept)
+        if size == 0 and kept == outcome.take:
+            free(s.answer)
+            s.answer = NULL
+        elif size or outcome.take:
             kept -= outcome.take
             answer = pending_of(PyBytes_AS_STRING(outcome.data), size, kept)
             if answer is NULL:
@@ -441,24 +589,124 @@ cdef class Engine:
             s.answer = answer
         if outcome.idle_ms >= 0:
             s.idle_ms = outcome.idle_ms
+        self.set_terms(s, outcome.relay)
+        self.settle(s)
         accept_answer(&self.core, s)
 
-    cdef read_more(self, Session *s, uint32_t need):
-        if s.answer_size:
-            self.read_more_answer(s, need)
-        else:
-            self.read_more_first(s, need)
+    cdef uint32_t bound_answer(
+        self, Session *s, Accept outcome, uint32_t kept
+    ) except? 0xFFFFFFFF:
+        """Set how far the answer goes, and the request; how many bytes of the answer count."""
+        cdef Exchange *x = self.exchange(s)
+        x.again = outcome.again
+        x.left[UPSTREAM] = outcome.download
+        if outcome.download >= 0:
+            if kept - outcome.take > outcome.download:
+                kept = outcome.take + <uint32_t>outcome.download
+                s.answer.end = kept
+            x.left[UPSTREAM] -= kept - outcome.take
+        if x.left[UPSTREAM] == 0:
+            s.ends[UPSTREAM].ended = s.reasoned = True
+            s.reason = UPSTREAM_CLOSED
+        drop_first(s, x.consumed)
+        x.consumed = 0
+        x.tap = outcome.tap
+        x.tap_need = 1
+        if outcome.uploads:
+            self.send_rest(s, outcome.upload)
+        return kept
 
-    cdef read_more_answer(self, Session *s, uint32_t need):
+    cdef send_rest(self, Session *s, int64_t upload):
+        """Let the client send so much more; the upstream gets what was preread of that."""
+        cdef Exchange *x = s.exchange
+        cdef uint32_t kept = s.preread.end if s.preread is not NULL else 0
+        x.left[CLIENT] = upload
+        if upload >= 0:
+            kept = <uint32_t>min(<int64_t>kept, upload)
+            x.left[CLIENT] -= kept
+        if kept == 0:
+            return
+        if tap(s, s.preread.data, kept) & SHOW:
+            call(&self.core, s, CALL_OVERHEAR)
+        if not give(&self.core, s, s.preread.data, kept):
+            raise MemoryError
+        drop_first(s, kept)
+
+    cdef talk(self, Session *s, Say outcome):
+        """Send words to the client, then hear what it has to say next."""
+        cdef Exchange *x = self.exchange(s)
+        cdef uint32_t kept = s.preread.end if s.preread is not NULL else 0
+        cdef uint32_t size = outcome.size if outcome.size else s.preread_size
+        if outcome.take > kept or outcome.need > size:
+            raise ValueError(
+                f"cannot take {outcome.take} of {kept} bytes, or read {outcome.need} of {size}"
+            )
+        leave_upstream(&self.core, s)
+        drop_first(s, outcome.take)
+        s.answer_size = 0
+        s.preread_size = size
+        s.need = outcome.need
+        if outcome.timeout_ms > 0:
+            s.preread_ms = outcome.timeout_ms
+        x.left[CLIENT] = x.left[UPSTREAM] = -1
+        x.streams = x.again = False
+        x.consumed = 0
+        x.streamed = 0
+        x.idle = outcome.idle
+        x.send_ms = outcome.send_ms
+        say(
+            &self.core,
+            s,
+            PyBytes_AS_STRING(outcome.data),
+            <uint32_t>PyBytes_GET_SIZE(outcome.data),
+        )
+
+    cdef tell(self, Session *s, Tell outcome):
+        """Send words to the upstream that is to answer, then hear more of its answer."""
+        cdef uint32_t kept = s.answer.end if s.answer is not NULL else 0
+        if not s.answer_size or s.ends[UPSTREAM].fd < 0 or outcome.take > kept:
+            raise ValueError("there is no such answer to take from")
+        kept -= outcome.take
+        if outcome.need > s.answer_size:
+            raise ValueError(f"cannot read {outcome.need} bytes: {s.answer_size} may be")
+        if kept:
+            memmove(s.answer.data, s.answer.data + outcome.take, kept)
+            s.answer.end = kept
+        else:
+            free(s.answer)
+            s.answer = NULL
+        if not give(
+            &self.core,
+            s,
+            PyBytes_AS_STRING(outcome.data),
+            <uint32_t>PyBytes_GET_SIZE(outcome.data),
+        ):
+            return
+        s.until = self.core.now + patience(s)
+        inspect(&self.core, s, outcome.need)
+
+    cdef read_more(self, Session *s, Need outcome):
+        if s.answer_size:
+            self.read_more_answer(s, outcome)
+        else:
+            self.read_more_first(s, outcome)
+
+    cdef read_more_answer(self, Session *s, Need outcome):
+        cdef uint32_t need = outcome.size
         cdef uint32_t have = s.answer.end if s.answer is not NULL else 0
+        if s.ends[UPSTREAM].fd < 0:
+            raise ValueError("there is no upstream to read from")
         if need <= have or need > s.answer_size or s.ends[UPSTREAM].ended:
             raise ValueError(f"cannot read {need} bytes: {have} are there, {s.answer_size} may be")
         inspect(&self.core, s, need)
 
-    cdef read_more_first(self, Session *s, uint32_t need):
+    cdef read_more_first(self, Session *s, Need outcome):
+        cdef uint32_t need = outcome.size
         cdef uint32_t have = s.preread.end if s.preread is not NULL else 0
         if need <= have or need > s.preread_size or s.ends[CLIENT].ended:
             raise ValueError(f"cannot read {need} bytes: {have} are there, {s.preread_size} may be")
+        if outcome.timeout_ms > 0:
+            s.until = self.core.now + outcome.timeout_ms
         preread(&self.core, s, need, s.until)
 
     cdef leave_listener(self, Session *s):
@@ -514,11 +762,24 @@ cdef class Engine:
             s = slab_at(&self.core.slab, i)
             if s.state == FREE or s.state == ENDED or s.state == LINGER:
                 continue
-            if s.owner is not NULL and s.state != RELAY and s.state != REFUSING:
+            if s.owner is not NULL and s.state not in (RELAY, REFUSING, SAYING):
                 self.say_farewell(s, SERVICE_UNAVAILABLE)
             finish(&self.core, s, KILLED, False)
         while self.core.queue_head is not NULL:
             self.serve()
+
+    def close_idle(self):
+        """End the sessions that wait between two requests; how many there were."""
+        cdef uint32_t i
+        cdef Session *s
+        cdef int count = 0
+        read_clock(&self.core)
+        for i in range(self.core.slab.chunks_count * CHUNK):
+            s = slab_at(&self.core.slab, i)
+            if s.state == PREREAD and s.waiting and s.exchange is not NULL and s.exchange.idle:
+                finish(&self.core, s, KILLED, True)
+                count += 1
+        return count
 
     cdef say_farewell(self, Session *s, uint16_t status):
         cdef bytes words
@@ -543,6 +804,7 @@ cdef class Engine:
         bint shared=True,
         bint nodelay=True,
         bint asks_accept=False,
+        bint idle_counts=False,
         int64_t header_timeout_ms=0,
         uint32_t preread_size=0,
         int64_t preread_timeout_ms=0,
@@ -563,6 +825,7 @@ cdef class Engine:
         listener.shared = shared
         listener.quota = 1
         listener.asks_accept = asks_accept
+        listener.idle_counts = idle_counts
         listener.header_timeout_ms = header_timeout_ms
         listener.preread_size = preread_size
         listener.preread_timeout_ms = preread_timeout_ms

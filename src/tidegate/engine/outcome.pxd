@@ -10,6 +10,23 @@ cdef class Relay:
 
 cdef class Need:
     cdef unsigned int size
+    cdef long timeout_ms
+
+
+cdef class Say:
+    cdef bytes data
+    cdef unsigned int take
+    cdef unsigned int need
+    cdef unsigned int size
+    cdef long timeout_ms
+    cdef long send_ms
+    cdef bint idle
+
+
+cdef class Tell:
+    cdef bytes data
+    cdef unsigned int take
+    cdef unsigned int need
 
 
 cdef class Connect:
@@ -27,12 +44,25 @@ cdef class Connect:
     cdef long idle_ms
     cdef ClientTls tls
     cdef unsigned int plain
+    cdef long long upload
+    cdef long body_ms
 
 
 cdef class Accept:
     cdef bytes data
     cdef unsigned int take
     cdef long idle_ms
+    cdef long long download
+    cdef bint again
+    cdef bint uploads
+    cdef long long upload
+    cdef unsigned int tap
+    cdef Relay relay
+
+
+cdef class Heard:
+    cdef long idle_ms
+    cdef Relay relay
 
 
 cdef class Refuse:
@@ -56,4 +86,7 @@ cdef class Report:
     cdef readonly long long connect_ms
     cdef readonly long long first_byte_ms
     cdef readonly long long upstream_ms
+    cdef readonly long long upload_left
+    cdef readonly long long download_left
+    cdef readonly unsigned long long streamed
     cdef void fill(self, Session *s)

@@ -9,6 +9,8 @@ class Relay:
 
     `buffer_size` is the most that one read takes (never above 64 KiB), rates are bytes per second,
     0 is no limit. `nodelay` is for the upstream's socket; the client's inherits the listener's.
+    `send_timeout_ms` is how long a client may take nothing of what waits for it, in place of
+    `timeout_ms`; 0 is that.
     """
 
     def __init__(
@@ -20,12 +22,39 @@ class Relay:
         download_rate: int = 0,
         half_close: bool = False,
         nodelay: bool = True,
+        send_timeout_ms: int = 0,
     ) -> None: ...
 
 class Need:
-    """Outcome of `preread`: call again when `size` bytes are there, or the client has ended."""
+    """Outcome of `preread`: call again when `size` bytes are there, or the client has ended.
 
-    def __init__(self, size: int) -> None: ...
+    `timeout_ms` sets the time for that anew; with 0 the one that runs goes on.
+    """
+
+    def __init__(self, size: int, timeout_ms: int = 0) -> None: ...
+
+class Say:
+    """Outcome of any decision but `accept`: send `data` to the client, then hear it again.
+
+    An upstream that there is is left. The first `take` preread bytes are done with; `preread` is
+    called once `need` bytes are there, at once where they are, or when the client has ended, or
+    `timeout_ms` have passed since it took our words (0 is as long as last time, and before that
+    the listener's `preread_timeout_ms`). It may keep us waiting with our words for `send_ms` a
+    time. `size` is the new limit of the preread bytes, 0 leaves it. With `idle` it may as well
+    leave: `close_idle` does not wait for such a client, and it counts as `waiting`.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        take: int = 0,
+        need: int = 1,
+        size: int = 0,
+        timeout_ms: int = 0,
+        send_ms: int = 5000,
+        idle: bool = False,
+    ) -> None: ...
 
 class Connect:
     """Outcome: connect to `address`, send `first` and what was preread, then relay.
@@ -39,6 +68,13 @@ class Connect:
     to the session's `inspect` before the client sees them; they have `answer_ms` to come.
     `idle_ms` is how long the client may be silent, in place of the relay's limit for both sides;
     until the upstream's first byte that is `answer_ms`, where it is longer.
+
+    `upload` bounds the request: how many of the client's bytes behind the first `take` go to the
+    upstream, preread ones and others; the rest is left for the next request, or for `Accept`. -1 is
+    no bound. With a bound and `answer_size` those bytes go at once, while the answer is awaited;
+    `body_ms` is how long the client may keep us waiting for each of them then, else the session
+    ends ("timed_out"). Once bytes that were not preread went to an upstream there is no other
+    `Connect` for them (`Report.streamed`).
 
     With `tls` the upstream's handshake has to succeed too, or the try has failed (EPROTO); the
     first `plain` bytes of `first` go before it.
@@ -61,16 +97,51 @@ class Connect:
         idle_ms: int = 0,
         tls: ClientTls | None = None,
         plain: int = 0,
+        upload: int = -1,
+        body_ms: int = 0,
     ) -> None: ...
+
+class Tell:
+    """Outcome of `inspect`: send `data` to the upstream, go on with its answer.
+
+    The first `take` bytes of that are done with; `inspect` is called again when `need` bytes are
+    there, which have `answer_ms` from now.
+    """
+
+    def __init__(self, data: bytes, *, take: int = 0, need: int = 1) -> None: ...
 
 class Accept:
     """Outcome of `inspect`: the client gets the answer, and the relay begins.
 
-    `data` stands for the first `take` bytes of the answer. `idle_ms` replaces the plan's; -1
-    leaves it.
+    `data` stands for the first `take` bytes of the answer. `idle_ms` replaces the plan's, `relay`
+    its terms; -1 and None leave them.
+
+    `download` bounds the answer: how many bytes of the upstream behind the first `take` go to the
+    client, -1 is any number. When they have, the upstream has ended. With `again` an answer that is
+    complete so (without a bound: as the upstream ended it) is not the end of the client: the
+    session's `done` says what comes next. `upload` is a new bound for what goes to the upstream,
+    of what was preread and what comes; None leaves the plan's.
+
+    Up to `tap` of the client's bytes from here on are also shown to the session's `overhear`.
     """
 
-    def __init__(self, *, data: bytes = b"", take: int = 0, idle_ms: int = -1) -> None: ...
+    def __init__(
+        self,
+        *,
+        data: bytes = b"",
+        take: int = 0,
+        idle_ms: int = -1,
+        download: int = -1,
+        again: bool = False,
+        upload: int | None = None,
+        tap: int = 0,
+        relay: Relay | None = None,
+    ) -> None: ...
+
+class Heard:
+    """What `overhear` answers when it has seen enough: limits from now on, as in Accept."""
+
+    def __init__(self, *, idle_ms: int = -1, relay: Relay | None = None) -> None: ...
 
 class Refuse:
     """Outcome: send `data` to the client, then close. `status` is what the log will say."""
@@ -81,7 +152,7 @@ class Later:
     """Outcome: `Engine.resume` will bring the real one."""
 
 LATER: Final[Later]
-Outcome: TypeAlias = Need | Connect | Accept | Refuse | Later
+Outcome: TypeAlias = Need | Say | Connect | Tell | Accept | Refuse | Later
 
 # Why a session ended, in the engine's order.
 REASONS: Final[tuple[str, ...]]
@@ -100,3 +171,6 @@ class Report:
     connect_ms: int  # of the last try
     first_byte_ms: int  # from the last try's connect to the first byte of the upstream
     upstream_ms: int  # from the last try's connect to the end
+    upload_left: int  # bytes of the last request that did not come, -1 is no bound
+    download_left: int  # the same of the answer
+    streamed: int  # bytes of the request that went to an upstream and were not preread

@@ -7,6 +7,7 @@ from tidegate.engine.tls_context cimport ClientTls
 from tidegate.engine.types cimport (
     CLIENT,
     FAILED,
+    LINGER_MS,
     RELAY_BUFFER,
     UPSTREAM,
     Session,
@@ -45,6 +46,7 @@ cdef class Relay:
         uint64_t download_rate=0,
         bint half_close=False,
         bint nodelay=True,
+        int64_t send_timeout_ms=0,
     ):
         if timeout_ms <= 0 or buffer_size == 0:
             raise ValueError("timeout_ms and buffer_size are positive")
@@ -58,14 +60,48 @@ cdef class Relay:
         self.terms.rates[UPSTREAM] = download_rate
         self.terms.half_close = half_close
         self.terms.nodelay = nodelay
+        self.terms.send_ms = send_timeout_ms
 
     def __dealloc__(self):
         drop_terms(self.terms)
 
 
 cdef class Need:
-    def __init__(self, unsigned int size):
+    def __init__(self, unsigned int size, long timeout_ms=0):
         self.size = size
+        self.timeout_ms = timeout_ms
+
+
+cdef class Say:
+    def __init__(
+        self,
+        bytes data not None,
+        *,
+        unsigned int take=0,
+        unsigned int need=1,
+        unsigned int size=0,
+        long timeout_ms=0,
+        long send_ms=LINGER_MS,
+        bint idle=False,
+    ):
+        if need == 0 or send_ms <= 0:
+            raise ValueError("need and send_ms are positive")
+        self.data = data
+        self.take = take
+        self.need = need
+        self.size = size
+        self.timeout_ms = timeout_ms
+        self.send_ms = send_ms
+        self.idle = idle
+
+
+cdef class Tell:
+    def __init__(self, bytes data not None, *, unsigned int take=0, unsigned int need=1):
+        if need == 0:
+            raise ValueError("need is positive")
+        self.data = data
+        self.take = take
+        self.need = need
 
 
 cdef class Connect:
@@ -86,6 +122,8 @@ cdef class Connect:
         long idle_ms=0,
         ClientTls tls=None,
         unsigned int plain=0,
+        long long upload=-1,
+        long body_ms=0,
     ):
         if len(address) < 2:
             raise ValueError("no packed address")
@@ -105,13 +143,38 @@ cdef class Connect:
             raise ValueError("more plain bytes than there are")
         self.tls = tls
         self.plain = plain
+        self.upload = max(upload, -1)
+        self.body_ms = body_ms if body_ms > 0 else answer_ms
 
 
 cdef class Accept:
-    def __init__(self, *, bytes data not None=b"", unsigned int take=0, long idle_ms=-1):
+    def __init__(
+        self,
+        *,
+        bytes data not None=b"",
+        unsigned int take=0,
+        long idle_ms=-1,
+        long long download=-1,
+        bint again=False,
+        upload=None,
+        unsigned int tap=0,
+        Relay relay=None,
+    ):
         self.data = data
         self.take = take
         self.idle_ms = idle_ms
+        self.download = max(download, -1)
+        self.again = again
+        self.uploads = upload is not None
+        self.upload = max(upload, -1) if self.uploads else -1
+        self.tap = tap
+        self.relay = relay
+
+
+cdef class Heard:
+    def __init__(self, *, long idle_ms=-1, Relay relay=None):
+        self.idle_ms = idle_ms
+        self.relay = relay
 
 
 cdef class Refuse:
@@ -125,7 +188,7 @@ cdef class Later:
 
 
 LATER = Later()
-Outcome = Need | Connect | Accept | Refuse | Later
+Outcome = Need | Say | Connect | Tell | Accept | Refuse | Later
 
 
 cdef class Report:
@@ -141,3 +204,9 @@ cdef class Report:
         self.connect_ms = s.connect_ms
         self.first_byte_ms = s.first_byte_ms
         self.upstream_ms = s.ended - s.try_started if s.try_started else -1
+        self.upload_left = self.download_left = -1
+        self.streamed = 0
+        if s.exchange is not NULL:
+            self.upload_left = s.exchange.left[CLIENT]
+            self.download_left = s.exchange.left[UPSTREAM]
+            self.streamed = s.exchange.streamed

@@ -24,7 +24,8 @@ cdef bint append(Pending **kept, const char *data, uint32_t size) noexcept nogil
     if grown is NULL:
         return False
     memcpy(grown.data + have, data, size)
-    grown.start = 0
+    if have == 0:
+        grown.start = 0
     grown.end = have + size
     kept[0] = grown
     return True

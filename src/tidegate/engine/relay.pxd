@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from tidegate.engine.types cimport Core, Pending, Session
 
+cdef void upload(Core *core, Session *s) noexcept nogil
 cdef bint collect(
     Core *core, Session *s, int side, Pending **kept, uint32_t limit
 ) noexcept nogil

@@ -8,11 +8,14 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
-from tidegate.engine.ends cimport arm, finish, want
+from tidegate.engine.ends cimport arm, call, finish, leave_upstream, want
+from tidegate.engine.exchange cimport SHOW, SPENT, account, bounded, complete, exhausted
 from tidegate.engine.linux cimport (
     EPOLLIN,
     EPOLLOUT,
+    EPOLLRDHUP,
     MSG_NOSIGNAL,
+    MSG_PEEK,
     SHUT_WR,
     recv,
     send,
@@ -23,14 +26,17 @@ from tidegate.engine.pending cimport append, pending_of
 from tidegate.engine.tls cimport tls_goodbye, tls_read, tls_write
 from tidegate.engine.types cimport (
     ANSWERING,
+    CALL_DONE,
+    CALL_OVERHEAR,
     CLIENT,
     CLIENT_CLOSED,
     CLIENT_ERROR,
+    DECIDING,
     FAILED,
-    REFUSED,
     REFUSING,
     RELAY,
     RELAY_BUFFER,
+    SAYING,
     UPSTREAM,
     UPSTREAM_CLOSED,
     UPSTREAM_ERROR,
@@ -56,6 +62,38 @@ cdef inline ssize_t push(Session *s, int side, const char *data, size_t size) no
     if s.ends[side].ssl is NULL:
         return send(s.ends[side].fd, data, size, MSG_NOSIGNAL)
     return tls_write(s, side, data, size)
+
+
+cdef void upload(Core *core, Session *s) noexcept nogil:
+    """Pass on what the client has to send before its answer comes."""
+    cdef End *source = &s.ends[CLIENT]
+    cdef End *target = &s.ends[UPSTREAM]
+    cdef ssize_t sent
+    cdef ssize_t n = pull(
+        core, s, CLIENT, core.buffer, bounded(s, CLIENT, s.terms.buffer_size)
+    )
+    if n < 0 and (errno == EAGAIN or errno == EINTR):
+        return
+    if n <= 0:
+        finish(core, s, CLIENT_CLOSED if n == 0 else CLIENT_ERROR, True)
+        return
+    source.received += <uint64_t>n
+    s.exchange.streamed += <uint64_t>n
+    s.exchange.left[CLIENT] -= n
+    sent = push(s, UPSTREAM, core.buffer, <size_t>n)
+    if sent < 0 and errno != EAGAIN and errno != EINTR:
+        write_failed(core, s, UPSTREAM)
+        return
+    if sent < 0:
+        sent = 0
+    target.sent += <uint64_t>sent
+    if sent == n:
+        return
+    target.pending = pending_of(core.buffer + sent, <uint32_t>(n - sent))
+    if target.pending is NULL:
+        finish(core, s, FAILED, False)
+    else:
+        refresh(core, s, UPSTREAM)
 
 
 cdef bint collect(
@@ -90,7 +128,11 @@ cdef void refresh(Core *core, Session *s, int side) noexcept nogil:
     cdef End *other = &s.ends[1 - side]
     cdef uint32_t events = 0
     if s.state == RELAY:
-        if (
+        if end.metered and exhausted(s, side):
+            # Of a client that waits for its answer we want to know whether it leaves.
+            if side == CLIENT and not end.ended and not other.ended and not s.terms.half_close:
+                events = EPOLLRDHUP
+        elif (
             not end.ended
             and other.pending is NULL
             and not other.broken
@@ -109,8 +151,9 @@ cdef void begin_relay(Core *core, Session *s) noexcept nogil:
     cdef int side
     s.active = core.now
     s.state = RELAY
-    free(s.preread)
-    s.preread = NULL
+    if s.exchange is NULL or not s.exchange.again:
+        free(s.preread)
+        s.preread = NULL
     for side in range(1, -1, -1):
         if s.state == RELAY and s.ends[side].pending is not NULL:
             write_to(core, s, side)
@@ -128,8 +171,11 @@ cdef void on_relay(Core *core, Session *s, int side, uint32_t events) noexcept n
     if s.ends[side].fd < 0:
         return
     # HUP and ERR say no more than "read now": the bytes before them count first.
-    if events & ~<uint32_t>EPOLLOUT and s.ends[side].events & EPOLLIN:
-        relay(core, s, side)
+    if events & ~<uint32_t>EPOLLOUT:
+        if s.ends[side].events & EPOLLIN:
+            relay(core, s, side)
+        elif s.ends[side].events & EPOLLRDHUP:
+            client_left(core, s)
     if s.state == RELAY and s.ends[side].pending is not NULL and events & ~<uint32_t>EPOLLIN:
         write_to(core, s, side)
 
@@ -140,7 +186,7 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
     cdef End *target = &s.ends[1 - side]
     cdef size_t size = s.terms.buffer_size
     cdef ssize_t n, sent
-    if s.terms.rates[side]:
+    if source.metered:
         size = allowance(core, s, side, size)
         if size == 0:
             return
@@ -165,8 +211,8 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
         target.sent += <uint64_t>n
     elif not hold_back(core, s, 1 - side, <uint32_t>n, sent):
         return
-    if s.terms.rates[side]:
-        pace(core, s, side, <uint64_t>n)
+    if source.metered:
+        measure(core, s, side, <uint32_t>n)
 
 
 cdef void answered(Core *core, Session *s) noexcept nogil:
@@ -193,11 +239,13 @@ cdef bint hold_back(Core *core, Session *s, int side, uint32_t size, ssize_t sen
     refresh(core, s, 1 - side)
     if s.state == RELAY:
         refresh(core, s, side)
+    if s.state == RELAY and s.terms.send_ms:
+        arm(core, s, due(s))
     return s.state == RELAY
 
 
 cdef void write_to(Core *core, Session *s, int side) noexcept nogil:
-    """Send what waits for this side; when all is gone its sender is read again."""
+    """Send what waits for this side; when all is gone its sender, in a relay, is read again."""
     cdef End *end = &s.ends[side]
     cdef Pending *pending = end.pending
     cdef ssize_t n = push(s, side, pending.data + pending.start, pending.end - pending.start)
@@ -216,8 +264,7 @@ cdef void write_to(Core *core, Session *s, int side) noexcept nogil:
         return
     free(pending)
     end.pending = NULL
-    if s.state == REFUSING:
-        finish(core, s, REFUSED, True)
+    if s.state == REFUSING or s.state == SAYING:
         return
     refresh(core, s, side)
     if s.state != RELAY:
@@ -274,6 +321,13 @@ cdef void pass_end(Core *core, Session *s, int side) noexcept nogil:
     """`side` has ended, the other has taken everything: close both, or half of the other."""
     cdef End *source = &s.ends[side]
     cdef End *target = &s.ends[1 - side]
+    if side == UPSTREAM and complete(s):
+        end_answer(core, s)
+        return
+    if side == CLIENT and s.terms.half_close and exhausted(s, CLIENT) and not source.broken:
+        # Its request has gone in whole, and the answer is to come.
+        refresh(core, s, CLIENT)
+        return
     if not s.terms.half_close or source.broken or target.broken:
         finish(core, s, <Reason>s.reason, True)
         return
@@ -289,18 +343,60 @@ cdef void pass_end(Core *core, Session *s, int side) noexcept nogil:
         refresh(core, s, 1 - side)
 
 
+cdef void end_answer(Core *core, Session *s) noexcept nogil:
+    """The client has its answer; Python says what comes next."""
+    tls_goodbye(&s.ends[UPSTREAM])
+    leave_upstream(core, s)
+    want(core, s, CLIENT, 0)
+    if s.state != RELAY:
+        return
+    s.state = DECIDING
+    s.answer_size = 0
+    s.ended = core.now
+    call(core, s, CALL_DONE)
+
+
+cdef void client_left(Core *core, Session *s) noexcept nogil:
+    """The client has ended though its answer is not there yet: nobody waits for that any more."""
+    cdef char byte
+    cdef ssize_t n = recv(s.ends[CLIENT].fd, &byte, 1, MSG_PEEK)
+    if n < 0 and errno != EAGAIN and errno != EINTR:
+        finish(core, s, CLIENT_ERROR, True)
+    else:
+        finish(core, s, CLIENT_CLOSED, True)
+
+
 # --- rates (nginx's formula: what a second allows, then a pause for what was read) ---
 
 
 cdef size_t allowance(Core *core, Session *s, int side, size_t size) noexcept nogil:
+    """How many bytes may be read from this side now; 0 after a pause was begun."""
     cdef uint64_t rate = s.terms.rates[side]
     cdef uint64_t seconds = <uint64_t>((core.now - s.try_started) // 1000 + 1)
     cdef uint64_t allowed = rate * seconds
     cdef uint64_t received = s.ends[side].received
+    size = bounded(s, side, size)
+    if rate == 0:
+        return size
     if received >= allowed:
         pause_reading(core, s, side, <int64_t>((received - allowed) * 1000 // rate) + 1)
         return 0
     return size if size < allowed - received else <size_t>(allowed - received)
+
+
+cdef void measure(Core *core, Session *s, int side, uint32_t size) noexcept nogil:
+    """Bytes of this side, still in the buffer, have passed: what follows from that."""
+    cdef int found = account(s, side, core.buffer, size)
+    if s.terms.rates[side]:
+        pace(core, s, side, size)
+    if found & SHOW:
+        call(core, s, CALL_OVERHEAR)
+    if not found & SPENT or s.state != RELAY:
+        return
+    if side == UPSTREAM:
+        side_ended(core, s, UPSTREAM, UPSTREAM_CLOSED)
+    else:
+        refresh(core, s, CLIENT)
 
 
 cdef void pace(Core *core, Session *s, int side, uint64_t size) noexcept nogil:
@@ -326,6 +422,8 @@ cdef int64_t limit_ms(Session *s) noexcept nogil:
     client may well wait for that.
     """
     cdef int64_t limit = s.idle_ms
+    if limit == 0 and s.terms.send_ms and s.ends[CLIENT].pending is not NULL:
+        return s.terms.send_ms
     if limit and s.first_byte_ms < 0 and s.answer_ms > limit:
         limit = s.answer_ms
     if s.idle_ms and s.ends[UPSTREAM].pending is NULL and s.ends[CLIENT].resume_at == 0:

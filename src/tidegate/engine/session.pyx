@@ -7,7 +7,18 @@ or calls Python; what needs a decision is put into the queue with `call`.
 from libc.errno cimport EAGAIN, EINTR, ETIME, ETIMEDOUT, errno
 from libc.stdint cimport int64_t, uint32_t
 
-from tidegate.engine.ends cimport arm, call, finish, linger_over, linger_read, shake, want
+from tidegate.engine.ends cimport (
+    arm,
+    call,
+    finish,
+    linger_over,
+    linger_read,
+    shake,
+    wait_for_request,
+    wait_no_longer,
+    want,
+)
+from tidegate.engine.exchange cimport streams
 from tidegate.engine.linux cimport EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_PEEK, recv, ssize_t
 from tidegate.engine.pending cimport pending_of
 from tidegate.engine.proxy_header cimport TAKEN_ALL, TAKEN_FAILED, Taken, take_header
@@ -40,13 +51,14 @@ from tidegate.engine.types cimport (
     REFUSED,
     REFUSING,
     RELAY,
+    SAYING,
     SECURING,
     TIMED_OUT,
     UPSTREAM,
     Core,
     Session,
 )
-from tidegate.engine.upstream cimport established, fail_try, read_answer, shake_upstream
+from tidegate.engine.upstream cimport established, fail_try, read_answer, send_on, shake_upstream
 
 cdef enum:
     # nginx's status of a session whose handshake failed.
@@ -142,17 +154,60 @@ cdef void preread(Core *core, Session *s, uint32_t need, int64_t until) noexcept
     s.need = need
     s.until = until
     arm(core, s, until)
+    if s.preread is NULL and (s.idle_counts or (s.exchange is not NULL and s.exchange.idle)):
+        wait_for_request(core, s)
     if s.state == PREREAD:
         want(core, s, CLIENT, EPOLLIN)
 
 
 cdef void read_first(Core *core, Session *s) noexcept nogil:
-    if collect(core, s, CLIENT, &s.preread, s.preread_size):
+    cdef bint enough = collect(core, s, CLIENT, &s.preread, s.preread_size)
+    if s.preread is not NULL:
+        wait_no_longer(core, s)
+    if enough:
         s.state = DECIDING
         call(core, s, CALL_PREREAD)
 
 
-# --- refusing ---
+# --- our words ---
+
+
+cdef void say(Core *core, Session *s, const char *data, uint32_t size) noexcept nogil:
+    """Send words to the client, and then read its next ones."""
+    s.state = SAYING
+    if size == 0:
+        said(core, s)
+        return
+    s.ends[CLIENT].pending = pending_of(data, size)
+    if s.ends[CLIENT].pending is NULL:
+        finish(core, s, FAILED, False)
+        return
+    s.until = core.now + s.exchange.send_ms
+    arm(core, s, s.until)
+    if s.state == SAYING:
+        speak(core, s)
+
+
+cdef void speak(Core *core, Session *s) noexcept nogil:
+    """Send what the client takes of our words."""
+    write_to(core, s, CLIENT)
+    if s.ends[CLIENT].pending is not NULL:
+        if s.state == SAYING:
+            s.until = core.now + s.exchange.send_ms
+    elif s.state == SAYING:
+        said(core, s)
+    elif s.state == REFUSING:
+        finish(core, s, REFUSED, True)
+
+
+cdef void said(Core *core, Session *s) noexcept nogil:
+    """The client has our words: what it said, or says now, is looked at."""
+    cdef uint32_t have = s.preread.end if s.preread is not NULL else 0
+    if have < s.need and have < s.preread_size and not s.ends[CLIENT].ended:
+        preread(core, s, s.need, core.now + s.preread_ms)
+        return
+    s.state = DECIDING
+    call(core, s, CALL_PREREAD)
 
 
 cdef void refuse(Core *core, Session *s, const char *data, uint32_t size) noexcept nogil:
@@ -168,7 +223,7 @@ cdef void refuse(Core *core, Session *s, const char *data, uint32_t size) noexce
         return
     arm(core, s, s.until)
     if s.state == REFUSING:
-        write_to(core, s, CLIENT)
+        speak(core, s)
 
 
 cdef void client_early(Core *core, Session *s) noexcept nogil:
@@ -211,15 +266,16 @@ cdef void on_event(Core *core, Session *s, int side, uint32_t events) noexcept n
     elif s.state == HEADER:
         read_header(core, s)
     elif s.state == ANSWERING and side == UPSTREAM:
-        if s.ends[side].pending is not NULL and events & EPOLLOUT:
-            write_to(core, s, side)
+        send_on(core, s, side, events)
         if s.state == ANSWERING and events & ~<uint32_t>EPOLLOUT:
             read_answer(core, s)
     elif s.state == LINGER:
         linger_read(core, s, side)
-    elif s.state == REFUSING:
+    elif (s.state == REFUSING or s.state == SAYING) and side == CLIENT:
         if s.ends[side].pending is not NULL:
-            write_to(core, s, side)
+            speak(core, s)
+    elif s.state == ANSWERING and streams(s):
+        send_on(core, s, side, events)
     elif side == CLIENT and (
         s.state == CONNECTING or s.state == SECURING or s.state == ANSWERING
     ):
@@ -250,11 +306,15 @@ cdef void on_deadline(Core *core, Session *s) noexcept nogil:
         note_fault(s, b"client timed out", ETIMEDOUT)
         s.status = INTERNAL_ERROR
         finish(core, s, NO_HANDSHAKE, False)
+    elif s.state == ANSWERING and streams(s) and s.ends[UPSTREAM].pending is NULL:
+        # It is the client that we wait for.
+        finish(core, s, TIMED_OUT, True)
     elif s.state == ANSWERING:
         fail_try(core, s, ETIME)
     elif s.state == PREREAD:
         # Whatever comes later is too late: Python has to do with what is there.
         s.ends[CLIENT].ended = True
+        wait_no_longer(core, s)
         want(core, s, CLIENT, 0)
         s.state = DECIDING
         call(core, s, CALL_PREREAD)
@@ -265,5 +325,7 @@ cdef void on_deadline(Core *core, Session *s) noexcept nogil:
         linger_over(core, s)
     elif s.state == REFUSING:
         finish(core, s, REFUSED, False)
+    elif s.state == SAYING:
+        finish(core, s, TIMED_OUT, False)
     elif s.state == DECIDING and s.later:
         finish(core, s, TIMED_OUT, True)

@@ -4,6 +4,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from tidegate.engine.ends cimport bury
+from tidegate.engine.exchange cimport drop_exchange
 from tidegate.engine.linux cimport (
     CLOCK_MONOTONIC,
     EPOLLIN,
@@ -65,6 +66,7 @@ cdef void empty_graveyard(Core *core) noexcept nogil:
         tls_free(&s.ends[CLIENT])
         tls_free(&s.ends[UPSTREAM])
         drop_tls(s.tls)
+        drop_exchange(s)
         free(s.fault)
         slab_give(&core.slab, s)
 

@@ -50,6 +50,7 @@ cdef enum State:
     SECURING  # TLS with the upstream
     ANSWERING  # the upstream's first bytes are shown to Python before the client sees them
     RELAY
+    SAYING  # our words go to the client, and then its next ones are read
     REFUSING  # our last bytes go to the client
     LINGER  # said our end, waiting for the other's
     ENDED
@@ -63,6 +64,8 @@ cdef enum Call:
     CALL_ANSWER = 16
     CALL_INSPECT = 32
     CALL_END = 64
+    CALL_DONE = 128
+    CALL_OVERHEAR = 256
 
 cdef enum Reason:
     CLIENT_CLOSED = 0
@@ -79,14 +82,19 @@ cdef struct Counters:
     # A worker's row of the scoreboard: eight gauges, then totals that only grow.
     uint64_t active  # sessions
     uint64_t connections  # as worker_connections counts them
-    uint64_t spare[6]
+    uint64_t reading  # requests whose head is being read; Python counts them
+    uint64_t writing  # requests that are being answered; Python too
+    uint64_t waiting  # sessions that owe the first byte of their (next) request
+    uint64_t spare[3]
     uint64_t accepted
     uint64_t handled
+    uint64_t requests  # Python counts them
 
 cdef struct Terms:
     # What a relaying session may do; shared, counted.
     int64_t refs
     int64_t timeout_ms
+    int64_t send_ms  # how long the client may take nothing of what waits for it; 0 is timeout_ms
     uint64_t rates[2]  # bytes per second read from the client, from the upstream; 0 is no limit
     uint32_t buffer_size
     bint half_close
@@ -106,6 +114,20 @@ cdef struct Tls:
     int64_t timeout_ms  # of a handshake
     uint8_t verify  # one of Verify
 
+cdef struct Exchange:
+    # What a session has more whose server tells requests apart.
+    int64_t left[2]  # bytes that a side may still send to the other; -1 is any number
+    int64_t send_ms  # how long the client may take nothing of our words
+    int64_t body_ms  # how long the client may keep an upstream waiting that is to answer
+    uint64_t streamed  # bytes of the client that went to the upstream and are not kept
+    uint32_t consumed  # of what was preread: what belongs to the request in hand
+    uint32_t tap  # bytes of the client that Python may still be shown; 0 is none
+    uint32_t tap_need  # and how many it waits for
+    uint8_t streams  # the client's bytes go on while the answer is awaited
+    uint8_t again  # after this answer the client may ask again
+    uint8_t idle  # it owes us nothing: it may ask again, or leave
+    Pending *tapped
+
 cdef struct Pending:
     # Bytes that wait for their receiver.
     uint32_t start
@@ -122,6 +144,7 @@ cdef struct End:
     uint8_t shaking  # in a TLS handshake, and so in the epoll descriptor of those
     uint8_t more  # its TLS holds bytes, or an end, that epoll does not know of
     uint8_t fault  # errno of a TLS read that came behind bytes
+    uint8_t metered  # what is read from it has a rate or a bound, or is shown to Python
     SSL *ssl  # NULL is plain TCP
     Pending *pending  # not yet taken by this side; its sender is not read meanwhile
     int64_t resume_at  # read no sooner (rates); 0 is now
@@ -138,6 +161,7 @@ cdef struct Listener:
     bint shared  # with other workers: exclusive wake-ups
     bint removed
     bint asks_accept
+    bint idle_counts  # sessions that have not said a byte are `waiting`
     int64_t header_timeout_ms  # for the PROXY protocol header; 0 is none
     uint32_t preread_size
     int64_t preread_timeout_ms
@@ -150,7 +174,6 @@ cdef struct Session:
     uint32_t index
     uint32_t generation
     uint8_t state
-    uint8_t calls  # bits of Call
     uint8_t queued
     uint8_t reason
     uint8_t notify
@@ -159,6 +182,9 @@ cdef struct Session:
     uint8_t later  # Python owes an outcome
     uint8_t run  # sides, as bits, that are on the run list
     uint8_t fault_level  # as the error log's: 2 is info, 6 crit
+    uint8_t idle_counts
+    uint8_t waiting  # and counted as such
+    uint16_t calls  # bits of Call
     uint16_t status
     int32_t error  # errno of the last failed try, or of reading the header
     int32_t broken_by  # errno that a relay's read failed with, or negative its write; else 0
@@ -183,6 +209,7 @@ cdef struct Session:
     Pending *first  # what goes to the upstream before anything else
     Pending *rest  # what the client sent behind that, for the upstream whose answer is accepted
     Pending *answer  # what the upstream said so far
+    Exchange *exchange  # NULL where nothing is special
     Tls *tls  # of the handshake that comes, or runs
     Pending *fault  # what went wrong in TLS, for the log
     PyObject *owner

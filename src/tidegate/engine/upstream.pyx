@@ -4,7 +4,8 @@ from libc.errno cimport EAGAIN, EINPROGRESS, EPROTO, errno
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free
 
-from tidegate.engine.ends cimport arm, call, leave_upstream, shake, want
+from tidegate.engine.ends cimport arm, call, finish, leave_upstream, shake, want
+from tidegate.engine.exchange cimport streams
 from tidegate.engine.linux cimport (
     AF_INET6,
     AF_UNIX,
@@ -34,7 +35,8 @@ from tidegate.engine.linux cimport (
     socklen_t,
     ssize_t,
 )
-from tidegate.engine.relay cimport begin_relay, collect, refresh, write_to
+from tidegate.engine.pending cimport append
+from tidegate.engine.relay cimport begin_relay, collect, refresh, upload, write_to
 from tidegate.engine.tls cimport SHAKE_DONE, SHAKE_FAILED, Shake, drop_tls, tls_start
 from tidegate.engine.types cimport (
     ANSWERING,
@@ -44,6 +46,7 @@ from tidegate.engine.types cimport (
     CLIENT,
     CONNECTING,
     DECIDING,
+    FAILED,
     SECURING,
     UPSTREAM,
     Core,
@@ -180,6 +183,7 @@ cdef void joined(Core *core, Session *s) noexcept nogil:
     s.ends[UPSTREAM].pending = s.first
     s.first = NULL
     if s.answer_size:
+        s.until = core.now + patience(s)
         inspect(core, s, 1)
     else:
         begin_relay(core, s)
@@ -190,8 +194,6 @@ cdef void joined(Core *core, Session *s) noexcept nogil:
 
 cdef void inspect(Core *core, Session *s, uint32_t need) noexcept nogil:
     """Read the upstream's first bytes until `need` of them are there, or it ends, or it is late."""
-    if s.answer is NULL:
-        s.until = core.now + s.answer_ms
     s.state = ANSWERING
     s.need = need
     arm(core, s, s.until)
@@ -201,8 +203,41 @@ cdef void inspect(Core *core, Session *s, uint32_t need) noexcept nogil:
         write_to(core, s, UPSTREAM)
     else:
         refresh(core, s, UPSTREAM)
-    if s.state == ANSWERING and s.answer is NULL and not s.ends[CLIENT].ended:
+    if s.state == ANSWERING and (s.answer is NULL or s.exchange is not NULL):
+        hear_client(core, s)
+
+
+cdef int64_t patience(Session *s) noexcept nogil:
+    """How long the answer may take, or what the client has to send before it."""
+    if streams(s) and s.ends[UPSTREAM].pending is NULL:
+        return s.exchange.body_ms
+    return s.answer_ms
+
+
+cdef void hear_client(Core *core, Session *s) noexcept nogil:
+    """The client may send before the answer comes, or leave."""
+    if s.ends[CLIENT].ended:
+        return
+    if streams(s) and s.ends[UPSTREAM].pending is not NULL:
+        want(core, s, CLIENT, 0)
+    else:
         want(core, s, CLIENT, EPOLLIN)
+
+
+cdef void send_on(Core *core, Session *s, int side, uint32_t events) noexcept nogil:
+    """Until the answer comes the upstream is sent what it takes, and the client read for it."""
+    if side == CLIENT:
+        upload(core, s)
+    elif s.ends[UPSTREAM].pending is not NULL and events & EPOLLOUT:
+        write_to(core, s, UPSTREAM)
+    else:
+        return
+    if s.state != ANSWERING:
+        return
+    s.until = core.now + patience(s)
+    arm(core, s, s.until)
+    if s.state == ANSWERING and (side == CLIENT or streams(s)):
+        hear_client(core, s)
 
 
 cdef void read_answer(Core *core, Session *s) noexcept nogil:
@@ -216,6 +251,17 @@ cdef void read_answer(Core *core, Session *s) noexcept nogil:
 cdef void accept_answer(Core *core, Session *s) noexcept nogil:
     """The client gets the answer, the upstream what the client sent meanwhile; they are joined."""
     s.ends[CLIENT].pending = s.answer
-    s.ends[UPSTREAM].pending = s.rest
-    s.answer = s.rest = NULL
+    s.answer = NULL
+    if s.rest is not NULL and not give(core, s, s.rest.data, s.rest.end):
+        return
+    free(s.rest)
+    s.rest = NULL
     begin_relay(core, s)
+
+
+cdef bint give(Core *core, Session *s, const char *data, uint32_t size) noexcept nogil:
+    """See that the upstream gets these bytes behind those that wait for it; False at the end."""
+    if size == 0 or append(&s.ends[UPSTREAM].pending, data, size):
+        return True
+    finish(core, s, FAILED, False)
+    return False
