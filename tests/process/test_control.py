@@ -133,6 +133,21 @@ def test_reload_says_what_changed(instance, lab):
     assert (done.returncode, done.stderr) == (0, "tidegate: generation 2 → 3: nothing changed\n")
 
 
+def test_the_socket_follows_the_pid_file(instance):
+    instance.start()
+    before = instance.pid_file
+    instance.configure(main="pid other.pid;")
+    os.kill(int(read(before)), signal.SIGHUP)
+    instance.pid_file = os.path.join(instance.folder, "other.pid")
+    wait_until(lambda: os.path.exists(instance.pid_file), "the new pid file")
+    wait_until(lambda: not os.path.exists(os.path.join(instance.folder, "t.ctl")), "it moved")
+    assert json.loads(ctl(instance, "status", "--json").stdout)["generation"] == 2
+    assert instance.run("-s", "reload").returncode == 0
+    assert json.loads(ctl(instance, "status", "--json").stdout)["generation"] == 3
+    assert instance.run("-s", "quit").returncode == 0
+    wait_until(lambda: not os.path.exists(os.path.join(instance.folder, "other.ctl")), "it goes")
+
+
 def test_a_reload_of_a_broken_file_fails_before_anybody_is_asked(instance):
     instance.start()
     instance.configure(main="nonsense;")

@@ -43,7 +43,7 @@ def ctl(context: click.Context, conf: str | None, prefix: str | None) -> None:
 @JSON
 @click.pass_obj
 def status(switches: Switches, *, as_json: bool) -> int:
-    """Version, generation of the configuration, workers with their sessions and memory."""
+    """Version, generation of the configuration, processes with their sessions and memory."""
     return _show(switches, "status", _status_text, as_json=as_json)
 
 
@@ -111,11 +111,24 @@ def _status_text(answer: Mapping[str, object]) -> str:
             one["state"],
             str(one["generation"]),
             f"{one['sessions']:,}",
-            "-" if one["memory"] is None else f"{one['memory'] / 2**20:.1f} MiB",
+            _memory(one["memory"]),
         )
         for one in workers
     ]
-    return "\n".join((head, _table(rows, right={2, 3, 4}), *_mqtt_lines(answer["mqtt"])))
+    table = _table(rows, right={2, 3, 4})
+    control = _control_lines(answer["control"])
+    return "\n".join((head, table, *control, *_mqtt_lines(answer["mqtt"])))
+
+
+def _control_lines(processes: object) -> Iterator[str]:
+    """A line for each process that serves files and the status page; most often there is one."""
+    assert isinstance(processes, list)
+    for one in processes:
+        yield f"control process {one['pid']}: {one['state']}, {_memory(one['memory'])}"
+
+
+def _memory(size: int | None) -> str:
+    return "-" if size is None else f"{size / 2**20:.1f} MiB"
 
 
 def _mqtt_lines(counts: object) -> Iterator[str]:

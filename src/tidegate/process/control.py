@@ -40,7 +40,7 @@ class ControlSocket:
     def __init__(self, handlers: Handlers) -> None:
         self._handlers = handlers
         self._server: asyncio.Server | None = None
-        self._path = ""
+        self.path = ""  # of the one that is open
         self._made: os.stat_result | None = None
 
     async def open(self, path: str) -> None:
@@ -60,7 +60,7 @@ class ControlSocket:
         except OSError as error:
             sock.close()
             raise StartError(failed(f'bind() to "{path}"', error)) from error
-        self._path = path
+        self.path = path
         self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MAX_QUESTION)
 
     def close(self) -> None:
@@ -70,8 +70,8 @@ class ControlSocket:
         self._server.close()
         self._server = None
         with contextlib.suppress(OSError):
-            if self._made and os.path.samestat(os.stat(self._path), self._made):
-                os.unlink(self._path)
+            if self._made and os.path.samestat(os.stat(self.path), self._made):
+                os.unlink(self.path)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

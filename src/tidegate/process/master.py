@@ -171,7 +171,9 @@ class Master:
         )
         for number, handler in self._handlers():
             loop.add_signal_handler(number, handler)
-        await self._open_control(Answers(self._generations, board))
+        self._answers = Answers(self._generations, board)
+        self._control = self._control_socket()
+        await self._open_control()
         self._change_tickets_later(loop)
         watch = loop.create_task(self._watch_certificates())
         try:
@@ -196,20 +198,30 @@ class Master:
         if stderr:
             os.dup2(stderr["stderr"], STDERR)
 
-    async def _open_control(self, answers: Answers) -> None:
-        """Answer beside the pid file; without that, signals still do what matters."""
-        control = ControlSocket(
+    def _control_socket(self) -> ControlSocket:
+        return ControlSocket(
             {
                 "reload": self._answer_reload,
-                "status": answers.status,
-                "upstreams": answers.upstreams,
+                "status": self._answers.status,
+                "upstreams": self._answers.upstreams,
             }
         )
+
+    async def _open_control(self) -> None:
+        """Answer beside the pid file; without that, signals still do what matters."""
         try:
-            await control.open(path_beside(self._model.pid))
+            await self._control.open(path_beside(self._generations.model.pid))
         except StartError as error:
             self._log.write(Level.ALERT, f"{error}; -s reload can only send a signal")
-        self._control = control
+
+    async def _move_control(self) -> None:
+        """Answer beside another pid file from now on; who asks right now gets the answer."""
+        former = self._control
+        if former.path == path_beside(self._generations.model.pid):
+            return
+        self._control = self._control_socket()
+        await self._open_control()
+        former.close()
 
     async def _answer_reload(self) -> dict[str, object]:
         problem = await asyncio.shield(self.reload())
@@ -302,7 +314,10 @@ class Master:
             self._openings.drop(opened)
             return self._unchanged(str(error))
         outcome = await finished
-        return None if outcome is None else self._unchanged(outcome)
+        if outcome is not None:
+            return self._unchanged(outcome)
+        await self._move_control()
+        return None
 
     def _unchanged(self, why: str) -> str:
         self._log.write(Level.EMERG, why)
