@@ -26,8 +26,8 @@ MISSING = "missing peer"
 # What a test may need beside programs: to be root in a place where root may make namespaces.
 ROOT = "root"
 
-# Containers often forbid Python to keep compiled modules. Tests start it a thousand times: that would
-# be half of all their work, and no user of an installed tidegate waits for it.
+# Containers often forbid Python to keep compiled modules. Tests start it a thousand times: to
+# compile anew would be half of their work, and no user of an installed tidegate waits for it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
