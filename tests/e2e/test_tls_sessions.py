@@ -1,5 +1,6 @@
 """Sessions are taken up at every worker and after a reload, and nowhere else."""
 
+import os
 import signal
 
 import pytest
@@ -37,8 +38,68 @@ def test_every_worker_takes_up_a_ticket_and_so_do_those_after_a_reload(lab, auth
             assert echoes(sock)
 
 
+def shared(node, port, pair):
+    """A server whose clients have no tickets, and whose sessions all workers know."""
+    certificate, key = pair
+    return (
+        f"server {{ listen 127.0.0.1:{port} ssl; proxy_pass {node.address};"
+        f" ssl_certificate {certificate}; ssl_certificate_key {key};"
+        " ssl_session_tickets off; ssl_session_cache shared:SSL:1m; }"
+    )
+
+
 @pytest.mark.parametrize("version", [V12, V13])
-@pytest.mark.parametrize("cache", ["", "ssl_session_tickets off; ssl_session_cache builtin;"])
+def test_every_worker_takes_up_a_shared_session_and_so_do_those_after_a_reload(
+    lab, authority, server_pair, version
+):
+    node, port = lab.node(), lab.ports.free()
+    balancer = lab.balancer(shared(node, port, server_pair), workers=4)
+    context = client_context(authority, version=version)
+    assert resumed(port, context, times=20) == [True] * 20
+    session = taken_from(port, context)
+    balancer.send_signal(signal.SIGHUP)
+    balancer.wait_for_output("generation 1 → 2")
+    with connect(port, context, session=session) as sock:
+        assert sock.session_reused
+        assert echoes(sock)
+    # A cache of another size is a new one, as in nginx.
+    with open(balancer.conf, encoding="utf-8") as file:
+        text = file.read()
+    with open(balancer.conf, "w", encoding="utf-8") as file:
+        file.write(text.replace("shared:SSL:1m", "shared:SSL:2m"))
+    balancer.send_signal(signal.SIGHUP)
+    balancer.wait_for_output("generation 2 → 3")
+    with connect(port, context, session=session) as sock:
+        assert not sock.session_reused
+        assert echoes(sock)
+    assert resumed(port, context, times=10) == [True] * 10
+
+
+def test_a_killed_worker_takes_no_shared_session_with_it(lab, authority, server_pair):
+    node, port = lab.node(), lab.ports.free()
+    balancer = lab.balancer(shared(node, port, server_pair), workers=2)
+    context = client_context(authority, version=V12)
+    sessions = [taken_from(port, context) for _ in range(8)]
+    for worker in balancer.workers():
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda gone=worker: gone not in balancer.workers(), "it is replaced")
+        wait_until(lambda: len(balancer.workers()) == 2, "another takes its place")
+    for session in sessions:
+        with connect(port, context, session=session) as sock:
+            assert sock.session_reused
+            assert echoes(sock)
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize(
+    "cache",
+    [
+        "",
+        "ssl_session_tickets off; ssl_session_cache builtin;",
+        "ssl_session_tickets off; ssl_session_cache shared:S:1m;",
+    ],
+    ids=["tickets", "builtin", "shared"],
+)
 def test_a_session_is_no_way_around_the_checks_of_another_server(
     lab, authority, server_pair, version, cache, tmp_path
 ):

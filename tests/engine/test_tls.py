@@ -16,7 +16,9 @@ import pytest
 from lab.engine import Forward, until
 from lab.tls import V12, V13, client_context
 from tidegate.engine.outcome import Refuse, Relay
-from tidegate.engine.tls_context import Context, TicketKeys, TlsError, not_after
+from tidegate.engine.tls_context import Context
+from tidegate.engine.tls_pem import TlsError, not_after
+from tidegate.engine.tls_resume import TicketKeys
 
 pytestmark = pytest.mark.needs("openssl")
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from lab.engine import Rig
 from tidegate.balance.placement import allot
 from tidegate.config.load import load
+from tidegate.config.model_tls import session_caches
 from tidegate.observe.access_log import compile_line
 from tidegate.scoreboard.board import Board
+from tidegate.scoreboard.cache import Cache
 from tidegate.scoreboard.zone import Zone
 from tidegate.stream.runtime import Runtime
 
@@ -59,7 +61,8 @@ class StreamRig(Rig):
         stream = loaded.model.stream
         self.zones = {one.name: Zone.create(one.size) for one in stream.limit_conn_zones}
         attached = {name: Zone.attach(zone.fd, worker=0) for name, zone in self.zones.items()}
-        self.prepared = self.runtime.prepare(stream, placement, attached)
+        caches = {name: Cache.create(size) for name, size in session_caches(stream)}
+        self.prepared = self.runtime.prepare(stream, placement, attached, caches)
 
     def serve(self, sock) -> None:
         """Accept on `sock` for the first server."""

@@ -46,7 +46,7 @@ def test_what_a_reload_replaces_is_in_no_circle(stream, entrances, tmp_path):
     model = load(str(conf), prefix=str(tmp_path)).model
     placement = allot(model, rig.board, None)
     zones = {name: Zone.attach(zone.fd, worker=0) for name, zone in rig.zones.items()}
-    prepared = rig.runtime.prepare(model.stream, placement, zones, generation=2)
+    prepared = rig.runtime.prepare(model.stream, placement, zones, {}, generation=2)
     gone = [ref(upstream) for _model, upstream in rig.prepared.upstreams.values()]
     gc.collect()
     gc.disable()

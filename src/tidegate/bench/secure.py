@@ -6,7 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 
 from tidegate.bench.tls import TargetTls
-from tidegate.engine.tls_context import Context, TlsError
+from tidegate.engine.tls_context import Context
+from tidegate.engine.tls_pem import TlsError
 
 # By --tls-version; both where it is not given.
 VERSIONS = {"1.2": ("TLSv1.2",), "1.3": ("TLSv1.3",), None: ("TLSv1.2", "TLSv1.3")}

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from tidegate.config import values
 from tidegate.config.diagnostics import ConfigError
-from tidegate.config.draft import in_stream, refused
+from tidegate.config.draft import refused
 from tidegate.config.model_tls import SessionCache
 from tidegate.config.pem_files import content
+from tidegate.config.zones import declare
 
 if TYPE_CHECKING:
     from tidegate.config.draft import DraftHandler, Reading
@@ -151,14 +152,7 @@ def _zone(reading: Reading, word: Token, rest: str) -> tuple[str, int]:
     if size < SMALLEST_CACHE:
         hint = f"the smallest is {SMALLEST_CACHE >> 10}k"
         raise ConfigError(f'session cache "{word.text}" is too small', word.span, hint=hint)
-    caches = in_stream(reading).session_caches
-    known = caches.setdefault(name, size)
-    if known != size:
-        raise ConfigError(
-            f'the size {size} of shared memory zone "{name}"'
-            f" conflicts with already declared size {known}",
-            word.span,
-        )
+    declare(reading, name, size, use="ssl_session_cache", span=word.span)
     return name, size
 
 

@@ -15,7 +15,7 @@ from tidegate.config.draft import in_stream
 from tidegate.config.model_tls import KeyPair, Pem, ProxyTls, SessionCache, Tls
 from tidegate.config.pem_files import as_openssl
 from tidegate.config.secure import SecureError, client_context, server_context
-from tidegate.engine.tls_context import not_after
+from tidegate.engine.tls_pem import not_after
 
 if TYPE_CHECKING:
     from tidegate.config.draft import Reading, ServerDraft

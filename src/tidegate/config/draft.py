@@ -156,7 +156,6 @@ class StreamDraft:
     zone_uses: dict[str, str] = field(default_factory=dict)
     limit_zones: dict[str, LimitConnZone] = field(default_factory=dict)
     real_ip_from: list[Network] = field(default_factory=list)
-    session_caches: dict[str, int] = field(default_factory=dict)
     variables: list[VariableUse] = field(default_factory=list)
     promised: set[str] = field(default_factory=set)
     retries: list[tuple[MqttNextUpstream, Directive]] = field(default_factory=list)

@@ -7,6 +7,10 @@ shows them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tidegate.config.model import Stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +31,9 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionCache:
-    """`ssl_session_cache`: `own` is "off", "none", "shared" or a worker's own number of sessions.
+    """`ssl_session_cache`: `own` is "off", "none", or a number of sessions that a worker keeps.
 
-    `zone` is the shared memory, by name and size in bytes.
+    It is "shared" where none are kept but in the `zone`: shared memory, by name and size in bytes.
     """
 
     own: str | int
@@ -79,3 +83,10 @@ class ProxyTls:
     server_name: bool
     session_reuse: bool
     alpn: tuple[str, ...]
+
+
+def session_caches(stream: Stream | None) -> tuple[tuple[str, int], ...]:
+    """The shared memory that servers keep sessions in, by name and size in bytes; each once."""
+    servers = () if stream is None else stream.servers
+    zones = [server.tls.session_cache.zone for server in servers if server.tls is not None]
+    return tuple(dict.fromkeys(zone for zone in zones if zone is not None))

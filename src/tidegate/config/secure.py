@@ -6,12 +6,16 @@ import hashlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tidegate.engine.tls_context import Context, TicketKeys, TlsError
+from tidegate.engine.tls_client import keep_sessions
+from tidegate.engine.tls_context import Context
+from tidegate.engine.tls_pem import TlsError
+from tidegate.engine.tls_resume import TicketKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tidegate.config.model_tls import KeyPair, ProxyTls, Tls
+    from tidegate.scoreboard.cache import Cache
 
 
 class SecureError(Exception):
@@ -31,8 +35,13 @@ def _blaming(directive: str) -> Iterator[None]:
         raise SecureError(str(error), directive) from None
 
 
-def server_context(tls: Tls, tickets: TicketKeys | None = None) -> Context:
-    """The context of a server; `tickets` are the instance's keys. Raises SecureError."""
+def server_context(
+    tls: Tls, tickets: TicketKeys | None = None, cache: Cache | None = None
+) -> Context:
+    """The context of a server; `tickets` are the instance's keys, `cache` its sessions.
+
+    Raises SecureError.
+    """
     context = Context(protocols=tls.protocols, timeout_ms=tls.handshake_timeout_ms)
     if tls.alpn:
         context.set_alpn([one.encode("utf-8", "surrogateescape") for one in tls.alpn])
@@ -57,9 +66,11 @@ def server_context(tls: Tls, tickets: TicketKeys | None = None) -> Context:
             context.set_dhparam(tls.dhparam.path, tls.dhparam.data)
     with _blaming("ssl_ecdh_curve"):
         context.set_curves(tls.ecdh_curve)
-    cache = tls.session_cache.own
     context.set_sessions(
-        session_context(tls), timeout=tls.session_timeout, cache=0 if cache == "shared" else cache
+        session_context(tls),
+        timeout=tls.session_timeout,
+        cache=tls.session_cache.own,
+        shared=cache,
     )
     _set_tickets(context, tls, tickets)
     for name, value in tls.commands:
@@ -120,7 +131,7 @@ def client_context(tls: ProxyTls, *, timeout_ms: int) -> Context:
         with _blaming("proxy_ssl_conf_command"):
             context.set_command(name, value, server=False)
     if tls.session_reuse:
-        context.keep_sessions()
+        keep_sessions(context)
     return context
 
 

@@ -28,6 +28,7 @@ from tidegate.engine.linux cimport (
 )
 from tidegate.engine.timers cimport timers_drop, timers_set
 from tidegate.engine.tls cimport (
+    SHAKE_ASKS,
     SHAKE_DONE,
     SHAKE_FAILED,
     SHAKE_READ,
@@ -135,6 +136,8 @@ cdef Shake shake(Core *core, Session *s, int side) noexcept nogil:
     cdef Shake step = tls_shake(s, side)
     if step == SHAKE_DONE or step == SHAKE_FAILED:
         calm(core, s, side)
+    elif step == SHAKE_ASKS:
+        want(core, s, side, 0)
     else:
         want(core, s, side, EPOLLIN if step == SHAKE_READ else EPOLLOUT)
     return step

@@ -1,10 +1,11 @@
 """The engine as Python sees it: the turn of the loop, decisions, listeners, handles."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from tidegate.engine.outcome import Heard, Need, Outcome, Report
 from tidegate.engine.tls_context import Context
+from tidegate.engine.tls_pem import Certificate, Key
 
 # The names of the 64-bit counters that an engine writes, in order; "" is a place not in use.
 COUNTERS: Final[tuple[str, ...]]
@@ -20,6 +21,11 @@ class Session(Protocol):
         Nothing of the client was read but its PROXY protocol `header`, where the listener has one.
         What is no such header is not read at all; then `header` is its beginning. `error` is
         ETIMEDOUT where none came in time, or the errno of reading it.
+        """
+    def certificates(self, /) -> None:
+        """In the midst of a handshake whose `Context` has none of its own: `give_certificates`.
+
+        A client for which that is not done is refused.
         """
     def preread(self, data: bytes, ended: bool, /) -> Outcome:
         """The client's first bytes so far; `ended` when no more will come, or came in time."""
@@ -152,6 +158,13 @@ class Engine:
         """Whether the client's side has TLS."""
     def tls(self, handle: int, name: str) -> str | None:
         """The value of `$ssl_NAME`; None where it is empty, or without TLS."""
+    def give_certificates(
+        self, handle: int, pairs: Sequence[tuple[Certificate, Key]] | None
+    ) -> None:
+        """Let a session that asks for its `certificates` use these; raises TlsError.
+
+        None refuses the client, and so does what raises.
+        """
     def fault(self, handle: int) -> tuple[int, str] | None:
         """What went wrong in TLS last, once: a level of the error log and nginx's words."""
     def number(self, handle: int) -> int:

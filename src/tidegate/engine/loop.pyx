@@ -59,16 +59,17 @@ from tidegate.engine.outcome cimport (
 )
 from tidegate.engine.pending cimport pending_of
 from tidegate.engine.relay cimport due
-from tidegate.engine.session cimport preread, proceed, refuse, say
+from tidegate.engine.session cimport preread, proceed, refuse, say, shake_on
 from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free
 from tidegate.engine.timers cimport timers_free
 from tidegate.engine.tls cimport drop_tls, tls_free
-from tidegate.engine.tls_context cimport Context
+from tidegate.engine.tls_context cimport Context, give_answer
 from tidegate.engine.tls_facts cimport tls_fact
 from tidegate.engine.turn cimport empty_graveyard, read_clock, run
 from tidegate.engine.types cimport (
     CALL_ACCEPT,
     CALL_ANSWER,
+    CALL_CERTIFICATES,
     CALL_CONNECTED,
     CALL_DONE,
     CALL_END,
@@ -139,6 +140,7 @@ CALLS = (
     "end",
     "done",
     "overhear",
+    "certificates",
 )
 
 
@@ -149,7 +151,7 @@ cdef class Engine:
     cdef uint64_t[:] serial
     cdef object notice
     cdef object trouble
-    cdef uint64_t served[9]
+    cdef uint64_t served[10]
     cdef uint32_t listener_ids
 
     def __cinit__(self, *, uint32_t connections, counters, serial, notice, trouble):
@@ -287,7 +289,7 @@ cdef class Engine:
 
     @property
     def calls(self):
-        return dict(zip(CALLS, [self.served[i] for i in range(9)]))
+        return dict(zip(CALLS, [self.served[i] for i in range(10)]))
 
     def serve(self):
         """Serve the sessions that wait for Python, at most SERVED_AT_ONCE of them."""
@@ -340,6 +342,11 @@ cdef class Engine:
             self.apply(s, self.ask_accept(s, owner))
             return
         self.leave_listener(s)
+        if calls & CALL_CERTIFICATES:
+            self.served[9] += 1
+            owner.certificates()
+            shake_on(&self.core, s)
+            return
         if calls & CALL_PREREAD:
             self.served[1] += 1
             first = s.preread
@@ -920,6 +927,13 @@ cdef class Engine:
         if s.ends[CLIENT].ssl is NULL:
             return None
         return tls_fact(s.ends[CLIENT].ssl, name)
+
+    def give_certificates(self, uint64_t handle, pairs):
+        """Let a session that asks for its `certificates` use these; raises TlsError."""
+        cdef Session *s = self.find(handle)
+        if s.ends[CLIENT].ssl is NULL:
+            raise ValueError("this session has no TLS")
+        give_answer(s.ends[CLIENT].ssl, pairs)
 
     def fault(self, uint64_t handle):
         """What went wrong in TLS last, once: a level of the error log and words, or None."""

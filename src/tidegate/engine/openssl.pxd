@@ -12,6 +12,7 @@ cdef extern from "<openssl/types.h>" nogil:
     ctypedef struct SSL_CONF_CTX
     ctypedef struct X509
     ctypedef struct X509_CRL
+    ctypedef struct X509_CHAIN "STACK_OF(X509)"
     ctypedef struct X509_NAME
     ctypedef struct X509_STORE
     ctypedef struct X509_STORE_CTX
@@ -38,6 +39,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
         SSL_ERROR_SSL
         SSL_ERROR_WANT_READ
         SSL_ERROR_WANT_WRITE
+        SSL_ERROR_WANT_X509_LOOKUP
         SSL_ERROR_SYSCALL
         SSL_ERROR_ZERO_RETURN
         SSL_RECEIVED_SHUTDOWN
@@ -99,9 +101,10 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_CTX_set_dh_auto(SSL_CTX *ctx, int on)
     int SSL_CTX_set0_tmp_dh_pkey(SSL_CTX *ctx, EVP_PKEY *key)
     int SSL_CTX_use_certificate(SSL_CTX *ctx, X509 *certificate)
-    int SSL_CTX_add0_chain_cert(SSL_CTX *ctx, X509 *certificate)
+    int SSL_CTX_set1_chain(SSL_CTX *ctx, X509_CHAIN *chain)
     int SSL_CTX_use_PrivateKey(SSL_CTX *ctx, EVP_PKEY *key)
     int SSL_CTX_get_security_level(const SSL_CTX *ctx)
+    void SSL_CTX_set_cert_cb(SSL_CTX *ctx, int (*callback)(SSL *, void *) noexcept, void *data)
     X509_STORE *SSL_CTX_get_cert_store(const SSL_CTX *ctx)
     void SSL_CTX_set_verify(SSL_CTX *ctx, int mode, int (*check)(int, X509_STORE_CTX *) noexcept)
     void SSL_CTX_set_verify_depth(SSL_CTX *ctx, int depth)
@@ -110,6 +113,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
     long SSL_CTX_set_session_cache_mode(SSL_CTX *ctx, long mode)
     long SSL_CTX_sess_set_cache_size(SSL_CTX *ctx, long size)
     long SSL_CTX_set_timeout(SSL_CTX *ctx, long seconds)
+    long SSL_CTX_get_timeout(const SSL_CTX *ctx)
     int SSL_CTX_set_num_tickets(SSL_CTX *ctx, size_t count)
     int SSL_CTX_remove_session(SSL_CTX *ctx, SSL_SESSION *session)
     int SSL_CTX_set_ex_data(SSL_CTX *ctx, int index, void *data)
@@ -175,6 +179,10 @@ cdef extern from "<openssl/ssl.h>" nogil:
     void SSL_set_accept_state(SSL *ssl)
     void SSL_set_connect_state(SSL *ssl)
     uint64_t SSL_set_options(SSL *ssl, uint64_t options)
+    uint64_t SSL_get_options(const SSL *ssl)
+    int SSL_use_certificate(SSL *ssl, X509 *certificate)
+    int SSL_set1_chain(SSL *ssl, X509_CHAIN *chain)
+    int SSL_use_PrivateKey(SSL *ssl, EVP_PKEY *key)
     int SSL_do_handshake(SSL *ssl)
     int SSL_read(SSL *ssl, void *data, int size)
     int SSL_write(SSL *ssl, const void *data, int size)
@@ -301,6 +309,9 @@ cdef extern from "<openssl/x509.h>" nogil:
         NID_undef
 
     void X509_free(X509 *certificate)
+    X509_CHAIN *sk_X509_new_null()
+    int sk_X509_push(X509_CHAIN *chain, X509 *certificate)
+    void sk_X509_pop_free(X509_CHAIN *chain, void (*drop)(X509 *))
     void X509_CRL_free(X509_CRL *crl)
     int X509_up_ref(X509 *certificate)
     X509_NAME *X509_get_subject_name(const X509 *certificate)

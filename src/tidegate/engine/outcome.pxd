@@ -1,4 +1,4 @@
-from tidegate.engine.tls_context cimport ClientTls
+from tidegate.engine.tls_client cimport ClientTls
 from tidegate.engine.types cimport Session, Terms
 
 cdef void drop_terms(Terms *terms) noexcept nogil

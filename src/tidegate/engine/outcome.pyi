@@ -2,7 +2,7 @@
 
 from typing import Final, TypeAlias
 
-from tidegate.engine.tls_context import ClientTls
+from tidegate.engine.tls_client import ClientTls
 
 class Relay:
     """What a relaying session may do; one object serves all sessions of a server.

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from tidegate.engine.tls_context cimport ClientTls
+from tidegate.engine.tls_client cimport ClientTls
 from tidegate.engine.types cimport (
     CLIENT,
     FAILED,

@@ -24,6 +24,7 @@ from tidegate.engine.pending cimport pending_of
 from tidegate.engine.proxy_header cimport TAKEN_ALL, TAKEN_FAILED, Taken, take_header
 from tidegate.engine.relay cimport collect, due, limit_ms, refresh, write_to
 from tidegate.engine.tls cimport (
+    SHAKE_ASKS,
     SHAKE_DONE,
     SHAKE_FAILED,
     Shake,
@@ -34,6 +35,7 @@ from tidegate.engine.tls cimport (
 from tidegate.engine.types cimport (
     ANSWERING,
     CALL_ACCEPT,
+    CALL_CERTIFICATES,
     CALL_PICK,
     CALL_PREREAD,
     CLIENT,
@@ -136,13 +138,21 @@ cdef void secure(Core *core, Session *s) noexcept nogil:
 
 cdef void shake_client(Core *core, Session *s) noexcept nogil:
     cdef Shake step = shake(core, s, CLIENT)
-    if step == SHAKE_FAILED:
+    if step == SHAKE_ASKS:
+        call(core, s, CALL_CERTIFICATES)
+    elif step == SHAKE_FAILED:
         s.status = INTERNAL_ERROR
         finish(core, s, NO_HANDSHAKE, True)
     elif step == SHAKE_DONE:
         drop_tls(s.tls)
         s.tls = NULL
         begin(core, s)
+
+
+cdef void shake_on(Core *core, Session *s) noexcept nogil:
+    """Python was asked in the midst of the client's handshake; it goes on in its turn."""
+    if s.state == HANDSHAKE:
+        want(core, s, CLIENT, EPOLLOUT)
 
 
 # --- preread ---

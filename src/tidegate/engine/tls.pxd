@@ -10,6 +10,7 @@ cdef enum Shake:
     SHAKE_DONE = 0
     SHAKE_READ
     SHAKE_WRITE
+    SHAKE_ASKS  # for the certificates of this client
     SHAKE_FAILED
 
 cdef size_t put_queue(char *out, size_t at) noexcept nogil

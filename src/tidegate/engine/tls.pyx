@@ -18,6 +18,7 @@ from tidegate.engine.openssl cimport (
     SSL_ERROR_SYSCALL,
     SSL_ERROR_WANT_READ,
     SSL_ERROR_WANT_WRITE,
+    SSL_ERROR_WANT_X509_LOOKUP,
     SSL_ERROR_ZERO_RETURN,
     SSL_OP_NO_RENEGOTIATION,
     X509_V_ERR_CERT_UNTRUSTED,
@@ -193,6 +194,8 @@ cdef Shake tls_shake(Session *s, int side) noexcept nogil:
         return SHAKE_READ
     if error == SSL_ERROR_WANT_WRITE:
         return SHAKE_WRITE
+    if error == SSL_ERROR_WANT_X509_LOOKUP:
+        return SHAKE_ASKS
     if error == SSL_ERROR_ZERO_RETURN or ERR_peek_error() == 0:
         end.broken = True
         note_fault(

@@ -1,15 +1,7 @@
-from tidegate.engine.types cimport End, Tls
+from tidegate.engine.openssl cimport SSL
+from tidegate.engine.types cimport Tls
 
 cdef class Context:
     cdef Tls *tls
 
-cdef class Resumption:
-    cdef void *slot
-
-cdef class ClientTls:
-    cdef Context context
-    cdef bint verifies_name
-    cdef bytes name
-    cdef bint sends_name
-    cdef Resumption resumption
-    cdef begin(self, End *end)
+cdef give_answer(SSL *ssl, pairs)

@@ -3,24 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
+from tidegate.engine.tls_resume import TicketKeys
+from tidegate.scoreboard.cache import Cache
+
 # The protocols that a configuration may name, and the words of ssl_verify_client.
 PROTOCOLS: Final[dict[str, int]]
 VERIFY: Final[tuple[str, ...]]
 
-class TlsError(Exception):
-    """OpenSSL does not take what the configuration gives it; in nginx's words."""
-
 def openssl_version() -> str:
     """The version of the OpenSSL that runs, e.g. "OpenSSL 3.0.19 27 Jan 2026"."""
-
-def not_after(pem: bytes) -> int | None:
-    """When the first certificate of `pem` expires, in seconds since 1970; None if it is none."""
-
-class TicketKeys:
-    """The keys of session tickets, which all contexts of a worker may share and which change."""
-
-    def set(self, keys: Sequence[bytes]) -> None:
-        """Take `keys`, the first of which makes new tickets; each is nginx's 48 or 80 bytes."""
 
 class Context:
     """The rules of all handshakes of a server, or of all those with an upstream.
@@ -45,6 +36,8 @@ class Context:
         """The certificate that is first in `pem`, and the chain behind it."""
     def add_key(self, name: str, pem: bytes, passwords: Sequence[bytes] = ()) -> None:
         """The private key of the certificate that was added last."""
+    def ask_pairs(self) -> None:
+        """Have the session asked for its certificates, when the client's hello is known."""
     def set_verify(self, mode: str, depth: int) -> None:
         """Ask the other side for its certificate; `mode` is one of VERIFY."""
     def add_trusted(self, name: str, pem: bytes, *, tell: bool = False) -> None:
@@ -55,12 +48,19 @@ class Context:
         """The parameters of Diffie-Hellman key exchanges."""
     def set_curves(self, text: str) -> None:
         """The curves of key exchanges, in order; "auto" leaves OpenSSL's."""
-    def set_sessions(self, context: bytes, *, timeout: int, cache: str | int = "none") -> None:
+    def set_sessions(
+        self,
+        context: bytes,
+        *,
+        timeout: int,
+        cache: str | int = "none",
+        shared: Cache | None = None,
+    ) -> None:
         """Let clients take up their sessions.
 
         `context` (32 bytes at most) is of servers that may take up each other's. `timeout` is
-        seconds. `cache` is "off", "none" (tickets alone), or a number of sessions kept here, 0 for
-        OpenSSL's own.
+        seconds. `cache` is "off", "none" (tickets alone), "shared" (those in `shared` alone), or a
+        number of sessions kept here before `shared` is asked, 0 for OpenSSL's own.
         """
     def set_tickets(self, keys: TicketKeys | None) -> None:
         """Give out tickets made with `keys`; None: give out none."""
@@ -70,25 +70,3 @@ class Context:
         """Refuse every client with the alert "unrecognized name"."""
     def set_command(self, name: str, value: str, *, server: bool = True) -> None:
         """One of OpenSSL's own configuration commands."""
-    def keep_sessions(self) -> None:
-        """As a client: keep what upstreams give for the next handshake."""
-
-class Resumption:
-    """Where one upstream's session is kept for the next handshake with it."""
-
-class ClientTls:
-    """How one connection to an upstream is secured.
-
-    `name` is what the upstream has to prove to be with `verifies_name`, and is told it is called
-    with `sends_name`. `resumption` makes handshakes short.
-    """
-
-    def __init__(
-        self,
-        context: Context,
-        *,
-        name: bytes = b"",
-        sends_name: bool = False,
-        verifies_name: bool = False,
-        resumption: Resumption | None = None,
-    ) -> None: ...

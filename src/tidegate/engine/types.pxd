@@ -66,6 +66,7 @@ cdef enum Call:
     CALL_END = 64
     CALL_DONE = 128
     CALL_OVERHEAR = 256
+    CALL_CERTIFICATES = 512  # in the midst of a client's handshake
 
 cdef enum Reason:
     CLIENT_CLOSED = 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tidegate.balance.placement import allot
 from tidegate.config.model import Level
 from tidegate.process import handover
+from tidegate.process.caches import Caches
 from tidegate.process.changes import changes
 from tidegate.process.errors import StartError
 from tidegate.process.handover import Handover
@@ -167,6 +168,8 @@ class Generations:
         number = placement.generation
         zones = Zones() if self.current is None else self.current.zones
         zones = zones.followed_by(() if model.stream is None else model.stream.limit_conn_zones)
+        caches = Caches() if self.current is None else self.current.caches
+        caches = caches.followed_by(model.stream)
         sealed = handover.seal(
             Handover(
                 generation=number,
@@ -176,7 +179,12 @@ class Generations:
             )
         )
         return Generation(
-            number=number, model=model, placement=placement, handover=sealed, zones=zones
+            number=number,
+            model=model,
+            placement=placement,
+            handover=sealed,
+            zones=zones,
+            caches=caches,
         )
 
     def _roll(self, generation: Generation, opened: Opened) -> asyncio.Future[str | None]:
@@ -225,6 +233,7 @@ class Generations:
                 for path in set(paths_of(generation.model))
             }
             | {f"zone:{name}": fd for name, fd in generation.zones.fds.items()}
+            | {f"cache:{name}": fd for name, fd in generation.caches.fds.items()}
             | {f"socket:{key}": fd for key, fd in sockets.items()},
             generation=generation.number,
         )

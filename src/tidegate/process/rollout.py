@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tidegate.balance.placement import Placement
     from tidegate.config.model import Model
+    from tidegate.process.caches import Caches
     from tidegate.process.pidfile import PidFile
     from tidegate.process.supervisor import Child
     from tidegate.process.zones import Zones
@@ -32,6 +33,7 @@ class Generation:
     placement: Placement
     handover: int
     zones: Zones
+    caches: Caches
 
     @property
     def seats(self) -> int:

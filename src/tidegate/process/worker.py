@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tidegate.config.model import Level, Stream
 from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.observe.logs import Logs
-from tidegate.process import handover, rights, tickets, zones
+from tidegate.process import caches, handover, rights, tickets, zones
 from tidegate.process.errors import StartError
 from tidegate.process.logs import replace
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.process.channel import Channel, Message
     from tidegate.process.handover import Handover
     from tidegate.scoreboard.board import Board
+    from tidegate.scoreboard.cache import Cache
     from tidegate.scoreboard.zone import Zone
     from tidegate.stream.runtime import Prepared, Runtime
 
@@ -47,6 +48,7 @@ LOOK_AT_ALL = 1000
 SOCKET = "socket:"
 LOG = "log:"
 ZONE = "zone:"
+CACHE = "cache:"
 
 NOTHING = Stream(upstreams=(), limit_conn_zones=(), servers=())
 
@@ -58,6 +60,7 @@ class Next(NamedTuple):
     prepared: Prepared
     sockets: dict[str, int]
     zones: dict[str, Zone]
+    caches: dict[str, Cache]
 
 
 class Worker:
@@ -76,6 +79,7 @@ class Worker:
         self._next: Next | None = None
         self._sockets: list[int] = []
         self._zones: dict[str, Zone] = {}
+        self._caches: dict[str, Cache] = {}
         self._leaving = False
         self._commits = 0
         self._pauses = 0
@@ -175,8 +179,13 @@ class Worker:
                 self._runtime = self._first(new)
             self._take_tickets(message)
             attached = zones.attach(_part(message.fds, ZONE), self._zones, worker=self._slot)
+            kept = caches.attach(_part(message.fds, CACHE), self._caches)
             prepared = self._runtime.prepare(
-                new.model.stream or NOTHING, new.placement, attached, generation=new.generation
+                new.model.stream or NOTHING,
+                new.placement,
+                attached,
+                kept,
+                generation=new.generation,
             )
         except Exception as error:  # whatever it is, the master has to know
             if not isinstance(error, StartError):
@@ -187,7 +196,7 @@ class Worker:
             if self._handover is None:
                 self._exit.set_result(1)
             return
-        self._next = Next(new, prepared, sockets, attached)
+        self._next = Next(new, prepared, sockets, attached, kept)
         self._channel.send("ready", generation=new.generation)
 
     def _drop(self) -> None:
@@ -227,7 +236,7 @@ class Worker:
         if self._leaving or self._next is None:
             return
         self._take_stderr(message)
-        new, prepared, sockets, self._zones = self._next
+        new, prepared, sockets, self._zones, self._caches = self._next
         self._next = None
         model = new.model
         if self._handover is not None:

@@ -132,8 +132,10 @@ cdef inline void leave(Table *table) noexcept nogil:
 
 # --- entries ---
 
-cdef inline uint32_t hash_of(Table *table, const unsigned char *key, uint32_t size) noexcept nogil:
-    cdef uint64_t hash = table.head.seed ^ size * 0x9e3779b97f4a7c15ULL
+cdef inline uint32_t hash_bytes(
+    uint64_t seed, const unsigned char *key, uint32_t size
+) noexcept nogil:
+    cdef uint64_t hash = seed ^ size * 0x9e3779b97f4a7c15ULL
     cdef uint64_t part
     cdef uint32_t at = 0, length
     while at < size:
@@ -145,6 +147,10 @@ cdef inline uint32_t hash_of(Table *table, const unsigned char *key, uint32_t si
         at += length
     hash *= 0xc4ceb9fe1a85ec53ULL
     return <uint32_t> (hash >> 32)
+
+
+cdef inline uint32_t hash_of(Table *table, const unsigned char *key, uint32_t size) noexcept nogil:
+    return hash_bytes(table.head.seed, key, size)
 
 
 cdef inline uint32_t key_size(const Cell *entry) noexcept nogil:

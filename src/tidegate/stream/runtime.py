@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from tidegate.balance.upstream import place, places
-from tidegate.engine.tls_context import TicketKeys
+from tidegate.engine.tls_resume import TicketKeys
 from tidegate.stream.build import Builder, Logs
 from tidegate.stream.mqtt_session import MqttSession
 from tidegate.stream.preread import PrereadSession
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.config.span import Span
     from tidegate.engine.loop import Engine
     from tidegate.scoreboard.board import Board
+    from tidegate.scoreboard.cache import Cache
     from tidegate.scoreboard.zone import Zone
     from tidegate.stream.server import Server
 
@@ -78,12 +79,14 @@ class Runtime:
         stream: model.Stream,
         placement: Placement,
         zones: Mapping[str, Zone],
+        caches: Mapping[str, Cache],
         *,
         generation: int = 1,
     ) -> Prepared:
         """Build everything that `stream` needs; may raise, and changes nothing that runs.
 
-        `zones` has the shared memory of each `limit_conn_zone`, attached for this worker. What is
+        `zones` has the shared memory of each `limit_conn_zone`, attached for this worker, `caches`
+        that of each `ssl_session_cache`. What is
         equal in the configuration in force is taken from there: so sessions that run for months
         over many reloads do not keep a copy of it for each.
         """
@@ -95,7 +98,7 @@ class Runtime:
             upstreams=upstreams,
             variables=dict(stream.variables),
             zones={one.name: (one, zones[one.name]) for one in stream.limit_conn_zones},
-            contexts=Contexts(self.tickets),
+            contexts=Contexts(self.tickets, caches),
             tlvs=stream.tlvs,
         )
         servers = {}

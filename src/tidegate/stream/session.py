@@ -153,6 +153,9 @@ class Session:
             return Refuse(FORBIDDEN)
         return None
 
+    def certificates(self) -> None:
+        """Say what the client is shown, in the midst of its handshake."""
+
     def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
         """The client's first bytes; only sessions that look into them are asked."""
         raise NotImplementedError

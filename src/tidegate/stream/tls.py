@@ -6,19 +6,24 @@ import socket
 from typing import TYPE_CHECKING
 
 from tidegate.config.secure import client_context, server_context
-from tidegate.engine.tls_context import ClientTls, Context, Resumption
+from tidegate.engine.tls_client import ClientTls, Resumption
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tidegate.config import model
     from tidegate.config.model_tls import ProxyTls, Tls
-    from tidegate.engine.tls_context import TicketKeys
+    from tidegate.engine.tls_context import Context
+    from tidegate.engine.tls_resume import TicketKeys
+    from tidegate.scoreboard.cache import Cache
 
 
 class Contexts:
     """The contexts of one configuration: servers with equal directives share one."""
 
-    def __init__(self, tickets: TicketKeys) -> None:
+    def __init__(self, tickets: TicketKeys, caches: Mapping[str, Cache]) -> None:
         self._tickets = tickets
+        self._caches = caches
         self._made: dict[Tls, Context] = {}
         self._clients: dict[tuple[ProxyTls, int], Context] = {}
 
@@ -28,7 +33,9 @@ class Contexts:
             return None
         made = self._made.get(server.tls)
         if made is None:
-            made = self._made[server.tls] = server_context(server.tls, self._tickets)
+            zone = server.tls.session_cache.zone
+            cache = None if zone is None else self._caches[zone[0]]
+            made = self._made[server.tls] = server_context(server.tls, self._tickets, cache)
         return made
 
     def to_upstream(self, proxy: model.Proxy, upstream: str, peers: int) -> Upstreams | None:
