@@ -9,6 +9,7 @@ def test_root_has_the_places_of_a_service():
         conf="/etc/tidegate/tidegate.conf",
         pid="/run/tidegate.pid",
         error_log="/var/log/tidegate/error.log",
+        access_log="/var/log/tidegate/access.log",
     )
 
 
@@ -18,6 +19,7 @@ def test_anybody_else_has_them_at_home():
         conf="/home/a/.config/tidegate/tidegate.conf",
         pid="/home/a/.local/state/tidegate/tidegate.pid",
         error_log="/home/a/.local/state/tidegate/error.log",
+        access_log="/home/a/.local/state/tidegate/access.log",
     )
 
 
@@ -33,6 +35,7 @@ def test_the_desktops_variables_are_heeded():
         conf="/c/tidegate/tidegate.conf",
         pid="/run/user/1000/tidegate.pid",
         error_log="/s/tidegate/error.log",
+        access_log="/s/tidegate/access.log",
     )
 
 
@@ -44,4 +47,5 @@ def test_a_prefix_has_nginxs_layout_and_may_be_relative(tmp_path, monkeypatch):
         conf=f"{here}/x/conf/tidegate.conf",
         pid=f"{here}/x/logs/tidegate.pid",
         error_log=f"{here}/x/logs/error.log",
+        access_log=f"{here}/x/logs/access.log",
     )

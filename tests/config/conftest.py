@@ -59,6 +59,14 @@ class Folder:
         (server,) = self.stream(f"server {{ {text} }}", **options).servers
         return server
 
+    def http(self, text, **options):
+        return self.model(f"events {{}}\nhttp {{\n{text}\n}}\n", **options).http
+
+    def location(self, text, *, around="", **options):
+        """The one location of the one server, whose contents are `text`."""
+        http = self.http(f"{around} server {{ listen 80; location / {{ {text} }} }}", **options)
+        return http.servers[0].locations[0]
+
     def errors(self, text, **options):
         """The messages of all errors, without their places."""
         loaded = self.load(text, **options)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.config import grammar_ssl
+from tidegate.config import grammar_http, grammar_ssl
 from tidegate.config.build_main import HANDLERS
 from tidegate.config.grammar import TABLE, find, names_in, rows_of
 from tidegate.config.row import ANYWHERE, CONTEXTS, FREE, Kind, Status
@@ -94,6 +94,9 @@ VARIABLES = ["map", "geo", "split_clients", "set"]
 REAL_IP = ["proxy_protocol_timeout", "set_real_ip_from"]
 
 
+# What http has besides.
+HTTP = ["http", *(row.name for row in grammar_http.ROWS if row.status is Status.HERE)]
+
 # What makes TLS; each has a test of two values in tests/e2e.
 SSL = [row.name for row in grammar_ssl.HERE]
 
@@ -112,7 +115,7 @@ def test_every_context_is_known_and_can_be_entered():
 
 
 def test_all_directives_that_work_are_here():
-    groups = (FOUNDATION, METHODS, LOGS, ACCESS, MQTT, VARIABLES, REAL_IP, SSL)
+    groups = (FOUNDATION, METHODS, LOGS, ACCESS, MQTT, VARIABLES, REAL_IP, SSL, HTTP)
     assert {row.name for row in HERE} == {name for group in groups for name in group}
 
 

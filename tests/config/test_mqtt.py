@@ -97,7 +97,12 @@ class TestWhoLooks:
         ],
     )
     @pytest.mark.parametrize(
-        "place", ["{}", "http {{ {} }}", "stream {{ upstream a {{ server emqx1:1; {} }} }}"]
+        "place",
+        [
+            "{}",
+            "http {{ upstream b {{ {} }} }}",
+            "stream {{ upstream a {{ server emqx1:1; {} }} }}",
+        ],
     )
     def test_outside_of_stream_the_error_says_where_it_belongs(self, folder, line, place):
         loaded = folder.load(f"events {{}} {place.format(line)}")

@@ -91,7 +91,9 @@ def _with_configuration(switches: Switches) -> int:
         from tidegate.cli.check import render_dump, render_test  # noqa: PLC0415
         from tidegate.config.places import with_places_tried  # noqa: PLC0415
 
-        loaded = with_places_tried(load(switches, places), made=(places.pid, places.error_log))
+        loaded = with_places_tried(
+            load(switches, places), made=(places.pid, places.error_log, places.access_log)
+        )
         said = render_test(loaded, quiet="q" in switches.flags)
         if said:
             say(said.rstrip("\n"))

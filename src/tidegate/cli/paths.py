@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paths:
-    """Absolute paths: what a relative name is relative to, and three files."""
+    """Absolute paths: what a relative name is relative to, and four files."""
 
     prefix: str
     conf: str
     pid: str
     error_log: str
+    access_log: str
 
 
 def paths(
@@ -32,6 +33,7 @@ def paths(
             conf="/etc/tidegate/tidegate.conf",
             pid="/run/tidegate.pid",
             error_log="/var/log/tidegate/error.log",
+            access_log="/var/log/tidegate/access.log",
         )
     home = environ.get("HOME") or os.path.expanduser("~")
     state = os.path.join(environ.get("XDG_STATE_HOME") or f"{home}/.local/state", "tidegate")
@@ -42,6 +44,7 @@ def paths(
         conf=f"{config}/tidegate.conf",
         pid=f"{runtime}/tidegate.pid",
         error_log=f"{state}/error.log",
+        access_log=f"{state}/access.log",
     )
 
 
@@ -51,6 +54,7 @@ def _laid_out_as_nginx(prefix: str) -> Paths:
         conf=f"{prefix}/conf/tidegate.conf",
         pid=f"{prefix}/logs/tidegate.pid",
         error_log=f"{prefix}/logs/error.log",
+        access_log=f"{prefix}/logs/access.log",
     )
 
 

@@ -35,6 +35,7 @@ def load(switches: Switches, places: Paths, *, resolves: bool = True) -> Loaded:
         prefix=places.prefix,
         globals_=switches.directives,
         error_log=STDERR if error_log == "stderr" else error_log,
+        access_log=places.access_log,
         pid=places.pid,
         resolve=resolve_name if resolves else _unresolved,
     )

@@ -58,7 +58,7 @@ def _lack(model: Model) -> str | None:
     if model.http is None:
         return None
     return (
-        f'"http" is not supported yet in {model.http.file}:{model.http.line};'
+        f'"http" is not supported yet in {model.http.span.file}:{model.http.span.line};'
         " only stream {} can be served, take the block out to start"
     )
 

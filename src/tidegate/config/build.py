@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
+from tidegate.config.build_http_model import make_http
 from tidegate.config.build_limit_conn import make_limit_conns
 from tidegate.config.build_logs import finished_access_logs
 from tidegate.config.build_mqtt import bounded, make_mqtt
+from tidegate.config.build_upstream import make_upstreams
 from tidegate.config.build_variables import asked_tlvs
 from tidegate.config.model import (
     Bind,
@@ -22,7 +24,6 @@ from tidegate.config.model import (
     Return,
     Server,
     Stream,
-    Upstream,
 )
 from tidegate.config.scope import Scope
 
@@ -44,6 +45,7 @@ class Places:
     """Where things are unless the configuration says otherwise; absolute paths."""
 
     error_log: str
+    access_log: str
     pid: str
 
 
@@ -71,7 +73,7 @@ def make_model(draft: Draft, files: tuple[str, ...], places: Places) -> Model:
         error_logs=error_logs,
         env=_environment(draft),
         stream=_stream(draft.stream, error_logs) if draft.stream else None,
-        http=draft.http.name.span if draft.http else None,
+        http=make_http(draft, draft.http, error_logs, places.access_log) if draft.http else None,
     )
 
 
@@ -93,21 +95,9 @@ def _environment(draft: Draft) -> tuple[tuple[str, str | None], ...]:
 
 
 def _stream(draft: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Stream:
-    upstreams = tuple(
-        Upstream(
-            name=group.name,
-            method=group.method,
-            peers=tuple(group.peers),
-            zone=group.zone,
-            implicit=not group.created,
-            span=group.span,
-        )
-        for group in draft.upstreams
-    )
-    around = tuple(draft.logs.error) or error_logs
-    servers = tuple(_server(server, draft, around) for server in draft.servers)
+    servers = tuple(_server(server, error_logs) for server in draft.servers)
     return Stream(
-        upstreams=upstreams,
+        upstreams=make_upstreams(draft),
         limit_conn_zones=tuple(draft.limit_zones.values()),
         servers=servers,
         variables=tuple(draft.definitions.items()),
@@ -115,13 +105,13 @@ def _stream(draft: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Stream:
     )
 
 
-def _server(draft: ServerDraft, around: StreamDraft, error_logs: tuple[ErrorLog, ...]) -> Server:
+def _server(draft: ServerDraft, error_logs: tuple[ErrorLog, ...]) -> Server:
     return Server(
         listens=tuple(draft.listens),
         proxy_protocol_timeout_ms=draft.scope.integer("proxy_protocol_timeout"),
-        real_ip_from=tuple(draft.real_ip_from or around.real_ip_from),
-        access=tuple(draft.rules.access or around.rules.access),
-        limit_conns=make_limit_conns(draft, around),
+        real_ip_from=draft.trusted(),
+        access=draft.access_rules(),
+        limit_conns=make_limit_conns(draft),
         content=_content(draft),
         preread_buffer_size=bounded(draft.scope.integer("preread_buffer_size")),
         preread_timeout_ms=draft.scope.integer("preread_timeout"),
@@ -129,8 +119,8 @@ def _server(draft: ServerDraft, around: StreamDraft, error_logs: tuple[ErrorLog,
         mqtt=make_mqtt(draft),
         tls=draft.tls,
         tcp_nodelay=draft.scope.flag("tcp_nodelay"),
-        access_logs=finished_access_logs(draft.logs, around=around.logs),
-        error_logs=tuple(draft.logs.error) or error_logs,
+        access_logs=finished_access_logs(draft),
+        error_logs=draft.error_logs() or error_logs,
         span=draft.directive.name.span,
         assignments=tuple(draft.assignments),
     )

@@ -6,7 +6,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from tidegate.config.diagnostics import ConfigError
-from tidegate.config.draft import rules_here
+from tidegate.config.draft import block_here
 from tidegate.config.model import AccessRule
 from tidegate.config.networks import NetworkError, parse_network
 from tidegate.wire.network import Network
@@ -24,7 +24,7 @@ def rule(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `allow ADDRESS | CIDR | unix: | all`, or `deny`."""
     word = directive.args[0]
     network = None if word.text == "all" else _network(reading, word, directive)
-    rules_here(reading).access.append(
+    block_here(reading).rules.access.append(
         AccessRule(deny=directive.name.text == "deny", network=network)
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.build_variables import template
 from tidegate.config.diagnostics import ConfigError
-from tidegate.config.draft import in_stream
+from tidegate.config.draft import in_protocol
 from tidegate.config.model import Bind
 from tidegate.config.urls import QUAD
 from tidegate.variables.computed import constants
@@ -73,14 +73,14 @@ def _literal(word: Token, *, first: bool) -> Address:
 
 def finish_binds(reading: Reading) -> None:
     """Warn of values that a variable may bring into `proxy_bind` and that are none of ours."""
-    stream = in_stream(reading)
+    protocol = in_protocol(reading)
     told: set[tuple[str, int]] = set()
-    for use in stream.variables:
+    for use in protocol.variables:
         words = use.directive.args
         if use.directive.name.text != "proxy_bind" or words[-1].text == "transparent":
             continue
         word = next(one for one in words if one.span == use.span)
-        definition = stream.definitions.get(use.name)
+        definition = protocol.definitions.get(use.name)
         if definition is None or word.text.lower() not in (f"${use.name}", f"${{{use.name}}}"):
             continue
         wrong = [value for value in constants(definition) if not _is_ours_text(value)]

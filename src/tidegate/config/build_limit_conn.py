@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from tidegate.config import values
 from tidegate.config.build_variables import template
 from tidegate.config.diagnostics import ConfigError, did_you_mean
-from tidegate.config.draft import in_stream, rules_here
+from tidegate.config.draft import block_here, in_protocol
 from tidegate.config.model import Level, LimitConn, LimitConns, LimitConnZone
 from tidegate.config.zones import declare, read_size
 
 if TYPE_CHECKING:
-    from tidegate.config.draft import DraftHandler, Reading, ServerDraft, StreamDraft
+    from tidegate.config.draft import BlockDraft, DraftHandler, Reading
     from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
@@ -34,17 +34,17 @@ EXAMPLE = "limit_conn_zone $binary_remote_addr zone=addr:10m;"
 
 def limit_conn_zone(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `limit_conn_zone KEY zone=NAME:SIZE`."""
-    stream = in_stream(reading)
+    protocol = in_protocol(reading)
     word, where = directive.args
     key = template(reading, word, directive)
     name, size = _name_and_size(where)
-    known = stream.limit_zones.get(name)
+    known = protocol.limit_zones.get(name)
     declare(reading, name, size, use=USE, span=where.span)
     if known is not None:
         message = f'limit_conn_zone "{name}" is already bound to key "{known.key}"'
         hint = f"it is in {known.span.file}:{known.span.line}"
         raise ConfigError(message, where.span, hint=hint)
-    stream.limit_zones[name] = LimitConnZone(
+    protocol.limit_zones[name] = LimitConnZone(
         name=name, size=size, key=key, span=directive.name.span
     )
 
@@ -70,7 +70,7 @@ def limit_conn(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `limit_conn ZONE NUMBER`."""
     zone, number = directive.args
     declare(reading, zone.text, 0, use=USE, span=zone.span)
-    limits = rules_here(reading).limits
+    limits = block_here(reading).rules.limits
     if any(one.zone == zone.text for one, _where in limits):
         raise ConfigError('"limit_conn" directive is duplicate', zone.span)
     most = values.number(number.text)
@@ -93,20 +93,20 @@ def limit_conn_log_level(_reading: Reading, directive: Directive, scope: Scope) 
 
 
 def finish_limit_conn(reading: Reading) -> None:
-    """Complain of limits whose zone is nowhere made, when all of `stream {}` was read."""
-    stream = in_stream(reading)
-    for rules in (stream.rules, *(server.rules for server in stream.servers)):
-        for limit, where in rules.limits:
-            if limit.zone in stream.limit_zones:
+    """Complain of limits whose zone is nowhere made, when all of the block was read."""
+    protocol = in_protocol(reading)
+    for block in (protocol, *protocol.served()):
+        for limit, where in block.rules.limits:
+            if limit.zone in protocol.limit_zones:
                 continue
-            hint = did_you_mean(limit.zone, list(stream.limit_zones)) or f"add: {EXAMPLE}"
+            hint = did_you_mean(limit.zone, list(protocol.limit_zones)) or f"add: {EXAMPLE}"
             message = f'zero size shared memory zone "{limit.zone}"'
             reading.report.error(message, where.args[0].span, line=where.end.line, hint=hint)
 
 
-def make_limit_conns(draft: ServerDraft, around: StreamDraft) -> LimitConns | None:
-    """The limits of a server, or those of the block around; None where there are none."""
-    limits = draft.rules.limits or around.rules.limits
+def make_limit_conns(draft: BlockDraft) -> LimitConns | None:
+    """The limits that hold in a block; None where there are none."""
+    limits = draft.limits()
     if not limits:
         return None
     return LimitConns(

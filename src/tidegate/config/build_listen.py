@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
+    from tidegate.config.span import Span
+    from tidegate.wire.address import Address
 
 # nginx's on Linux (NGX_LISTEN_BACKLOG).
 BACKLOG = 511
@@ -70,8 +72,8 @@ def listen(reading: Reading, directive: Directive, _scope: Scope) -> None:
         raise ConfigError(message, word.span)
     options = Options()
     for parameter in parameters:
-        options = _with(options, parameter)
-    taken = in_stream(reading).listens
+        options = read_parameter(options, parameter)
+    taken = in_stream(reading).taken
     here = set()
     for address in found:
         if address in here:
@@ -82,25 +84,30 @@ def listen(reading: Reading, directive: Directive, _scope: Scope) -> None:
             place = taken[address].span
             hint = f"it is also in {place.file}:{place.line}"
             raise ConfigError(message, word.span, hint=hint)
-        one = Listen(
-            address=address,
-            proxy_protocol=options.proxy_protocol,
-            backlog=options.backlog,
-            reuseport=options.reuseport,
-            deferred=options.deferred,
-            fastopen=options.fastopen,
-            ipv6only=options.ipv6only if address.family == socket.AF_INET6 else None,
-            rcvbuf=options.rcvbuf,
-            sndbuf=options.sndbuf,
-            keepalive=options.keepalive,
-            ssl=options.ssl,
-            span=directive.name.span,
-        )
+        one = make_listen(address, options, directive.name.span)
         server.listens.append(one)
         taken[address] = one
 
 
-def _with(options: Options, word: Token) -> Options:  # noqa: C901, PLR0911 - one for each parameter
+def make_listen(address: Address, options: Options, span: Span) -> Listen:
+    """A socket to be."""
+    return Listen(
+        address=address,
+        proxy_protocol=options.proxy_protocol,
+        backlog=options.backlog,
+        reuseport=options.reuseport,
+        deferred=options.deferred,
+        fastopen=options.fastopen,
+        ipv6only=options.ipv6only if address.family == socket.AF_INET6 else None,
+        rcvbuf=options.rcvbuf,
+        sndbuf=options.sndbuf,
+        keepalive=options.keepalive,
+        ssl=options.ssl,
+        span=span,
+    )
+
+
+def read_parameter(options: Options, word: Token) -> Options:  # noqa: C901, PLR0911 - one each
     """`options` with one parameter more; raises ConfigError."""
     name, equals, value = word.text.partition("=")
     if name in ELSEWHERE if equals else name in LATER:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tidegate.config import values
 from tidegate.config.build_variables import note_variables, template
 from tidegate.config.diagnostics import ConfigError, did_you_mean
-from tidegate.config.draft import LogsDraft, in_stream, refused
+from tidegate.config.draft import block_here, in_protocol, refused
 from tidegate.config.model import (
     AccessLog,
     ErrorLog,
@@ -22,7 +22,7 @@ from tidegate.config.scope import EXPECTED
 from tidegate.variables.template import Template, TemplateError, parse
 
 if TYPE_CHECKING:
-    from tidegate.config.draft import Reading
+    from tidegate.config.draft import BlockDraft, Reading
     from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
@@ -38,6 +38,9 @@ SIZES = EXPECTED[Kind.SIZE]
 TIMES = EXPECTED[Kind.TIME]
 
 ESCAPES = ("default", "json", "none")
+
+# The format that http has of its own.
+COMBINED = "combined"
 
 
 def error_log(reading: Reading, directive: Directive) -> ErrorLog:
@@ -61,19 +64,13 @@ def error_log(reading: Reading, directive: Directive) -> ErrorLog:
 
 def stream_error_log(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `error_log` of stream, or of one of its servers."""
-    _logs(reading).error.append(error_log(reading, directive))
-
-
-def _logs(reading: Reading) -> LogsDraft:
-    if reading.draft.server is not None:
-        return reading.draft.server.logs
-    return in_stream(reading).logs
+    block_here(reading).logs.error.append(error_log(reading, directive))
 
 
 def access_log(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `access_log FILE FORMAT [buffer=SIZE] [flush=TIME] [if=CONDITION] | off`."""
     target, *rest = directive.args
-    logs = _logs(reading)
+    logs = block_here(reading).logs
     if target.text == "off":
         if rest:
             raise ConfigError(f'invalid parameter "{rest[0].text}"', rest[0].span)
@@ -83,12 +80,11 @@ def access_log(reading: Reading, directive: Directive, _scope: Scope) -> None:
         raise refused('"access_log" to "syslog:"', reason="a file is")
     name = _name(reading, directive) if "$" in target.text else None
     if not rest:
-        hint = 'stream has no format of its own: define one with "log_format"'
-        raise ConfigError("log format is not specified", hint=hint)
+        rest = [_default_format(reading, target)]
     form, *parameters = rest
     log = AccessLog(
         path=reading.draft.path(target.text),
-        format=_format_named(in_stream(reading).formats, form),
+        format=_format_named(in_protocol(reading).formats, form),
         name=name,
         condition=_condition(reading, parameters, directive),
     )
@@ -97,7 +93,7 @@ def access_log(reading: Reading, directive: Directive, _scope: Scope) -> None:
         if name is not None:
             hint = "each file would need a buffer: name one file, or leave the buffer out"
             raise ConfigError("buffered logs cannot have variables in name", hint=hint)
-        buffers = in_stream(reading).logs.buffers
+        buffers = in_protocol(reading).logs.buffers
         if buffers.setdefault(log.path, buffer) != buffer:
             message = f'access_log "{target.text}" already defined with conflicting parameters'
             hint = "all logs of one file share its buffer: give them the same, or one of them only"
@@ -105,12 +101,31 @@ def access_log(reading: Reading, directive: Directive, _scope: Scope) -> None:
     logs.access.append(log)
 
 
-def finished_access_logs(logs: LogsDraft, *, around: LogsDraft) -> tuple[AccessLog, ...]:
-    """The access logs of a server inside `around`, with what other lines say about their files."""
-    cache = (logs if logs.cache_set else around).cache
+def _default_format(reading: Reading, target: Token) -> Token:
+    """The format of a log without one, as if it were written; raises ConfigError."""
+    if COMBINED in in_protocol(reading).formats:
+        return target._replace(text=COMBINED)
+    hint = 'stream has no format of its own: define one with "log_format"'
+    raise ConfigError("log format is not specified", hint=hint)
+
+
+def finished_access_logs(
+    draft: BlockDraft, *, otherwise: tuple[AccessLog, ...] = ()
+) -> tuple[AccessLog, ...]:
+    """The access logs of a block, with what other lines say about their files.
+
+    Where nobody said anything there is `otherwise`.
+    """
+    found = draft.access_logs()
+    *_inner, outermost = draft.blocks()
+    cache = next((one.logs.cache for one in draft.blocks() if one.logs.cache_set), None)
     return tuple(
-        replace(log, buffer=around.buffers.get(log.path), cache=cache if log.name else None)
-        for log in logs.access_in(around)
+        replace(
+            log,
+            buffer=outermost.logs.buffers.get(log.path),
+            cache=cache if log.name else None,
+        )
+        for log in (otherwise if found is None else found)
     )
 
 
@@ -195,7 +210,7 @@ def open_log_file_cache(reading: Reading, directive: Directive, scope: Scope) ->
         found[name] = number
     if not off and not found["max"]:
         raise ConfigError('"open_log_file_cache" must have "max" parameter')
-    logs = _logs(reading)
+    logs = block_here(reading).logs
     logs.cache_set = True
     logs.cache = None if off else OpenLogFiles(limit=found.pop("max"), **found)
 
@@ -203,7 +218,7 @@ def open_log_file_cache(reading: Reading, directive: Directive, scope: Scope) ->
 def log_format(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `log_format NAME [escape=…] TEXT…`."""
     name, *texts = directive.args
-    formats = in_stream(reading).formats
+    formats = in_protocol(reading).formats
     if name.text in formats:
         raise ConfigError(f'duplicate "log_format" name "{name.text}"', name.span)
     escape = "default"

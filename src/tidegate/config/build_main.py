@@ -8,12 +8,17 @@ import pwd
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
+from tidegate.config.build_http import COMBINED, finish_http
+from tidegate.config.build_http import HANDLERS as HTTP_HANDLERS
 from tidegate.config.build_logs import error_log
 from tidegate.config.build_stream import HANDLERS as STREAM_HANDLERS
 from tidegate.config.build_stream import finish_stream
 from tidegate.config.diagnostics import ConfigError
 from tidegate.config.draft import StreamDraft
+from tidegate.config.draft_http import HttpDraft
 from tidegate.config.scope import Scope
+from tidegate.variables.names import OF_STREAM
+from tidegate.variables.names_http import OF_HTTP
 
 if TYPE_CHECKING:
     from tidegate.config.draft import DraftHandler, Reading
@@ -125,26 +130,40 @@ def stream(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `stream {}`; a further one goes on where the first ended."""
     draft = reading.draft
     if draft.stream is None:
-        draft.stream = StreamDraft(scope=Scope("stream", draft.main), directive=directive)
+        draft.stream = StreamDraft(
+            scope=Scope("stream", draft.main), directive=directive, vocabulary=OF_STREAM
+        )
     else:
         _warn_merged(reading, directive, draft.stream.directive)
-    reading.block(directive, draft.stream.scope)
-    if directive is draft.last_stream:
-        finish_stream(reading)
+    draft.protocol = draft.stream
+    try:
+        reading.block(directive, draft.stream.scope)
+        if directive is draft.last_stream:
+            finish_stream(reading)
+    finally:
+        draft.protocol = None
 
 
 def http(reading: Reading, directive: Directive, _scope: Scope) -> None:
-    """Check `http {}`; it is parsed, and not served yet."""
-    if reading.draft.http is None:
-        reading.draft.http = directive
-        reading.report.warn(
-            '"http" directive is not supported yet: its contents are checked, but not served',
-            directive.name.span,
-            line=directive.end.line,
+    """Read `http {}`; a further one goes on where the first ended."""
+    draft = reading.draft
+    if draft.http is None:
+        draft.http = HttpDraft(
+            scope=Scope("http", draft.main),
+            directive=directive,
+            vocabulary=OF_HTTP,
+            default_port=80,
+            formats={COMBINED.name: COMBINED},
         )
     else:
-        _warn_merged(reading, directive, reading.draft.http)
-    reading.block(directive, Scope("http"))
+        _warn_merged(reading, directive, draft.http.directive)
+    draft.protocol = draft.http
+    try:
+        reading.block(directive, draft.http.scope)
+        if directive is draft.last_http:
+            finish_http(reading)
+    finally:
+        draft.protocol = None
 
 
 def _warn_merged(reading: Reading, directive: Directive, first: Directive) -> None:
@@ -170,4 +189,5 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("events", "worker_connections"): worker_connections,
     ("events", "use"): use,
     **STREAM_HANDLERS,
+    **HTTP_HANDLERS,
 }

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.config.build_variables import define, template, variable_name
+from tidegate.config.build_variables import check_regex, define, template, variable_name
 from tidegate.config.diagnostics import ConfigError
 from tidegate.config.entries import as_line_of, read_entries
-from tidegate.variables.computed import Assigned
 from tidegate.variables.hostnames import EXACT, HEAD, HEAD_OR_ITSELF, WildcardError, split_wildcard
-from tidegate.variables.map import Expression, Map, compiled
-from tidegate.variables.regex import NoLibraryError, RegexError
+from tidegate.variables.map import Expression, Map
 from tidegate.variables.template import Template
 from tidegate.variables.values import encode
 
@@ -92,16 +90,7 @@ class MapDraft:
         text = word.text[1:]
         caseless = text.startswith("*")
         pattern = encode(text[caseless:])
-        try:
-            regex = compiled(pattern, caseless=caseless)
-        except NoLibraryError as error:
-            message = f'using regex "{text[caseless:]}" requires PCRE library'
-            hint = f"{error}; on Debian it is the package libpcre2-8-0"
-            raise ConfigError(message, word.span, hint=hint) from None
-        except RegexError as error:
-            raise ConfigError(str(error), word.span) from None
-        for name, _number in regex.names:
-            define(self._reading, name.lower(), word, Assigned(empty=None))
+        check_regex(self._reading, word, text[caseless:], caseless=caseless)
         self._expressions.append(Expression(pattern, caseless, value))
 
     def _text(self, word: Token, value: Template) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tidegate.config import values
 from tidegate.config.build_variables import template
 from tidegate.config.diagnostics import ConfigError, did_you_mean
-from tidegate.config.draft import in_server, in_stream
+from tidegate.config.draft import in_protocol, in_served
 from tidegate.config.model import Mqtt, MqttNextUpstream, SetConnect
 from tidegate.config.parser import Directive
 from tidegate.config.scope import put_positive
@@ -18,7 +18,7 @@ from tidegate.mqtt.fixed_header import MAX_LENGTH_BYTES, MAX_REMAINING_LENGTH
 from tidegate.mqtt.reason_codes import CLIENT_FAULTS, name_of, parse_code
 
 if TYPE_CHECKING:
-    from tidegate.config.draft import DraftHandler, Reading, ServerDraft
+    from tidegate.config.draft import DraftHandler, Reading, ServedDraft
     from tidegate.config.lexer import Token
     from tidegate.config.scope import Scope
 
@@ -54,7 +54,7 @@ def mqtt_connack_timeout(_reading: Reading, directive: Directive, scope: Scope) 
 
 def mqtt_set_connect(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `mqtt_set_connect FIELD VALUE [if_empty=keep]`."""
-    server = in_server(reading)
+    server = in_served(reading)
     field, word, *rest = directive.args
     if field.text not in FIELDS:
         hint = did_you_mean(field.text, list(FIELDS)) or "there are: " + ", ".join(FIELDS)
@@ -147,7 +147,7 @@ def mqtt_next_upstream(reading: Reading, directive: Directive, scope: Scope) -> 
         timeout="timeout" in named,
     )
     scope.put(directive.name.text, found)
-    in_stream(reading).retries.append((found, directive))
+    in_protocol(reading).retries.append((found, directive))
 
 
 def _code(word: Token) -> int:
@@ -167,7 +167,7 @@ def _code(word: Token) -> int:
     return code
 
 
-def finish_server(reading: Reading, draft: ServerDraft) -> None:
+def finish_server(reading: Reading, draft: ServedDraft) -> None:
     """Warn of what has no effect in a server, when all around it was read."""
     scope = draft.scope
     missing = {}
@@ -188,12 +188,12 @@ def finish_server(reading: Reading, draft: ServerDraft) -> None:
 
 def finish_retries(reading: Reading) -> None:
     """Warn of each `mqtt_next_upstream` by which no server can ask another node."""
-    stream = in_stream(reading)
-    for found, directive in stream.retries:
+    protocol = in_protocol(reading)
+    for found, directive in protocol.retries:
         reasons = [
             _why_no_other(draft)
-            for draft in stream.servers
-            if draft.sound and not draft.answer and draft.scope.get(directive.name.text) is found
+            for draft in protocol.served()
+            if draft.sound and draft.pass_span and draft.scope.get(directive.name.text) is found
         ]
         if reasons and all(reasons):
             message = f'"mqtt_next_upstream" asks no other node with {reasons[0]}'
@@ -202,7 +202,7 @@ def finish_retries(reading: Reading) -> None:
             reading.report.warn(message, span, line=line, hint=hint)
 
 
-def _why_no_other(draft: ServerDraft) -> str | None:
+def _why_no_other(draft: ServedDraft) -> str | None:
     """What keeps a server from asking a second node; None where nothing does."""
     if not draft.scope.flag("proxy_next_upstream"):
         return '"proxy_next_upstream off"'
@@ -221,7 +221,7 @@ def _inside(block: Directive, name: str) -> Directive | None:
     return next(named, None)
 
 
-def make_mqtt(draft: ServerDraft) -> Mqtt | None:
+def make_mqtt(draft: ServedDraft) -> Mqtt | None:
     """What a server does with MQTT; None where nothing makes it look."""
     if not draft.sees_mqtt:
         return None

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tidegate.config.diagnostics import ConfigError
-from tidegate.config.draft import in_stream
+from tidegate.config.draft import block_here
 from tidegate.config.networks import NetworkError, parse_network
 from tidegate.config.urls import UrlError, addresses, parse_url
 from tidegate.wire.network import Network
@@ -27,7 +27,7 @@ EXPECTED = "it is an address, a network like 10.0.0.0/8, a host name, or unix:"
 def set_real_ip_from(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `set_real_ip_from ADDRESS | CIDR | NAME | unix:`."""
     word = directive.args[0]
-    block = reading.draft.server or in_stream(reading)
+    block = block_here(reading)
     if word.text == "unix:":
         block.real_ip_from.append(Network(family=socket.AF_UNIX))
         return

@@ -5,45 +5,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidegate.config.build_upstream import meant
-from tidegate.config.draft import in_stream
+from tidegate.config.draft import in_protocol
 from tidegate.config.urls import UrlError, parse_url
 from tidegate.variables.computed import constants
 
 if TYPE_CHECKING:
-    from tidegate.config.draft import Reading, StreamDraft
+    from tidegate.config.draft import ProtocolDraft, Reading
 
 SHOWN = 3  # values in one warning
 
 
 def finish_routes(reading: Reading) -> None:
     """Warn of values that a variable may bring into `proxy_pass` and that lead nowhere."""
-    stream = in_stream(reading)
-    for use in stream.variables:
+    protocol = in_protocol(reading)
+    for use in protocol.variables:
         word = use.directive.args[0]
-        definition = stream.definitions.get(use.name)
+        definition = protocol.definitions.get(use.name)
         if use.directive.name.text != "proxy_pass" or definition is None:
             continue
         if word.text.lower() not in (f"${use.name}", f"${{{use.name}}}"):
             continue
         wrong = {
-            value: fault for value in constants(definition) if (fault := _fault(stream, value))
+            value: fault for value in constants(definition) if (fault := _fault(protocol, value))
         }
         if wrong:
             shown = ", ".join(f'"{value}"' for value in list(wrong)[:SHOWN])
             more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
             first, fault = next(iter(wrong.items()))
             message = f'"{word.text}" in "proxy_pass" may be {shown}{more}: {fault}'
-            hint = f"sessions would end with status 500; {meant(stream, first)}"
+            hint = f"sessions would end with status 500; {meant(protocol, first)}"
             reading.report.warn(message, use.span, line=use.directive.end.line, hint=hint)
 
 
-def _fault(stream: StreamDraft, text: str) -> str | None:
+def _fault(protocol: ProtocolDraft, text: str) -> str | None:
     """What nginx would say of a session with this value; None where it leads somewhere."""
     try:
         url = parse_url(text)
     except UrlError as error:
         return f'{error} in upstream "{text}"'
-    if any((group.port or 0) == url.port for group in stream.groups(url.host)):
+    if any((group.port or 0) == url.port for group in protocol.groups(url.host)):
         return None
     if not url.ports and not url.unix:
         return f'no port in upstream "{url.host}"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidegate.config.build_variables import check_free, define, template, variable_name
-from tidegate.config.draft import in_server, in_stream
+from tidegate.config.draft import in_protocol, in_served
 from tidegate.config.model import Assignment
 from tidegate.variables.computed import Assigned
 
@@ -19,8 +19,8 @@ def set_(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `set $variable VALUE`; another definition holds where no `set` is."""
     word, value = directive.args
     name = variable_name(word)
-    check_free(name, word)
-    if name not in in_stream(reading).definitions:
+    check_free(reading, name, word)
+    if name not in in_protocol(reading).definitions:
         define(reading, name, word, Assigned(empty=""))
     assignment = Assignment(name=name, value=template(reading, value, directive))
-    in_server(reading).assignments.append(assignment)
+    in_served(reading).assignments.append(assignment)

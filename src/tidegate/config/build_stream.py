@@ -30,7 +30,7 @@ from tidegate.config.build_upstream import finish_group, passed_to, upstream, zo
 from tidegate.config.build_upstream import server as upstream_server
 from tidegate.config.build_variables import finish_variables, promise_variables, template
 from tidegate.config.diagnostics import ConfigError
-from tidegate.config.draft import LogsDraft, ServerDraft, in_server, in_stream
+from tidegate.config.draft import ServerDraft, in_server, in_stream
 from tidegate.config.model import Return
 from tidegate.config.scope import Scope, put_positive
 
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
 def server(reading: Reading, directive: Directive, scope: Scope) -> None:
     """Read `server {}`."""
-    draft = ServerDraft(directive=directive, scope=Scope("stream.server", scope), logs=LogsDraft())
-    in_stream(reading).servers.append(draft)
+    stream = in_stream(reading)
+    draft = ServerDraft(directive=directive, scope=Scope("stream.server", scope), around=stream)
+    stream.servers.append(draft)
     reading.draft.server = draft
     try:
         draft.sound = reading.block(directive, draft.scope)
@@ -70,7 +71,7 @@ def return_(reading: Reading, directive: Directive, scope: Scope) -> None:
     scope.claim(directive.name.text)
     value = template(reading, directive.args[0], directive)
     server = in_server(reading)
-    server.upstream, server.target = None, None
+    server.upstream, server.target, server.pass_span = None, None, None
     server.answer = Return(value=value, span=directive.name.span)
 
 
@@ -92,7 +93,8 @@ def finish_stream(reading: Reading) -> None:
     for group in stream.upstreams:
         finish_group(reading, group)
     for draft in stream.servers:
-        finish_proxy_tls(reading, draft)
+        if draft.scope.flag("proxy_ssl") and draft.answer is None:
+            finish_proxy_tls(reading, draft)
     for draft in stream.servers:
         finish_tls(reading, draft)
     build_limit_conn.finish_limit_conn(reading)

@@ -1,4 +1,4 @@
-"""The TLS of each server, once all of `stream {}` was read: files, contexts, and what is wrong.
+"""The TLS of each server, once all of the block was read: files, contexts, and what is wrong.
 
 What the configuration says is given to OpenSSL here already, so that a key that does not fit its
 certificate is found by `-t`, and not by a worker.
@@ -11,14 +11,15 @@ import time
 from typing import TYPE_CHECKING
 
 from tidegate.config.diagnostics import ConfigError
-from tidegate.config.draft import in_stream
+from tidegate.config.draft import in_protocol
 from tidegate.config.model_tls import KeyPair, Pem, ProxyTls, SessionCache, Tls
 from tidegate.config.pem_files import as_openssl
 from tidegate.config.secure import SecureError, client_context, server_context
 from tidegate.engine.tls_pem import not_after
 
 if TYPE_CHECKING:
-    from tidegate.config.draft import Reading, ServerDraft
+    from tidegate.config.draft import Reading, ServedDraft, ServerDraft
+    from tidegate.config.draft_http import AddressDraft, HttpServerDraft
     from tidegate.config.scope import Scope
 
 DEFAULT_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
@@ -66,25 +67,60 @@ def finish_tls(reading: Reading, draft: ServerDraft) -> None:
     if missing is not None:
         reading.report.error(missing, where)
         return
+    tls = make_tls(reading, scope)
+    draft.tls = tls if secured else None
+
+
+def finish_tls_of_http(reading: Reading, draft: HttpServerDraft) -> None:
+    """Make the TLS of a server of http, which may share its addresses with others."""
+    scope = draft.outside.scope
+    certificates, keys = _texts(scope, "ssl_certificate"), _texts(scope, "ssl_certificate_key")
+    if len(keys) < len(certificates):
+        message = f'no "ssl_certificate_key" is defined for certificate "{certificates[-1]}"'
+        _report(reading, scope, message, "ssl_certificate")
+        return
+    if certificates or scope.flag("ssl_reject_handshake"):
+        tls = make_tls(reading, scope)
+        secured = any("ssl" in known.protocols for known in draft.addresses)
+        draft.tls = tls if secured else None
+
+
+def finish_tls_of_address(reading: Reading, known: AddressDraft) -> None:
+    """Complain where no server of an address with `ssl` has a certificate for its clients."""
+    if "ssl" not in known.protocols:
+        return
+    servers = [known.default or known.servers[0]]
+    if servers[0].outside.scope.flag("ssl_reject_handshake"):
+        servers = known.servers
+    for draft in servers:
+        scope = draft.outside.scope
+        if not scope.get("ssl_certificate") and not scope.flag("ssl_reject_handshake"):
+            message = 'no "ssl_certificate" is defined for the "listen ... ssl" directive'
+            directive = draft.directive
+            reading.report.error(message, directive.name.span, line=directive.end.line)
+            return
+
+
+def make_tls(reading: Reading, scope: Scope) -> Tls | None:
+    """The TLS that a server's `ssl_…` say; None where something in it was wrong, and was told."""
+    certificates, keys = _texts(scope, "ssl_certificate"), _texts(scope, "ssl_certificate_key")
     try:
         tls = _tls(reading, scope, certificates, keys)
         context = server_context(tls)
     except FileError as error:
         _report(reading, scope, error.message, error.directive, placed=error.placed)
-        return
+        return None
     except SecureError as error:
         _report(reading, scope, error.message, error.directive)
-        return
+        return None
     _warn_of_protocols(reading, scope, tls.protocols, context.security_level)
     _warn_of_ends(reading, scope, tls.pairs, "ssl_certificate")
-    draft.tls = tls if secured else None
+    return tls
 
 
-def finish_proxy_tls(reading: Reading, draft: ServerDraft) -> None:
-    """Make the TLS of a server's brokers."""
+def finish_proxy_tls(reading: Reading, draft: ServedDraft) -> None:
+    """Make the TLS of the brokers of a server or location that wants it."""
     scope = draft.scope
-    if not scope.flag("proxy_ssl") or draft.answer is not None:
-        return
     certificate = scope.optional_text("proxy_ssl_certificate")
     key = scope.optional_text("proxy_ssl_certificate_key")
     if certificate and not key:
@@ -113,8 +149,8 @@ def _report(
     """An error in nginx's words; where they have no place the hint tells it."""
     span = scope.place(directive)
     if placed:
-        # nginx is at the end of "stream {}" when it looks.
-        block = in_stream(reading).directive.block
+        # nginx is at the end of the block when it looks.
+        block = in_protocol(reading).directive.block
         line = block.close.line if block is not None and block.close is not None else None
         reading.report.error(message, span, line=line)
         return
@@ -157,13 +193,25 @@ def _tls(
         ticket_keys=tuple(
             _ticket_key(reading, name) for name in _texts(scope, "ssl_session_ticket_key")
         ),
-        handshake_timeout_ms=scope.integer("ssl_handshake_timeout"),
-        alpn=_texts(scope, "ssl_alpn"),
+        handshake_timeout_ms=_handshake_timeout(scope),
+        alpn=HTTP_ALPN if _in_http(scope) else _texts(scope, "ssl_alpn"),
         reject_handshake=scope.flag("ssl_reject_handshake"),
     )
 
 
 NO_CACHE = SessionCache(own="none", zone=None)
+
+# What http offers; nobody configures it.
+HTTP_ALPN = ("http/1.1", "http/1.0", "http/0.9")
+
+
+def _in_http(scope: Scope) -> bool:
+    return scope.context.startswith("http")
+
+
+def _handshake_timeout(scope: Scope) -> int:
+    """How long a handshake may take: in http nginx has no time of its own for it."""
+    return scope.integer("client_header_timeout" if _in_http(scope) else "ssl_handshake_timeout")
 
 
 def _proxy_tls(

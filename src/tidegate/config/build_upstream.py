@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from tidegate.config import values
 from tidegate.config.build_method import check_backup
 from tidegate.config.diagnostics import ConfigError, did_you_mean, nearest
-from tidegate.config.draft import StreamDraft, UpstreamDraft, in_stream
-from tidegate.config.model import Peer
+from tidegate.config.draft import UpstreamDraft, in_protocol
+from tidegate.config.model import Peer, Upstream
 from tidegate.config.scope import Scope
 from tidegate.config.urls import Url, UrlError, addresses, parse_url
 from tidegate.config.zones import declare, read_size
 
 if TYPE_CHECKING:
-    from tidegate.config.draft import Reading
+    from tidegate.config.draft import ProtocolDraft, Reading
     from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
 
@@ -36,7 +36,7 @@ def upstream(reading: Reading, directive: Directive, scope: Scope) -> None:
     around = reading.draft.upstream
     reading.draft.upstream = group
     try:
-        group.sound = reading.block(directive, Scope("stream.upstream", scope))
+        group.sound = reading.block(directive, Scope(f"{scope.context}.upstream", scope))
     finally:
         reading.draft.upstream = around
     if group.sound and not group.peers:
@@ -49,8 +49,8 @@ def upstream(reading: Reading, directive: Directive, scope: Scope) -> None:
 def _created(reading: Reading, directive: Directive) -> UpstreamDraft:
     """The group that `upstream` opens; it may be one that a `proxy_pass` above has named."""
     word = directive.args[0]
-    stream = in_stream(reading)
-    for group in stream.groups(word.text):
+    protocol = in_protocol(reading)
+    for group in protocol.groups(word.text):
         if group.created:
             hint = f"it is also in {group.span.file}:{group.span.line}"
             raise ConfigError(f'duplicate upstream "{word.text}"', word.span, hint=hint)
@@ -63,25 +63,34 @@ def _created(reading: Reading, directive: Directive) -> UpstreamDraft:
             group.name = word.text
             return group
     span, line = directive.name.span, directive.end.line
-    return stream.add(UpstreamDraft(name=word.text, span=span, line=line, created=True))
+    return protocol.add(UpstreamDraft(name=word.text, span=span, line=line, created=True))
 
 
-def passed_to(reading: Reading, word: Token, directive: Directive) -> UpstreamDraft:
-    """The group that `proxy_pass` names: one of the configuration, or an address."""
+def passed_to(
+    reading: Reading, word: Token, directive: Directive, *, default: int = 0, named: str = ""
+) -> UpstreamDraft:
+    """The group that `proxy_pass` names: one of the configuration, or an address.
+
+    `default` is the port of an address without one, `named` what messages call it.
+    """
     try:
-        url = parse_url(word.text)
+        url = parse_url(word.text, default=default)
     except UrlError as error:
-        raise ConfigError(f'{error} in upstream "{word.text}"', word.span) from None
-    stream = in_stream(reading)
-    for group in stream.groups(url.host):
+        raise ConfigError(f'{error} in upstream "{named or word.text}"', word.span) from None
+    protocol = in_protocol(reading)
+    for group in protocol.groups(url.host):
         if group.created and (url.ports or url.unix):
             message = f'upstream "{url.host}" may not have port {url.port}'
             raise ConfigError(message, word.span, hint=f"write proxy_pass {url.host};")
-        if (group.port or 0) == url.port:
+        if group.created or (group.url is not None and group.url.port == url.port):
             return group
-    return stream.add(
+    return protocol.add(
         UpstreamDraft(
-            name=word.text, span=word.span, line=directive.end.line, created=False, url=url
+            name=f"{url.host}:{default}" if url.default else word.text,
+            span=word.span,
+            line=directive.end.line,
+            created=False,
+            url=url,
         )
     )
 
@@ -104,13 +113,13 @@ def server(reading: Reading, directive: Directive, _scope: Scope) -> None:
         else:
             raise _invalid(parameter)
     try:
-        url = parse_url(word.text)
+        url = parse_url(word.text, default=in_protocol(reading).default_port)
         found = addresses(url, reading.draft.resolve)
     except UrlError as error:
         raise ConfigError(
             f'{error} in upstream "{word.text}"', word.span, hint=_unresolved(str(error))
         ) from None
-    if not url.ports and not url.unix:
+    if not url.port and not url.unix:
         hint = f"brokers mostly listen on 1883: {word.text}:1883"
         raise ConfigError(f'no port in upstream "{word.text}"', word.span, hint=hint)
     group.peers.extend(
@@ -171,7 +180,7 @@ def zone(reading: Reading, directive: Directive, _scope: Scope) -> None:
 
 
 def finish_group(reading: Reading, group: UpstreamDraft) -> None:
-    """What nginx finds out of a group when all of `stream {}` was read."""
+    """What nginx finds out of a group when all of the block was read."""
     if not group.sound:
         return
     if group.created:
@@ -185,15 +194,15 @@ def finish_group(reading: Reading, group: UpstreamDraft) -> None:
 
 
 def _find_peers(reading: Reading, group: UpstreamDraft, url: Url) -> None:
-    if not url.ports and not url.unix:
-        hint = meant(in_stream(reading), group.name)
+    if not url.port and not url.unix:
+        hint = meant(in_protocol(reading), group.name)
         message = f'no port in upstream "{url.host}"'
         reading.report.error(message, group.span, line=group.line, hint=hint)
         return
     try:
         found = addresses(url, reading.draft.resolve)
     except UrlError as error:
-        hint = meant(in_stream(reading), group.name)
+        hint = meant(in_protocol(reading), group.name)
         message = f'{error} in upstream "{url.host}"'
         reading.report.error(message, group.span, line=group.line, hint=hint)
         return
@@ -212,9 +221,25 @@ def _find_peers(reading: Reading, group: UpstreamDraft, url: Url) -> None:
     ]
 
 
-def meant(stream: StreamDraft, name: str) -> str:
+def make_upstreams(protocol: ProtocolDraft, *, http: bool = False) -> tuple[Upstream, ...]:
+    """The groups of stream, or of `http`, without errors."""
+    return tuple(
+        Upstream(
+            name=group.name,
+            method=group.method,
+            peers=tuple(group.peers),
+            zone=group.zone,
+            implicit=not group.created,
+            http=http,
+            span=group.span,
+        )
+        for group in protocol.upstreams
+    )
+
+
+def meant(protocol: ProtocolDraft, name: str) -> str:
     """What somebody may have meant by a name that leads nowhere."""
-    groups = [group.name for group in stream.upstreams if group.created]
+    groups = [group.name for group in protocol.upstreams if group.created]
     near = nearest(name, groups)
     if near is None:
         return "no upstream has this name, and an address needs a port"

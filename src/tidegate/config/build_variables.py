@@ -1,4 +1,4 @@
-"""Texts with variables, and what is wrong with their names when all of `stream {}` was read."""
+"""Texts with variables, and what is wrong with their names when all of the block was read."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.cycles import finish_cycles
 from tidegate.config.diagnostics import ConfigError, did_you_mean
-from tidegate.config.draft import VariableUse, in_stream
+from tidegate.config.draft import VariableUse, in_protocol
 from tidegate.variables import names
+from tidegate.variables.computed import Assigned
+from tidegate.variables.map import compiled
+from tidegate.variables.regex import NoLibraryError, RegexError
 from tidegate.variables.template import DIGITS, Template, TemplateError, parse
+from tidegate.variables.values import encode
 
 if TYPE_CHECKING:
-    from tidegate.config.draft import Reading, ServerDraft, StreamDraft
+    from tidegate.config.draft import ProtocolDraft, Reading, ServedDraft
     from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
@@ -35,7 +39,7 @@ def template(reading: Reading, word: Token, directive: Directive) -> Template:
 def note_variables(reading: Reading, found: Template, word: Token, directive: Directive) -> None:
     """Remember the variables of a text; whether there are such is known when all was read."""
     draft = reading.draft
-    in_stream(reading).variables.extend(
+    in_protocol(reading).variables.extend(
         VariableUse(
             name=part.name,
             span=word.span,
@@ -58,36 +62,51 @@ def variable_name(word: Token) -> str:
 
 def define(reading: Reading, name: str, word: Token, definition: Definition) -> None:
     """Keep the definition of a variable, the last one of several; raises ConfigError."""
-    check_free(name, word)
-    in_stream(reading).definitions[name] = definition
-    in_stream(reading).defined_at[name] = word.span
+    check_free(reading, name, word)
+    in_protocol(reading).definitions[name] = definition
+    in_protocol(reading).defined_at[name] = word.span
 
 
-def check_free(name: str, word: Token) -> None:
+def check_free(reading: Reading, name: str, word: Token) -> None:
     """Whether a configuration may define a variable of this name; raises ConfigError."""
-    if name in names.STREAM or name in names.LATER:
+    vocabulary = in_protocol(reading).vocabulary
+    if name in vocabulary.names or name in vocabulary.later:
         hint = "this variable has a value of its own; choose another name"
         raise ConfigError(f'the duplicate "{name}" variable', word.span, hint=hint)
+
+
+def check_regex(reading: Reading, word: Token, pattern: str, *, caseless: bool) -> None:
+    """See that an expression can be used, and define its named groups; raises ConfigError."""
+    try:
+        regex = compiled(encode(pattern), caseless=caseless)
+    except NoLibraryError as error:
+        message = f'using regex "{pattern}" requires PCRE library'
+        hint = f"{error}; on Debian it is the package libpcre2-8-0"
+        raise ConfigError(message, word.span, hint=hint) from None
+    except RegexError as error:
+        raise ConfigError(str(error), word.span) from None
+    for name, _number in regex.names:
+        define(reading, name.lower(), word, Assigned(empty=None))
 
 
 def promise_variables(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Take the variables that a refused `map`, `set` … would make for known: it was said once."""
     words = (word.text.lower() for word in directive.args)
-    in_stream(reading).promised.update(word[1:] for word in words if word[:1] == "$")
+    in_protocol(reading).promised.update(word[1:] for word in words if word[:1] == "$")
 
 
 def finish_variables(reading: Reading) -> None:
     """Complain of variables that there are not, and of those that are always empty: once each."""
-    stream = in_stream(reading)
-    told = {*stream.promised, *stream.definitions, *DIGITS}
-    for use in stream.variables:
+    protocol = in_protocol(reading)
+    told = {*protocol.promised, *protocol.definitions, *DIGITS}
+    for use in protocol.variables:
         if use.name in told:
             continue
-        if not names.known(use.name):
+        if not protocol.vocabulary.known(use.name):
             told.add(use.name)
-            _unknown(reading, stream, use)
+            _unknown(reading, protocol, use)
             continue
-        empty = _always_empty(stream, use)
+        empty = _always_empty(protocol, use)
         if empty:
             told.add(use.name)
             message = f'the "{use.name}" variable is always empty in "{use.directive.name.text}"'
@@ -95,28 +114,28 @@ def finish_variables(reading: Reading) -> None:
     finish_cycles(reading)
 
 
-def asked_tlvs(stream: StreamDraft) -> frozenset[int]:
+def asked_tlvs(protocol: ProtocolDraft) -> frozenset[int]:
     """The types of the TLVs in PROXY protocol headers that variables of the texts tell of."""
-    kinds = {names.tlv_type(use.name) for use in stream.variables}
+    kinds = {names.tlv_type(use.name) for use in protocol.variables}
     return frozenset(kind for kind in kinds if kind is not None)
 
 
-def _unknown(reading: Reading, stream: StreamDraft, use: VariableUse) -> None:
+def _unknown(reading: Reading, protocol: ProtocolDraft, use: VariableUse) -> None:
     line = use.directive.end.line
-    if names.comes_later(use.name):
+    if protocol.vocabulary.comes_later(use.name):
         message = f'the "{use.name}" variable is not supported yet'
         reading.report.error(message, use.span, line=line)
         return
-    hint = did_you_mean(use.name, [*names.STREAM, *stream.definitions])
+    hint = did_you_mean(use.name, [*protocol.vocabulary.names, *protocol.definitions])
     reading.report.error(f'unknown "{use.name}" variable', use.span, line=line, hint=hint)
 
 
-def _always_empty(stream: StreamDraft, use: VariableUse) -> str | None:
+def _always_empty(protocol: ProtocolDraft, use: VariableUse) -> str | None:
     """Why a variable never has a value where it is used, and what to do; None where it may."""
     if use.name.startswith(names.OF_HEADER):
-        return _without_header(_users(stream, use))
+        return _without_header(_users(protocol, use))
     if use.name in names.PREREAD_TLS:
-        users = _users(stream, use)
+        users = _users(protocol, use)
         looked = any(server.scope.flag("ssl_preread") for server in users)
         need = 'add "ssl_preread on;" to the server, or to "stream {}"'
         return need if users and not looked else None
@@ -124,7 +143,7 @@ def _always_empty(stream: StreamDraft, use: VariableUse) -> str | None:
         return None
     if use.name in names.CONNACK and use.directive.name.text not in AFTER_ANSWER:
         return "it comes with a node's answer, and this is needed before a node has answered"
-    users = _users(stream, use)
+    users = _users(protocol, use)
     if use.name == "mqtt_set_clientid":
         served = any(_sets_clientid(server) for server in users)
         need = 'add "mqtt on;" and "mqtt_set_connect clientid" to the server'
@@ -134,31 +153,31 @@ def _always_empty(stream: StreamDraft, use: VariableUse) -> str | None:
     return need if users and not served else None
 
 
-def _without_header(users: list[ServerDraft]) -> str | None:
+def _without_header(users: list[ServedDraft]) -> str | None:
     """Why variables of a PROXY protocol header are empty in all of these servers."""
     if not users or any(one.proxy_protocol for server in users for one in server.listens):
         return None
     return 'no header is read: add "proxy_protocol" to the "listen" of a server'
 
 
-def _sets_clientid(server: ServerDraft) -> bool:
+def _sets_clientid(server: ServedDraft) -> bool:
     return server.scope.flag("mqtt") and any(one.field == "clientid" for one in server.set_connect)
 
 
-def _users(stream: StreamDraft, use: VariableUse) -> list[ServerDraft]:
+def _users(protocol: ProtocolDraft, use: VariableUse) -> list[ServedDraft]:
     """The servers whose sessions the text is put together for."""
     if use.server is not None:
         return [use.server]
     if use.upstream is not None:
-        return [one for one in stream.servers if one.target or one.upstream is use.upstream]
+        return [one for one in protocol.served() if one.target or one.upstream is use.upstream]
     if use.directive.name.text == "log_format":
         name = use.directive.args[0].text
         return [
             server
-            for server in stream.servers
-            if any(log.format.name == name for log in server.logs.access_in(stream.logs))
+            for server in protocol.served()
+            if any(log.format.name == name for log in server.access_logs() or ())
         ]
     if use.directive.name.text == "limit_conn_zone":
         zone = use.directive.args[1].text.removeprefix("zone=").partition(":")[0]
-        return [server for server in stream.servers if zone in server.limited_by(stream)]
-    return stream.servers
+        return [server for server in protocol.served() if zone in server.limited_by()]
+    return list(protocol.served())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-from tidegate.config.draft import in_stream
+from tidegate.config.draft import in_protocol
 from tidegate.variables.computed import reads, sources
 
 if TYPE_CHECKING:
@@ -20,25 +20,25 @@ DEEPEST = 100
 
 def finish_cycles(reading: Reading) -> None:
     """Refuse variables that always need themselves, and warn of those that may."""
-    definitions = in_stream(reading).definitions
+    definitions = in_protocol(reading).definitions
     every = {name: reads(one) & definitions.keys() for name, one in definitions.items()}
     always = {name: sources(one) & definitions.keys() for name, one in definitions.items()}
     for circle in _circles(always):
         message = f'cycle while evaluating variable "{circle[0]}"'
         hint = f"{_needs(circle)}, so it never has a value"
-        reading.report.error(message, in_stream(reading).defined_at[circle[0]], hint=hint)
+        reading.report.error(message, in_protocol(reading).defined_at[circle[0]], hint=hint)
         for name in circle:
             every[name] = set()  # it was told
     for circle in _circles(every):
         message = f'possible cycle while evaluating variable "{circle[0]}"'
         hint = f"{_needs(circle)} where the values lead so"
-        reading.report.warn(message, in_stream(reading).defined_at[circle[0]], hint=hint)
+        reading.report.warn(message, in_protocol(reading).defined_at[circle[0]], hint=hint)
     depths = _depths(every)
     found = next((name for name in every if depths[name] > DEEPEST), None)
     if found is not None:
         message = f'too many variables are needed one behind the other for "{found}"'
         hint = f"{depths[found]} are, {DEEPEST} may be"
-        reading.report.error(message, in_stream(reading).defined_at[found], hint=hint)
+        reading.report.error(message, in_protocol(reading).defined_at[found], hint=hint)
 
 
 def _depths(needs: dict[str, set[str]]) -> dict[str, int]:

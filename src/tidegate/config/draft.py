@@ -12,6 +12,9 @@ from tidegate.config.pem_files import PemFiles
 from tidegate.config.scope import Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tidegate.config.draft_http import HttpDraft
     from tidegate.config.model import (
         AccessLog,
         AccessRule,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from tidegate.config.urls import Resolve, Url
     from tidegate.config.walk import Handler, Walk
     from tidegate.variables.computed import Definition
+    from tidegate.variables.names import Vocabulary
     from tidegate.variables.template import Template
     from tidegate.wire.address import Address
     from tidegate.wire.network import Network
@@ -67,9 +71,9 @@ class UpstreamDraft:
 
 @dataclass(slots=True, kw_only=True)
 class LogsDraft:
-    """Logs of one block of stream; an empty list inherits, and a `cache` that was not `cache_set`.
+    """Logs of one block; an empty list inherits, and a `cache` that was not `cache_set`.
 
-    `buffers` are those of all of stream, by path: kept with the outermost block.
+    `buffers` are those of all of stream or http, by path: kept with the outermost block.
     """
 
     error: list[ErrorLog] = field(default_factory=list)
@@ -79,83 +83,120 @@ class LogsDraft:
     cache_set: bool = False
     buffers: dict[str, LogBuffer] = field(default_factory=dict)
 
-    def access_in(self, around: LogsDraft) -> list[AccessLog]:
-        """The access logs of a block inside `around`."""
-        nearest = self if self.access or self.access_off else around
-        return [] if nearest.access_off else nearest.access
-
 
 @dataclass(slots=True, kw_only=True)
 class RulesDraft:
-    """Rules of one block of stream for who is let in; an empty list inherits."""
+    """Rules of one block for who is let in; an empty list inherits."""
 
     access: list[AccessRule] = field(default_factory=list)
     limits: list[tuple[LimitConn, Directive]] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
-class ServerDraft:
-    """One `server` of stream. `sound` is False where something in it was wrong.
-
-    Of `upstream`, `target` (which has variables) and `answer` the one given last is set, as nginx
-    takes the last handler.
-    """
+class BlockDraft:
+    """What blocks have that inherit from the block `around`: stream, http, a server, a location."""
 
     directive: Directive
     scope: Scope
-    logs: LogsDraft
+    around: BlockDraft | None = None
+    logs: LogsDraft = field(default_factory=LogsDraft)
     rules: RulesDraft = field(default_factory=RulesDraft)
+    real_ip_from: list[Network] = field(default_factory=list)
+
+    def blocks(self) -> Iterator[BlockDraft]:
+        """The block itself, and those around it from the inside out."""
+        block: BlockDraft | None = self
+        while block is not None:
+            yield block
+            block = block.around
+
+    def access_logs(self) -> list[AccessLog] | None:
+        """The access logs that hold here; None where nobody said anything."""
+        for block in self.blocks():
+            if block.logs.access or block.logs.access_off:
+                return [] if block.logs.access_off else block.logs.access
+        return None
+
+    def error_logs(self) -> tuple[ErrorLog, ...]:
+        """The error logs that hold here, those of the top level apart."""
+        return tuple(next((one.logs.error for one in self.blocks() if one.logs.error), ()))
+
+    def access_rules(self) -> tuple[AccessRule, ...]:
+        """The `allow` and `deny` that hold here."""
+        return tuple(next((one.rules.access for one in self.blocks() if one.rules.access), ()))
+
+    def limits(self) -> list[tuple[LimitConn, Directive]]:
+        """The `limit_conn` that hold here."""
+        return next((one.rules.limits for one in self.blocks() if one.rules.limits), [])
+
+    def limited_by(self) -> set[str]:
+        """The zones that connections are counted in here."""
+        return {limit.zone for limit, _where in self.limits()}
+
+    def trusted(self) -> tuple[Network, ...]:
+        """The `set_real_ip_from` that hold here."""
+        return tuple(next((one.real_ip_from for one in self.blocks() if one.real_ip_from), ()))
+
+
+@dataclass(slots=True, kw_only=True)
+class ServedDraft(BlockDraft):
+    """What serves clients: a `server` of stream, a `location` of http.
+
+    `target` has variables, else `upstream` is where `proxy_pass` at `pass_span` leads. `sound` is
+    False where something in it was wrong.
+    """
+
     listens: list[Listen] = field(default_factory=list)
     upstream: UpstreamDraft | None = None
     target: Template | None = None
     pass_span: Span | None = None
-    answer: Return | None = None
     set_connect: list[SetConnect] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
-    real_ip_from: list[Network] = field(default_factory=list)
-    tls: Tls | None = None
     proxy_tls: ProxyTls | None = None
     sound: bool = True
 
     @property
     def sees_mqtt(self) -> bool:
-        """Whether anything makes the server look at a CONNECT."""
+        """Whether anything makes it look at a CONNECT."""
         looking = ("mqtt_preread", "mqtt", "mqtt_require", "mqtt_next_upstream")
         return any(self.scope.get(name) for name in looking)
 
-    def limited_by(self, around: StreamDraft) -> set[str]:
-        """The zones that the server counts its connections in."""
-        return {limit.zone for limit, _where in self.rules.limits or around.rules.limits}
+
+@dataclass(slots=True, kw_only=True)
+class ServerDraft(ServedDraft):
+    """One `server` of stream.
+
+    Of `upstream`, `target` and `answer` the one given last is set, as nginx takes the last handler.
+    """
+
+    answer: Return | None = None
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariableUse:
-    """A variable in a text of `directive`, and the server or upstream it stands in."""
+    """A variable in a text of `directive`, and the server, location or upstream it stands in."""
 
     name: str
     span: Span
     directive: Directive
-    server: ServerDraft | None
+    server: ServedDraft | None
     upstream: UpstreamDraft | None
 
 
 @dataclass(slots=True, kw_only=True)
-class StreamDraft:
-    """All `stream {}` blocks together; `last` is the one after which all is known."""
+class ProtocolDraft(BlockDraft):
+    """All `stream {}` blocks together, or all `http {}`; `vocabulary` are their variables.
 
-    scope: Scope
-    directive: Directive
-    logs: LogsDraft = field(default_factory=LogsDraft)
-    rules: RulesDraft = field(default_factory=RulesDraft)
+    `default_port` is that of brokers which are named without one, 0 where one has to be given.
+    """
+
+    vocabulary: Vocabulary
+    default_port: int = 0
     formats: dict[str, LogFormat] = field(default_factory=dict)
     upstreams: list[UpstreamDraft] = field(default_factory=list)
     by_host: dict[str, list[UpstreamDraft]] = field(default_factory=dict)
-    servers: list[ServerDraft] = field(default_factory=list)
-    listens: dict[Address, Listen] = field(default_factory=dict)
-    zones: dict[str, int] = field(default_factory=dict)
-    zone_uses: dict[str, str] = field(default_factory=dict)
     limit_zones: dict[str, LimitConnZone] = field(default_factory=dict)
-    real_ip_from: list[Network] = field(default_factory=list)
     variables: list[VariableUse] = field(default_factory=list)
     promised: set[str] = field(default_factory=set)
     retries: list[tuple[MqttNextUpstream, Directive]] = field(default_factory=list)
@@ -173,6 +214,22 @@ class StreamDraft:
         self.by_host.setdefault(host.lower(), []).append(group)
         return group
 
+    def served(self) -> Sequence[ServedDraft]:
+        """All that serves clients."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamDraft(ProtocolDraft):
+    """All `stream {}` blocks together."""
+
+    servers: list[ServerDraft] = field(default_factory=list)
+    taken: dict[Address, Listen] = field(default_factory=dict)
+
+    def served(self) -> Sequence[ServedDraft]:
+        """All servers."""
+        return self.servers
+
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
@@ -182,12 +239,16 @@ class Draft:
     resolve: Resolve
     folder: str = ""
     last_stream: Directive | None = None
+    last_http: Directive | None = None
     main: Scope = field(default_factory=lambda: Scope("main"))
     events: Scope | None = None
     stream: StreamDraft | None = None
-    server: ServerDraft | None = None
+    http: HttpDraft | None = None
+    protocol: ProtocolDraft | None = None
+    server: ServedDraft | None = None
     upstream: UpstreamDraft | None = None
-    http: Directive | None = None
+    zones: dict[str, int] = field(default_factory=dict)
+    zone_uses: dict[str, str] = field(default_factory=dict)
     user: str | None = None
     group: str | None = None
     error_logs: list[ErrorLog] = field(default_factory=list)
@@ -218,16 +279,28 @@ def in_stream(reading: Reading) -> StreamDraft:
     return reading.draft.stream
 
 
-def in_server(reading: Reading) -> ServerDraft:
-    """The server that is being read."""
+def in_protocol(reading: Reading) -> ProtocolDraft:
+    """The stream or http that is being read."""
+    assert reading.draft.protocol is not None
+    return reading.draft.protocol
+
+
+def in_served(reading: Reading) -> ServedDraft:
+    """The server of stream, or location of http, that is being read."""
     assert reading.draft.server is not None
     return reading.draft.server
 
 
-def rules_here(reading: Reading) -> RulesDraft:
-    """The rules of the block that is being read."""
-    server = reading.draft.server
-    return in_stream(reading).rules if server is None else server.rules
+def in_server(reading: Reading) -> ServerDraft:
+    """The server of stream that is being read."""
+    server = in_served(reading)
+    assert isinstance(server, ServerDraft)
+    return server
+
+
+def block_here(reading: Reading) -> BlockDraft:
+    """The block that is being read."""
+    return reading.draft.server or in_protocol(reading)
 
 
 def refused(what: str, *, reason: str) -> ConfigError:

@@ -55,7 +55,7 @@ def _fits(row: Row, context: str) -> bool:
 
 def names_in(context: str) -> list[str]:
     """The directives that work, or are accepted, in a context; for hints."""
-    usable = (Status.HERE, Status.IGNORED, Status.CHECKED, Status.LATER)
+    usable = (Status.HERE, Status.IGNORED, Status.LATER)
     return [row.name for row in TABLE if _fits(row, context) and row.status in usable]
 
 

@@ -136,8 +136,8 @@ ROWS: tuple[Row, ...] = (
         contexts=MAIN,
         args="0",
         opens="http",
-        status=Status.CHECKED,
         doc="Servers for HTTP and WebSocket.",
+        proof="tests/config/test_http.py::test_a_second_http_is_merged_into_the_first",
     ),
     Row(
         name="mail",

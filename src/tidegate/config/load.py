@@ -60,14 +60,15 @@ def load(
     prefix: str,
     globals_: tuple[str, ...] = (),
     error_log: str | None = None,
+    access_log: str | None = None,
     pid: str | None = None,
     resolve: Resolve = resolve_name,
 ) -> Loaded:
     """Read the configuration at `path`; never raises for what stands in it.
 
     Relative names are looked up in `prefix`, includes in the folder of `path`. `globals_` are
-    directives of the command line, read first. `error_log` and `pid` are the places for a
-    configuration that names none. `resolve` finds the addresses of host names.
+    directives of the command line, read first. `error_log`, `access_log` and `pid` are the places
+    for a configuration that names none. `resolve` finds the addresses of host names.
     """
     prefix = os.path.abspath(prefix)
     path = os.path.join(prefix, path)
@@ -79,6 +80,7 @@ def load(
     items = [item for text in globals_ for item in parser.globals(text)]
     items += parser.file(path)
     draft.last_stream = _last(items, "stream")
+    draft.last_http = _last(items, "http")
     try:
         walk.items(items, draft.main)
         _finish(draft, report)
@@ -88,6 +90,7 @@ def load(
     if not report.errors:
         places = Places(
             error_log=os.path.join(prefix, error_log or "logs/error.log"),
+            access_log=os.path.join(prefix, access_log or "logs/access.log"),
             pid=os.path.join(prefix, pid or "logs/tidegate.pid"),
         )
         names = tuple(source.path for source in files.sources)
@@ -137,9 +140,10 @@ def _finish(draft: Draft, report: Report) -> None:
         hint = "an empty one will do: events {}"
         report.late('no "events" section in configuration', hint=hint)
         return
-    listens = len(draft.stream.listens) if draft.stream else 0
+    listens = len(draft.stream.taken) if draft.stream else 0
+    listens += len(draft.http.addresses) if draft.http else 0
     connections = draft.events.optional_integer("worker_connections")
-    for name, size in draft.stream.zones.items() if draft.stream else ():
+    for name, size in draft.zones.items():
         if not size:
             report.late(f'zero size shared memory zone "{name}"', hint="write: zone NAME 64k;")
             return

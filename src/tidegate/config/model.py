@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tidegate.config.model_http import Http
     from tidegate.config.model_tls import ProxyTls, Tls
     from tidegate.config.span import Span
     from tidegate.variables.computed import Definition
@@ -166,7 +167,8 @@ Method = RoundRobin | Hash | IpHash | LeastConn | Random
 class Upstream:
     """A group of peers, in the order of the configuration.
 
-    `proxy_pass host:port` makes one that is `implicit` and bears that text as its name.
+    `proxy_pass host:port` makes one that is `implicit` and bears that text as its name. `http`
+    tells that it stands in `http {}`.
     """
 
     name: str
@@ -174,7 +176,13 @@ class Upstream:
     method: Method
     zone: str | None
     implicit: bool
+    http: bool = False
     span: Span
+
+    @property
+    def key(self) -> str:
+        """The name among those of stream and http, which do not know each other's."""
+        return f"http {self.name}" if self.http else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,7 +354,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A whole configuration. `stream` is None without a `stream {}`; `http` tells of an `http {}`.
+    """A whole configuration. `stream` is None without a `stream {}`, `http` without an `http {}`.
 
     `user` and `group` are names (None: stay as started). `env` are pairs whose value is None where
     the variable is to be inherited. `files` are the configuration files read, in order.
@@ -366,7 +374,7 @@ class Model:
     error_logs: tuple[ErrorLog, ...]
     env: tuple[tuple[str, str | None], ...]
     stream: Stream | None
-    http: Span | None
+    http: Http | None
 
     @property
     def transparent(self) -> bool:

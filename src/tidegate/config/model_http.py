@@ -60,8 +60,10 @@ class HttpProxy:
     that the location matched. `set_headers` are in order, nginx's own two among them where they
     are not replaced. `next_upstream` holds its words; it is empty with `off`.
     `read_timeout_written` tells that somebody wrote `proxy_read_timeout`: else MQTT's keep alive
-    may stand for it. `websocket_to_tcp` is `mqtt_websocket_to tcp`. `mqtt` is there with
-    `mqtt_preread on`, or where the client's frames are unwrapped.
+    may stand for it. `protocol` is `proxy_protocol on`, `preread_timeout_ms` how long a CONNECT may
+    take. `hide_headers` are in small letters, nginx's own among them. `websocket_to_tcp` is
+    `mqtt_websocket_to tcp`. `mqtt` is there with `mqtt_preread on`, or where the client's frames
+    are unwrapped.
     """
 
     upstream: str | Template
@@ -89,6 +91,8 @@ class HttpProxy:
     socket_keepalive: bool
     intercept_errors: bool
     session_drop: bool
+    protocol: bool
+    preread_timeout_ms: int
     tls: ProxyTls | None
     mqtt: Mqtt | None
     websocket_to_tcp: bool
@@ -154,6 +158,7 @@ class Location:
     satisfy_any: bool
     access: tuple[AccessRule, ...]
     limit_conns: LimitConns | None
+    limit_conn_status: int
     assignments: tuple[Assignment, ...]
     add_headers: tuple[Header, ...]
     error_pages: tuple[ErrorPage, ...]

@@ -11,7 +11,6 @@ class Status(Enum):
 
     HERE = "here"
     IGNORED = "ignored, warned"
-    CHECKED = "checked, not served yet"
     LATER = "refused: not supported yet"
     REFUSED = "refused"
 
@@ -36,7 +35,8 @@ class Row:
 
     `args` is the number of arguments: "0", "1,2", "1+", or "flag". `opens` is the context inside
     the directive's block; "" for one without a block. `default` is nginx's, in nginx's notation.
-    `reason` says why a directive is ignored or refused. `proof` is the pytest node of the test
+    `reason` says why a directive is ignored or refused; `always` is the value that such a one has
+    in effect, of which nobody is warned. `proof` is the pytest node of the test
     in which two values of it behave differently.
     """
 
@@ -49,6 +49,7 @@ class Row:
     opens: str = ""
     status: Status = Status.HERE
     reason: str = ""
+    always: str = ""
     proof: str | None = None
 
     def takes(self, count: int) -> bool:
@@ -68,6 +69,7 @@ def group(
     status: Status,
     opens: str = "",
     reason: str = "",
+    always: str = "",
 ) -> tuple[Row, ...]:
     """Rows of directives (`names`, with spaces between them) that are alike in all but the name."""
     kind = Kind.FLAG if args == "flag" else Kind.SPECIAL
@@ -80,6 +82,7 @@ def group(
             opens=opens,
             status=status,
             reason=reason,
+            always=always,
         )
         for name in names.split()
     )
@@ -105,9 +108,6 @@ CONTEXTS: dict[str, str] = {
     "http.server": 'in "server {}" of "http {}"',
     "http.location": 'in "location {}" of "http {}"',
     "http.upstream": 'in "upstream {}" of "http {}"',
-    "http.server.if": 'in "if {}" of a "server {}"',
-    "http.location.if": 'in "if {}" of a "location {}"',
-    "http.limit_except": 'in "limit_except {}"',
 }
 
 # The contexts of a directive that may stand in all of these.

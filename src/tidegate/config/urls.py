@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tidegate.config.values import number
 from tidegate.wire.address import Address
@@ -28,31 +28,42 @@ class UrlError(ValueError):
 class Url:
     """An address as written: a host, or a path where `unix`, and its ports.
 
-    `ports` is empty where none was given. `literal` is the address that the host itself is, with
-    port 0; None for a name that must be resolved.
+    `ports` is empty where none was given; `default` is then the port, or 0. `literal` is the
+    address that the host itself is, with port 0; None for a name that must be resolved.
     """
 
     host: str
     ports: range
     unix: bool = False
     literal: Address | None = None
+    default: int = 0
 
     @property
     def port(self) -> int:
-        """The first port, or 0."""
-        return self.ports[0] if self.ports else 0
+        """The first port, or the default one."""
+        return self.ports[0] if self.ports else self.default
 
 
-def parse_url(text: str, *, listen: bool = False) -> Url:
+def parse_url(text: str, *, listen: bool = False, default: int = 0) -> Url:
     """Read `host:port`, `[ipv6]:port` or `unix:path`; raises UrlError.
 
-    For `listen` a port may stand alone, ports may be a range, and `*` is any IPv4 address.
+    For `listen` a port may stand alone, ports may be a range, and `*` is any IPv4 address. With a
+    `default` a URL without a port has that one.
     """
     if text[:5].lower() == "unix:":
         return _unix(text[5:])
-    if text.startswith("["):
-        return _inet6(text, listen=listen)
-    return _inet(text, listen=listen)
+    read = _inet6 if text.startswith("[") else _inet
+    url = read(text, listen=listen)
+    return url if url.ports else replace(url, default=default)
+
+
+def split_uri(text: str) -> tuple[str, str]:
+    """An address as `parse_url` takes it, and the URI behind it; that of `unix:` follows a `:`."""
+    if text[:5].lower() == "unix:":
+        path, _colon, uri = text[5:].partition(":")
+        return text[:5] + path, uri
+    start = next((at for at, one in enumerate(text) if one in "/?"), len(text))
+    return text[:start], text[start:]
 
 
 def _unix(path: str) -> Url:
@@ -136,7 +147,7 @@ def addresses(url: Url, resolve: Resolve) -> list[Address]:
             found = ()
         if not found:
             raise UrlError("host not found")
-    ports = url.ports or range(1)
+    ports = url.ports or range(url.default, url.default + 1)
     return [Address(family=one.family, host=one.host, port=port) for one in found for port in ports]
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from tidegate.config import grammar
 from tidegate.config.diagnostics import ConfigError, Problem, Report, did_you_mean
-from tidegate.config.row import FREE, Kind, Row, Status
-from tidegate.config.scope import Scope, slot
+from tidegate.config.row import Kind, Row, Status
+from tidegate.config.scope import slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tidegate.config.parser import Directive
+    from tidegate.config.scope import Scope
 
 D = TypeVar("D")
 
@@ -85,22 +86,14 @@ class Walk(Generic[D]):
         handler = self._handlers.get((scope.context, row.name))
         if handler is not None:
             handler(self, directive, scope)
-        elif row.status is Status.CHECKED:
-            self._checked(directive, row)
         elif row.kind is not Kind.SPECIAL:
             scope.claim(row.name, directive.name.span)
             scope.put(row.name, slot(row, directive.args[0]))
 
-    def _checked(self, directive: Directive, row: Row) -> None:
-        """A directive of `http {}`: only its place, count and flag are looked at."""
+    def _refuse(self, directive: Directive, row: Row, scope: Scope) -> None:
         if row.kind is Kind.FLAG:
             slot(row, directive.args[0])
-        if row.opens and row.opens != FREE:
-            self.block(directive, Scope(row.opens))
-
-    def _refuse(self, directive: Directive, row: Row, scope: Scope) -> None:
-        off = row.kind is Kind.FLAG and slot(row, directive.args[0]) is False
-        if off and row.status is Status.LATER:
+        if row.status is Status.LATER and [word.text for word in directive.args] == ["off"]:
             return  # as if it were not there
         handler = self._handlers.get((scope.context, row.name))
         if handler is not None:
@@ -110,7 +103,7 @@ class Walk(Generic[D]):
         raise ConfigError(message, hint=row.reason)
 
     def _ignore(self, directive: Directive, row: Row) -> None:
-        if row.name in self.ignored:
+        if row.name in self.ignored or [word.text for word in directive.args] == [row.always]:
             return
         self.ignored[row.name] = directive
         line = directive.end.line

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.config import values
 from tidegate.config.diagnostics import ConfigError
-from tidegate.config.draft import in_stream
+from tidegate.config.draft import in_protocol
 
 if TYPE_CHECKING:
     from tidegate.config.draft import Reading
@@ -31,15 +31,16 @@ def read_size(text: str, word: Token, *, named: str) -> int:
 
 def declare(reading: Reading, name: str, size: int, *, use: str, span: Span) -> None:
     """Note a name, with its size or 0; raises ConfigError where it disagrees with others."""
-    stream = in_stream(reading)
-    if stream.zone_uses.setdefault(name, use) != use:
+    draft = reading.draft
+    use = f"{use} of {in_protocol(reading).scope.context}"
+    if draft.zone_uses.setdefault(name, use) != use:
         message = f'the shared memory zone "{name}" is already declared for a different use'
-        raise ConfigError(message, span, hint=f"it is one of {stream.zone_uses[name]}")
-    known = stream.zones.get(name, 0)
+        raise ConfigError(message, span, hint=f"it is one of {draft.zone_uses[name]}")
+    known = draft.zones.get(name, 0)
     if size and known and size != known:
         raise ConfigError(
             f'the size {size} of shared memory zone "{name}"'
             f" conflicts with already declared size {known}",
             span,
         )
-    stream.zones[name] = size or known
+    draft.zones[name] = size or known

@@ -7,10 +7,14 @@ property `Device-Type` is `$mqtt_user_property_device_type`. Of several that fit
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tidegate.wire import tlvs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # What a CONNECT tells. nginx knows the first two; for a client of another protocol all are empty.
 CONNECT: Final = MappingProxyType(
@@ -149,16 +153,42 @@ LATER: Final[frozenset[str]] = frozenset()
 LATER_PREFIXES: Final = ("ssl_", "geoip_")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """The variables of `stream {}` or of `http {}`: what each stands for, by name or by prefix.
+
+    `later` and `later_prefixes` are what nginx has and tidegate has not yet.
+    """
+
+    names: Mapping[str, str]
+    prefixes: Mapping[str, str]
+    later: frozenset[str]
+    later_prefixes: tuple[str, ...]
+
+    def known(self, name: str) -> bool:
+        """Whether a configuration may use a variable of this name."""
+        if name in self.names or tlv_type(name) is not None:
+            return True
+        return any(name != one and name.startswith(one) for one in self.prefixes)
+
+    def comes_later(self, name: str) -> bool:
+        """Whether nginx has a variable of this name that tidegate has not yet."""
+        return name in self.later or (name.startswith(self.later_prefixes) and not self.known(name))
+
+
+OF_STREAM: Final = Vocabulary(
+    names=STREAM, prefixes=PREFIXES, later=LATER, later_prefixes=LATER_PREFIXES
+)
+
+
 def comes_later(name: str) -> bool:
-    """Whether nginx has a variable of this name that tidegate has not yet."""
-    return name in LATER or (name.startswith(LATER_PREFIXES) and name not in STREAM)
+    """Whether nginx has a variable of stream of this name that tidegate has not yet."""
+    return OF_STREAM.comes_later(name)
 
 
 def known(name: str) -> bool:
-    """Whether a configuration may use a variable of this name."""
-    if tlv_type(name) is not None:
-        return True
-    return name in STREAM or any(name != one and name.startswith(one) for one in PREFIXES)
+    """Whether a configuration may use a variable of this name in stream."""
+    return OF_STREAM.known(name)
 
 
 def tlv_type(name: str) -> int | None:

@@ -1,0 +1,195 @@
+"""Directives of `http {}` that are about brokers: `proxy_pass`, its headers, MQTT, upstreams."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tidegate.config import grammar_mqtt, grammar_stream
+from tidegate.config.row import Kind, Row
+
+LOCATION = ("http.location",)
+UPSTREAM = ("http.upstream",)
+ALL = ("http", "http.server", "http.location")
+
+PROOFS = "tests/config/test_http_proxy.py::"
+
+
+def _row(
+    name: str,
+    doc: str,
+    *,
+    contexts: tuple[str, ...] = ALL,
+    args: str = "1",
+    kind: Kind = Kind.SPECIAL,
+    default: str | None = None,
+    proof: str = "test_a_value_reaches_the_proxy",
+) -> Row:
+    return Row(
+        name=name,
+        contexts=contexts,
+        args="flag" if kind is Kind.FLAG else args,
+        kind=kind,
+        default=default,
+        doc=doc,
+        proof=PROOFS + proof,
+    )
+
+
+PASS: tuple[Row, ...] = (
+    _row(
+        "proxy_pass",
+        "Where requests go: http:// or https:// and a group, host:port, or `unix:` path.",
+        contexts=LOCATION,
+        proof="test_a_url_is_taken_apart",
+    ),
+    _row(
+        "proxy_http_version",
+        "The version of HTTP for brokers; WebSocket needs 1.1.",
+        default="1.1",
+    ),
+    _row(
+        "proxy_set_header",
+        "A field for brokers in place of the client's; an empty one is not sent.",
+        args="2",
+        default="Host $proxy_host; Connection close",
+        proof="test_two_headers_are_set_unless_they_are_written",
+    ),
+    _row(
+        "proxy_hide_header",
+        "A field of brokers that clients do not get.",
+        proof="test_headers_of_brokers_are_hidden",
+    ),
+    _row(
+        "proxy_pass_header",
+        "A field of brokers that clients get though it is one of those hidden.",
+        proof="test_headers_of_brokers_are_hidden",
+    ),
+    _row(
+        "proxy_redirect",
+        "What is put in place of a broker's address where it sends a client elsewhere.",
+        args="1,2",
+        default="default",
+        proof="test_redirects_are_rewritten_as_written",
+    ),
+    _row(
+        "proxy_pass_request_headers",
+        "Whether the client's fields go to brokers.",
+        kind=Kind.FLAG,
+        default="on",
+    ),
+    _row(
+        "proxy_pass_request_body",
+        "Whether the client's body goes to brokers.",
+        kind=Kind.FLAG,
+        default="on",
+    ),
+    _row(
+        "proxy_intercept_errors",
+        "Whether error_page is for errors of brokers, too.",
+        kind=Kind.FLAG,
+        default="off",
+    ),
+    _row(
+        "proxy_connect_timeout",
+        "How long a connect to a broker may take.",
+        kind=Kind.TIME,
+        default="60s",
+    ),
+    _row(
+        "proxy_send_timeout",
+        "How long a broker may take nothing of a request, or of a tunnel.",
+        kind=Kind.TIME,
+        default="60s",
+    ),
+    _row(
+        "proxy_read_timeout",
+        "How long a broker may be silent; without it MQTT's keep alive holds in a tunnel.",
+        kind=Kind.TIME,
+        default="60s",
+    ),
+    _row(
+        "proxy_buffer_size",
+        "The longest head of a broker's answer.",
+        kind=Kind.SIZE,
+        default="4k",
+    ),
+    _row(
+        "proxy_bind",
+        "Our address, or addresses in turn, on the way to brokers; `transparent`; or `off`.",
+        args="1+",
+    ),
+    _row(
+        "proxy_next_upstream",
+        "What makes the next broker be asked: error, timeout, http_503 and others, or off.",
+        args="1+",
+        default="error timeout",
+    ),
+    _row(
+        "proxy_next_upstream_tries",
+        "The most brokers tried for one request; 0: all.",
+        kind=Kind.NUMBER,
+        default="0",
+    ),
+    _row(
+        "proxy_next_upstream_timeout",
+        "How long brokers are tried for one request; 0: no limit.",
+        kind=Kind.TIME,
+        default="0",
+    ),
+    _row(
+        "proxy_socket_keepalive",
+        "Whether the kernel probes silent connections to brokers.",
+        kind=Kind.FLAG,
+        default="off",
+    ),
+    _row(
+        "proxy_session_drop",
+        "Whether a reload ends the tunnels to brokers that it removes, or takes `down`.",
+        kind=Kind.FLAG,
+        default="off",
+    ),
+    _row(
+        "proxy_protocol",
+        "Whether brokers are told the client's address by a PROXY protocol header.",
+        kind=Kind.FLAG,
+        default="off",
+    ),
+    _row(
+        "mqtt_websocket_to",
+        "With `tcp` the MQTT in WebSocket goes to brokers without WebSocket.",
+        default="off",
+    ),
+)
+
+# Directives of stream by the contexts that they have there.
+_PLACES = {
+    ("stream", "stream.server"): ALL,
+    ("stream.server",): LOCATION,
+    ("stream.upstream",): UPSTREAM,
+}
+_METHODS = ("server", "zone", "hash", "ip_hash", "least_conn", "random")
+
+SHARED: tuple[Row, ...] = tuple(
+    replace(row, contexts=_PLACES[row.contexts])
+    for row in (
+        *grammar_mqtt.ROWS,
+        *(
+            row
+            for row in grammar_stream.ROWS
+            if row.contexts == ("stream.upstream",) and row.name in _METHODS
+        ),
+    )
+)
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        name="upstream",
+        contexts=("http",),
+        args="1",
+        opens="http.upstream",
+        doc="A group of brokers that `proxy_pass` can name.",
+        proof=PROOFS + "test_a_group_is_shared_by_those_that_name_it",
+    ),
+    *PASS,
+    *SHARED,
+)
