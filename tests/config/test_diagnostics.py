@@ -62,7 +62,10 @@ def test_a_hint_names_what_is_near_and_nothing_else():
 
 HINTS = {
     "worker_proceses 2; events {}": 'did you mean "worker_processes"?',
-    "events {} mqtt_preread on;": ('it may stand in "stream {}" or in "server {}" of "stream {}"'),
+    "events {} mqtt_preread on;": (
+        'it may stand in "stream {}" or in "server {}" of "stream {}" or in "http {}"'
+        ' or in "server {}" of "http {}" or in "location {}" of "http {}"'
+    ),
     "events {}\npid x\nerror_log y;": 'a ";" is missing at the end of line 2',
     "events { worker_connections 5 }": 'a ";" is missing after "5"',
     "events {\n": 'the "events" that opens in line 1 is not closed',

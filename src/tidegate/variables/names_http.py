@@ -76,7 +76,11 @@ STATUS: Final = MappingProxyType(
 
 HTTP: Final = MappingProxyType(
     {
-        **{name: text for name, text in names.STREAM.items() if name not in _STREAM_ONLY and not name.startswith("ssl_preread_")},
+        **{
+            name: text
+            for name, text in names.STREAM.items()
+            if name not in _STREAM_ONLY and not name.startswith("ssl_preread_")
+        },
         "ssl_client_escaped_cert": "the client's certificate in PEM, percent-encoded",
         **REQUEST,
         **UPSTREAM,
