@@ -113,7 +113,7 @@ class TestProxy:
             """,
         )
         assert (proxy.connect_timeout_ms, proxy.timeout_ms) == (10_000, 1_800_000)
-        assert (proxy.buffer_size, proxy.protocol) == (3 << 20, True)
+        assert (proxy.buffer_size, proxy.protocol) == (3 << 20, 1)
         assert [str(one) for one in proxy.bind.addresses] == ["127.0.0.2"]
         assert (proxy.next_upstream, proxy.next_upstream_tries) == (False, 2)
         assert proxy.next_upstream_timeout_ms == 300
@@ -124,10 +124,18 @@ class TestProxy:
     def test_a_server_inherits_what_it_does_not_say(self, folder):
         around = "proxy_timeout 5s; proxy_protocol on; proxy_bind 127.0.0.3;"
         inherited = self.proxy(folder, "", around)
-        assert (inherited.timeout_ms, inherited.protocol) == (5_000, True)
+        assert (inherited.timeout_ms, inherited.protocol) == (5_000, 1)
         assert [str(one) for one in inherited.bind.addresses] == ["127.0.0.3"]
         own = self.proxy(folder, "proxy_timeout 6s; proxy_protocol off; proxy_bind off;", around)
-        assert (own.timeout_ms, own.protocol, own.bind) == (6_000, False, None)
+        assert (own.timeout_ms, own.protocol, own.bind) == (6_000, 0, None)
+
+    def test_proxy_protocol_has_two_versions(self, folder):
+        assert self.proxy(folder, "proxy_protocol v2;").protocol == 2
+        text = "events {} stream { server { listen 1; proxy_pass emqx1:1; proxy_protocol v3; } }"
+        (problem,) = folder.load(text).problems
+        assert problem.message == (
+            'invalid value "v3" in "proxy_protocol" directive, it must be "on" or "off"'
+        )
 
     def test_what_stands_behind_a_server_counts_for_it_too(self, folder):
         text = "server { listen 1; proxy_pass emqx1:1; } proxy_timeout 7s;"

@@ -1,11 +1,13 @@
 """PROXY headers are understood by haproxy and nginx: they log the client's own address."""
 
+import contextlib
 import os
 
 import pytest
 
-from lab import packets, sockets
+from lab import packets, sockets, tls
 from lab.balancer import STREAM_MODULE
+from lab.process import read
 from lab.waiting import wait_until
 
 pytestmark = pytest.mark.needs("mosquitto")
@@ -53,21 +55,27 @@ def nginx(lab, hosts, path):
     return Told(_addresses(ports, path), told)
 
 
+TLVS = (
+    *("authority", "alpn", "ssl_version", "ssl_cn"),
+    *("ssl_cipher", "ssl_sig_alg", "ssl_key_alg", "ssl_verify"),
+)
+
 READERS = [
     pytest.param(haproxy, marks=pytest.mark.needs("haproxy"), id="haproxy"),
     pytest.param(nginx, marks=pytest.mark.needs("nginx"), id="nginx"),
 ]
 
 
+@pytest.mark.parametrize("version", ["on", "v2"])
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("way", [0, 1, 2], ids=["to-ipv4", "to-ipv6", "to-unix"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"], ids=["from-ipv4", "from-ipv6"])
-def test_the_clients_address_is_told(lab, reader, way, host):
+def test_the_clients_address_is_told(lab, reader, way, host, version):
     told = reader(lab, ["127.0.0.1", "::1"], os.path.join(lab.folder, "reader.sock"))
     port = lab.ports.free()
     lab.balancer(
         f"server {{ listen 127.0.0.1:{port}; listen [::1]:{port};"
-        f" proxy_pass {told.addresses[way]}; proxy_protocol on; }}"
+        f" proxy_pass {told.addresses[way]}; proxy_protocol {version}; }}"
     )
     with packets.open_mqtt(port, "device", host=host) as client:
         client.sendall(packets.PINGREQ)
@@ -104,6 +112,36 @@ def test_the_header_is_version_1_and_comes_first(lab, value):
         wait_until(lambda: node.sessions and b"words" in node.sessions[0].received, "the words")
     expected = header.encode() if value == "on" else b""
     assert node.sessions[0].received == expected + b"first words"
+
+
+@pytest.mark.needs("openssl")
+def test_version_2_tells_of_the_clients_tls(lab, authority, server_pair):
+    certificate, key = server_pair
+    inner, outer, passing = (lab.ports.free() for _ in range(3))
+    balancer = lab.balancer(
+        f"log_format tlvs '{'|'.join('$proxy_protocol_tlv_' + name for name in TLVS)}';"
+        f" server {{ listen 127.0.0.1:{inner} proxy_protocol;"
+        " access_log tlvs.log tlvs; return x; }"
+        f" proxy_protocol v2; server {{ listen 127.0.0.1:{outer} ssl;"
+        f" ssl_certificate {certificate}; ssl_certificate_key {key};"
+        f" ssl_client_certificate {authority.certificate};"
+        f" ssl_verify_client optional; ssl_alpn mqtt; proxy_pass 127.0.0.1:{inner}; }}"
+        f" server {{ listen 127.0.0.1:{passing}; ssl_preread on; proxy_pass 127.0.0.1:{inner}; }}"
+    )
+    pair = authority.sign("device-7")
+    for port, options in ((outer, {"pair": pair, "alpn": ["mqtt"]}), (outer, {}), (passing, {})):
+        context = tls.client_context(authority, verify=False, **options)
+        with contextlib.suppress(OSError), tls.connect(port, context, name="a.example") as client:
+            client.recv(1)
+    path = os.path.join(balancer.folder, "tlvs.log")
+    balancer.wait_until(lambda: read(path).count("\n") == 3, "three lines")
+    whole, bare, unopened = (line.split("|") for line in read(path).splitlines())
+    assert whole == [
+        *("a.example", "mqtt", "TLSv1.3", "device-7"),
+        *("TLS_AES_256_GCM_SHA384", "ecdsa-with-SHA256", "EC256", "0"),
+    ]
+    assert bare == ["a.example", "-", "TLSv1.3", "-", "TLS_AES_256_GCM_SHA384", "-", "-", "1"]
+    assert unopened == ["a.example"] + ["-"] * 7
 
 
 def _addresses(ports, path):

@@ -7,7 +7,9 @@ import socket
 import pytest
 
 from tidegate.wire.address import Address
-from tidegate.wire.proxy_protocol import encode_v1, parse
+from tidegate.wire.crc32c import crc32c
+from tidegate.wire.proxy_protocol import encode_v1, encode_v2, parse
+from tidegate.wire.tlvs import find, make, make_tls
 
 LONGEST = 107  # bytes, by the specification
 
@@ -84,3 +86,60 @@ def test_v1_tells_a_client_that_a_header_named_whatever_socket_it_came_by(client
 def test_addresses_print_as_nginx_prints_them(address, text, sockaddr):
     assert address.text == text
     assert address.sockaddr == sockaddr
+
+
+V4 = (socket.AF_INET, "192.168.0.1", 56324), (socket.AF_INET, "192.168.0.11", 443)
+V6 = (socket.AF_INET6, "2001:db8::7", 4242), (socket.AF_INET6, "::1", 1883)
+
+
+def test_the_checksum_is_that_of_rfc_3720():
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(bytes(32)) == 0x8A9136AA
+
+
+def test_v2_for_ipv4_is_as_the_specification_says():
+    header = encode_v2(*V4)
+    assert header[:16] == b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x13"
+    assert header[16:28] == bytes([192, 168, 0, 1, 192, 168, 0, 11]) + b"\xdc\x04\x01\xbb"
+    assert header[28:31] == b"\x03\x00\x04"
+    assert int.from_bytes(header[31:], "big") == crc32c(header[:31] + bytes(4))
+
+
+@pytest.mark.parametrize(("client", "server"), [V4, V6, (V4[0], V6[1]), (V6[0], V4[1])])
+def test_v2_tells_what_version_1_tells(client, server):
+    first = parse(encode_v1(client, server)).proxied
+    header = encode_v2(client, server)
+    told = parse(header)
+    assert told.size == len(header)
+    assert (told.proxied.source, told.proxied.source_port) == (first.source, first.source_port)
+    assert told.proxied.destination == first.destination
+    assert told.proxied.destination_port == first.destination_port
+
+
+def test_v2_tells_nothing_of_a_client_of_a_unix_socket():
+    header = encode_v2((socket.AF_UNIX, "", 0), V4[1])
+    assert header[12:14] == b"\x21\x00"
+    assert parse(header).proxied is None
+
+
+@pytest.mark.parametrize(
+    ("certified", "verified", "bits", "verify"),
+    [(True, True, 3, 0), (True, False, 3, 1), (False, False, 1, 1)],
+)
+def test_v2_tells_of_tls(certified, verified, bits, verify):
+    told = {"ssl_version": "TLSv1.3", "ssl_cn": "device-7é", "ssl_cipher": None}
+    values = make(2, b"a.example") + make_tls(told, certified=certified, verified=verified)
+    tlvs = parse(encode_v2(*V4, values)).proxied.tlvs
+    assert find(tlvs, "authority") == "a.example"
+    assert find(tlvs, "ssl_version") == "TLSv1.3"
+    assert find(tlvs, "ssl_cn") == "device-7é"
+    assert find(tlvs, "ssl_cipher") is None
+    assert find(tlvs, "ssl_verify") == str(verify)
+    assert ord(find(tlvs, "ssl")[0]) == bits
+
+
+def test_v2_never_is_longer_than_readers_take():
+    told = dict.fromkeys(("ssl_version", "ssl_cn", "ssl_cipher", "ssl_sig_alg"), "x" * 9000)
+    values = make(1, bytes(255)) + make(2, bytes(9000))
+    header = encode_v2(*V6, values + make_tls(told, certified=True, verified=True))
+    assert parse(header).size == len(header) <= 4096

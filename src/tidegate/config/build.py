@@ -139,7 +139,7 @@ def _content(draft: ServerDraft) -> Proxy | Return:
         connect_timeout_ms=scope.integer("proxy_connect_timeout"),
         timeout_ms=scope.integer("proxy_timeout"),
         buffer_size=min(scope.integer("proxy_buffer_size"), LARGEST_BUFFER),
-        protocol=scope.flag("proxy_protocol"),
+        protocol=scope.optional_integer("proxy_protocol") or 0,
         bind=bind if isinstance(bind, Bind) and bind.addresses else None,
         next_upstream=scope.flag("proxy_next_upstream"),
         next_upstream_tries=min(scope.integer("proxy_next_upstream_tries"), values.LONGEST_MS),

@@ -80,6 +80,20 @@ def proxy_buffer_size(_reading: Reading, directive: Directive, scope: Scope) -> 
     put_positive(directive, scope, why="nothing could be read through a buffer of 0 bytes")
 
 
+PROTOCOLS = {"off": 0, "on": 1, "v2": 2}
+
+
+def proxy_protocol(_reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `proxy_protocol on | off | v2`."""
+    name, word = directive.name.text, directive.args[0]
+    scope.claim(name)
+    version = PROTOCOLS.get(word.text.lower())
+    if version is None:
+        message = f'invalid value "{word.text}" in "{name}" directive, it must be "on" or "off"'
+        raise ConfigError(message, word.span, hint='"v2" sends the header of version 2')
+    scope.put(name, version)
+
+
 def finish_stream(reading: Reading) -> None:
     """What nginx checks when it has read all of `stream {}`, in its order."""
     stream = in_stream(reading)
@@ -112,6 +126,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream", "upstream"): upstream,
     ("stream", "proxy_bind"): proxy_bind,
     ("stream", "proxy_buffer_size"): proxy_buffer_size,
+    ("stream", "proxy_protocol"): proxy_protocol,
     ("stream", "error_log"): stream_error_log,
     ("stream", "access_log"): access_log,
     ("stream", "log_format"): log_format,
@@ -130,6 +145,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream.server", "proxy_pass"): proxy_pass,
     ("stream.server", "proxy_bind"): proxy_bind,
     ("stream.server", "proxy_buffer_size"): proxy_buffer_size,
+    ("stream.server", "proxy_protocol"): proxy_protocol,
     ("stream.server", "return"): return_,
     ("stream.server", "error_log"): stream_error_log,
     ("stream.server", "access_log"): access_log,

@@ -210,10 +210,9 @@ HERE: tuple[Row, ...] = (
     ),
     _proxy(
         "proxy_protocol",
-        Kind.FLAG,
+        Kind.SPECIAL,
         "off",
-        "Whether brokers are told the client's address by a PROXY protocol header.",
-        args="flag",
+        "Whether brokers are told who the client is by a PROXY protocol header, and its version.",
         proof="test_proxy_headers_are_read_by_others.py::test_the_header_is_version_1_and_comes_first",
     ),
     _proxy(

@@ -198,13 +198,14 @@ class Proxy:
     """`proxy_pass` and what goes with it.
 
     `upstream` is a name, or a text whose variables name one, or an address, for each session.
+    `protocol` is the version of the PROXY protocol, 0 without one.
     """
 
     upstream: str | Template
     connect_timeout_ms: int
     timeout_ms: int
     buffer_size: int
-    protocol: bool
+    protocol: int
     bind: Bind | None
     next_upstream: bool
     next_upstream_tries: int

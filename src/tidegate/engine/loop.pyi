@@ -157,7 +157,11 @@ class Engine:
     def secure(self, handle: int) -> bool:
         """Whether the client's side has TLS."""
     def tls(self, handle: int, name: str) -> str | None:
-        """The value of `$ssl_NAME`; None where it is empty, or without TLS."""
+        """The value of `$ssl_NAME`; None where it is empty, or without TLS.
+
+        Two more are no variables: "client_signed_with" and "client_key" tell of the certificate
+        what PROXY protocol headers tell, as RSA-SHA256 and EC256.
+        """
     def give_certificates(
         self, handle: int, pairs: Sequence[tuple[Certificate, Key]] | None
     ) -> None:

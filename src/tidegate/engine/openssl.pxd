@@ -321,6 +321,8 @@ cdef extern from "<openssl/x509.h>" nogil:
     void *X509_NAME_get_entry(const X509_NAME *name, int index)
     ASN1_STRING *X509_NAME_ENTRY_get_data(const void *entry)
     ASN1_INTEGER *X509_get_serialNumber(X509 *certificate)
+    int X509_get_signature_nid(const X509 *certificate)
+    EVP_PKEY *X509_get0_pubkey(const X509 *certificate)
     const ASN1_TIME *X509_get0_notBefore(const X509 *certificate)
     const ASN1_TIME *X509_get0_notAfter(const X509 *certificate)
     int X509_digest(
@@ -362,6 +364,11 @@ cdef extern from "<openssl/evp.h>" nogil:
     )
     int EVP_MAC_CTX_set_params(EVP_MAC_CTX *ctx, const OSSL_PARAM *params)
     void EVP_PKEY_free(EVP_PKEY *key)
+    int EVP_PKEY_get_base_id(const EVP_PKEY *key)
+    int EVP_PKEY_get_bits(const EVP_PKEY *key)
+    int EVP_PKEY_EC
+    int EVP_PKEY_RSA
+    int EVP_PKEY_DSA
 
 cdef extern from "<openssl/params.h>" nogil:
     OSSL_PARAM OSSL_PARAM_construct_octet_string(const char *key, void *data, size_t size)

@@ -10,6 +10,7 @@ from tidegate.engine.openssl cimport (
     ASN1_STRING,
     BIO,
     EVP_MD,
+    EVP_PKEY,
     GEN_DNS,
     GEN_EMAIL,
     GEN_URI,
@@ -32,6 +33,11 @@ from tidegate.engine.openssl cimport (
     BIO_new,
     BIO_s_mem,
     ERR_clear_error,
+    EVP_PKEY_DSA,
+    EVP_PKEY_EC,
+    EVP_PKEY_get_base_id,
+    EVP_PKEY_get_bits,
+    EVP_PKEY_RSA,
     EVP_sha1,
     GENERAL_NAMES_free,
     NID_commonName,
@@ -59,9 +65,11 @@ from tidegate.engine.openssl cimport (
     X509_digest,
     X509_get0_notAfter,
     X509_get0_notBefore,
+    X509_get0_pubkey,
     X509_get_ext_d2i,
     X509_get_issuer_name,
     X509_get_serialNumber,
+    X509_get_signature_nid,
     X509_get_subject_name,
     X509_NAME_ENTRY_get_data,
     X509_NAME_get_entry,
@@ -190,6 +198,10 @@ cdef of_certificate(SSL *ssl, str name):
         return digest(certificate, EVP_sha1())
     if name == "v_remain":
         return days_left(certificate)
+    if name == "signed_with":
+        return text(OBJ_nid2sn(X509_get_signature_nid(certificate)))
+    if name == "key":
+        return key_kind(X509_get0_pubkey(certificate))
     if name in ALTERNATIVES:
         return alternatives(certificate, ALTERNATIVES[name])
     raise KeyError(name)
@@ -267,6 +279,23 @@ cdef digest(X509 *certificate, const EVP_MD *kind):
     if X509_digest(certificate, kind, out, &size) != 1:
         return None
     return out[:size].hex()
+
+
+cdef key_kind(EVP_PKEY *key):
+    """A kind of key and its size in bits, as PROXY protocol headers have it: RSA2048, EC256."""
+    cdef int kind
+    if key is NULL:
+        return None
+    kind = EVP_PKEY_get_base_id(key)
+    if kind == EVP_PKEY_RSA:
+        word = "RSA"
+    elif kind == EVP_PKEY_EC:
+        word = "EC"
+    elif kind == EVP_PKEY_DSA:
+        word = "DSA"
+    else:
+        word = text(OBJ_nid2sn(kind))
+    return f"{word}{EVP_PKEY_get_bits(key)}"
 
 
 cdef days_left(X509 *certificate):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from errno import EADDRNOTAVAIL
 from typing import TYPE_CHECKING
 
-from tidegate.engine.address import pack_address, unpack_address
+from tidegate.engine.address import pack_address
 from tidegate.engine.outcome import Connect, Relay
 from tidegate.health import passive
+from tidegate.stream import proxy_header
 from tidegate.stream.source import Sources
-from tidegate.wire.proxy_protocol import encode_v1
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ class Proxy:
         if self.sources is not None and not anywhere:
             local = self.sources.take(session, peer)
             notify = notify or self.sources.has_news(peer)
-        header = self._header(session) if proxy.protocol else b""
+        header = proxy_header.encode(session, proxy.protocol) if proxy.protocol else b""
         opening = session.opening
         if opening is None:
             if notify or local or header:
@@ -152,9 +152,4 @@ class Proxy:
 
     def early_close(self, peer: int, report: Report) -> str | None:
         """What to tell the operator when a node keeps closing sessions before its first byte."""
-        return passive.watch(self.upstream, peer, report, proxy_protocol=self._model.protocol)
-
-    def _header(self, session: Session) -> bytes:
-        engine = session.server.engine
-        server = session.server_endpoint or unpack_address(engine.server_address(session.handle))
-        return encode_v1(session.client_endpoint, server)
+        return passive.watch(self.upstream, peer, report, proxy_protocol=self._model.protocol > 0)

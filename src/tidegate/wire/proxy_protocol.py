@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.wire import tlvs
+from tidegate.wire.crc32c import crc32c
 from tidegate.wire.quoted import quoted
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ PROXY = 1
 STREAM = 1
 FAMILIES = {1: (socket.AF_INET, 4), 2: (socket.AF_INET6, 16)}
 PORTS = 4  # octets of both
+EMPTY_CRC = tlvs.make(tlvs.CRC32C, bytes(4))  # what the checksum is made over
 
 _ADDRESS = b"0123456789abcdefABCDEF:."
 _V1_WORDS = {int(socket.AF_INET): "TCP4", int(socket.AF_INET6): "TCP6"}
@@ -170,16 +172,41 @@ def encode_v1(client: Endpoint, server: Endpoint) -> bytes:
     two are of different families the header has both as IPv6, since readers refuse a mixture; a
     server on a Unix socket is nowhere.
     """
-    family = _V1_WORDS.get(client[0])
-    if family is None:
+    if client[0] not in _V1_WORDS:
         return b"PROXY UNKNOWN\r\n"
-    source, destination, port = client[1], server[1], server[2]
+    family, source, destination, port = _both(client, server)
+    word = _V1_WORDS[family]
+    return f"PROXY {word} {source} {destination} {client[2]} {port}\r\n".encode("ascii")
+
+
+def encode_v2(client: Endpoint, server: Endpoint, values: bytes = b"") -> bytes:
+    """The version 2 header for a client that connected to `server`, with TLVs and a checksum.
+
+    Addresses as in version 1; a client on a Unix socket has none that would mean something.
+    """
+    family, addresses = 0, b""
+    if client[0] in _V1_WORDS:
+        kind, source, destination, port = _both(client, server)
+        family = 1 if kind == socket.AF_INET else 2
+        addresses = socket.inet_pton(kind, source) + socket.inet_pton(kind, destination)
+        addresses += client[2].to_bytes(2, "big") + port.to_bytes(2, "big")
+    rest = addresses + values
+    size = len(rest) + len(EMPTY_CRC)
+    head = SIGNATURE + bytes([VERSION << 4 | PROXY, family << 4 | STREAM if family else 0])
+    head += size.to_bytes(2, "big") + rest
+    checksum = crc32c(head + EMPTY_CRC)
+    return head + tlvs.make(tlvs.CRC32C, checksum.to_bytes(4, "big"))
+
+
+def _both(client: Endpoint, server: Endpoint) -> tuple[int, str, str, int]:
+    """A family, and in it the client's address, the server's, and the server's port."""
+    family, source, destination, port = client[0], client[1], server[1], server[2]
     if server[0] not in _V1_WORDS:
         destination, port = _NOWHERE[client[0]], 0
     elif client[0] != server[0]:
-        family = "TCP6"
+        family = int(socket.AF_INET6)
         source, destination = _mapped(client), _mapped(server)
-    return f"PROXY {family} {source} {destination} {client[2]} {port}\r\n".encode("ascii")
+    return family, source, destination, port
 
 
 def _mapped(endpoint: Endpoint) -> str:

@@ -1,4 +1,4 @@
-"""What a PROXY protocol header of version 2 may tell behind the addresses: TLVs.
+"""What a PROXY protocol header of version 2 may tell behind the addresses: TLVs, read and made.
 
 Source: the PROXY protocol specification, version 2, section 2.2; the names are those of nginx's
 `$proxy_protocol_tlv_…` (ngx_proxy_protocol.c, and NGINX Plus for those of clouds).
@@ -10,14 +10,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 HEAD = 3  # type and length
+LONGEST_TEXT = 255  # of what we tell of TLS: no name in a certificate may be longer
+LONGEST = 2048  # a value of ours: readers take headers of 4096 bytes, nginx does
 OCTET = (1, 2)  # hexadecimal digits
 HEX = frozenset("0123456789abcdef")
 
 SSL = 0x20
 SSL_HEAD = 5  # what kind of client, and how its certificate was verified; TLVs follow
+CLIENT_TLS = 0x01  # the client came by TLS
+CLIENT_CERTIFICATE = 0x02  # and has shown a certificate in this connection
 SSL_TYPES: Final = MappingProxyType(
     {
         "ssl_version": 0x21,
@@ -27,6 +31,9 @@ SSL_TYPES: Final = MappingProxyType(
         "ssl_key_alg": 0x25,
     }
 )
+ALPN = 0x01
+AUTHORITY = 0x02
+CRC32C = 0x03
 AWS = 0xEA
 AZURE = 0xEE
 SUBTYPE = 0x01  # of both: the endpoint's ID
@@ -34,8 +41,8 @@ AZURE_ID = 4  # octets
 
 TYPES: Final = MappingProxyType(
     {
-        "alpn": 0x01,
-        "authority": 0x02,
+        "alpn": ALPN,
+        "authority": AUTHORITY,
         "unique_id": 0x05,
         "netns": 0x30,
         "ssl": SSL,
@@ -82,6 +89,26 @@ def only(tlvs: bytes, kinds: Collection[int]) -> bytes:
         if kind in kinds and kind not in kept:
             kept[kind] = bytes([kind]) + len(value).to_bytes(2, "big") + value
     return b"".join(kept.values())
+
+
+def make(kind: int, value: bytes) -> bytes:
+    """One TLV; values are cut to what fits."""
+    value = value[:LONGEST]
+    return bytes([kind]) + len(value).to_bytes(2, "big") + value
+
+
+def make_tls(told: Mapping[str, str | None], *, certified: bool, verified: bool) -> bytes:
+    """The TLV of a client's TLS; `told` are values by the names of SSL_TYPES.
+
+    `certified` tells that the client has shown a certificate, `verified` that it holds.
+    """
+    client = CLIENT_TLS | CLIENT_CERTIFICATE if certified else CLIENT_TLS
+    value = bytes([client]) + (0 if verified else 1).to_bytes(4, "big")
+    for name, kind in SSL_TYPES.items():
+        text = told.get(name)
+        if text:
+            value += make(kind, text.encode("utf-8", "surrogateescape")[:LONGEST_TEXT])
+    return make(SSL, value)
 
 
 def _of_tls(value: bytes, name: str) -> str | None:
