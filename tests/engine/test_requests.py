@@ -550,7 +550,7 @@ def test_nobody_waits_for_an_answer_whose_client_has_left(rig, phase):
     async def talk(client):
         client.writer.write(b"get 0\nsay")
         if phase == "relaying":
-            assert await client.reader.readexactly(5)
+            assert await client.reader.readexactly(12)
         else:
             await until(lambda: session.answers)
         client.writer.close()

@@ -56,6 +56,7 @@ from tidegate.engine.types cimport (
     Reason,
     Session,
 )
+from tidegate.engine.websocket cimport say_close
 
 
 cdef void occupy(Core *core, int places) noexcept nogil:
@@ -202,6 +203,8 @@ cdef void finish(Core *core, Session *s, Reason reason, bint linger) noexcept no
     wait_no_longer(core, s)
     for side in range(2):
         end = &s.ends[side]
+        if side == CLIENT and s.exchange is not NULL and end.fd >= 0:
+            say_close(s)
         free(end.pending)
         end.pending = NULL
         if end.fd < 0:

@@ -25,6 +25,9 @@ cdef Exchange *exchange_of(Session *s) noexcept nogil:
 cdef void drop_exchange(Session *s) noexcept nogil:
     if s.exchange is NULL:
         return
+    if s.exchange.frames is not NULL:
+        free(s.exchange.frames.reply)
+        free(s.exchange.frames)
     free(s.exchange.tapped)
     free(s.exchange)
     s.exchange = NULL
@@ -77,6 +80,8 @@ cdef void meter(Session *s) noexcept nogil:
         s.ends[side].metered = s.terms.rates[side] != 0 or (x is not NULL and x.left[side] >= 0)
     if x is not NULL and x.tap:
         s.ends[CLIENT].metered = True
+    if x is not NULL and x.frames is not NULL:
+        s.ends[CLIENT].metered = s.ends[UPSTREAM].metered = True
 
 
 cdef size_t bounded(Session *s, int side, size_t size) noexcept nogil:

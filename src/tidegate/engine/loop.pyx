@@ -47,6 +47,7 @@ from tidegate.engine.listener cimport (
 from tidegate.engine.outcome cimport (
     Accept,
     Connect,
+    Framing,
     Heard,
     Later,
     Need,
@@ -98,6 +99,7 @@ from tidegate.engine.types cimport (
     Core,
     Counters,
     Exchange,
+    Frames,
     Listener,
     Pending,
     Session,
@@ -129,6 +131,7 @@ cdef enum:
     # The status of sessions that a fault of ours ends, and of those who are told that we go.
     INTERNAL_ERROR = 500
     SERVICE_UNAVAILABLE = 503
+    BINARY_FRAME = 2
 
 CALLS = (
     "accept",
@@ -443,6 +446,7 @@ cdef class Engine:
             and x.left[UPSTREAM] < 0
             and not x.again
             and x.tap == 0
+            and x.frames is NULL
         ):
             drop_exchange(s)
         meter(s)
@@ -583,6 +587,10 @@ cdef class Engine:
             raise ValueError("there is no such answer to accept")
         if outcome.download >= 0 or outcome.again or outcome.uploads or outcome.tap:
             kept = self.bound_answer(s, outcome, kept)
+        if outcome.framing is not None:
+            if kept > outcome.take:
+                raise ValueError("of an answer that goes out in frames all is taken")
+            self.set_frames(s, outcome.framing)
         if size == 0 and kept == outcome.take:
             free(s.answer)
             s.answer = NULL
@@ -622,6 +630,25 @@ cdef class Engine:
         if outcome.uploads:
             self.send_rest(s, outcome.upload)
         return kept
+
+    cdef set_frames(self, Session *s, Framing framing):
+        """From here on the client speaks WebSocket to us alone."""
+        cdef Exchange *x = self.exchange(s)
+        cdef Frames *f
+        if x.frames is not NULL:
+            raise ValueError("the client's frames are taken apart already")
+        f = <Frames *>calloc(1, sizeof(Frames))
+        if f is NULL:
+            raise MemoryError
+        x.frames = f
+        f.limit = framing.limit
+        f.continues = framing.continues
+        if framing.remaining:
+            f.inside = True
+            f.opcode = BINARY_FRAME
+            f.final = framing.final
+            f.left = f.message = framing.remaining
+            memcpy(f.mask, PyBytes_AS_STRING(framing.mask), sizeof(f.mask))
 
     cdef send_rest(self, Session *s, int64_t upload):
         """Let the client send so much more; the upstream gets what was preread of that."""

@@ -48,6 +48,14 @@ cdef class Connect:
     cdef long body_ms
 
 
+cdef class Framing:
+    cdef unsigned long long remaining
+    cdef bytes mask
+    cdef bint final
+    cdef bint continues
+    cdef unsigned long long limit
+
+
 cdef class Accept:
     cdef bytes data
     cdef unsigned int take
@@ -58,6 +66,7 @@ cdef class Accept:
     cdef long long upload
     cdef unsigned int tap
     cdef Relay relay
+    cdef Framing framing
 
 
 cdef class Heard:

@@ -110,6 +110,25 @@ class Tell:
 
     def __init__(self, data: bytes, *, take: int = 0, need: int = 1) -> None: ...
 
+class Framing:
+    """WebSocket on the client's side from here on, plain bytes on the upstream's.
+
+    What the upstream sends goes out in binary frames, pings are answered, a fault is told with the
+    code of a close (its words: `Engine.fault`). `remaining` is how much of the client's frame in
+    hand is still to come, `mask` its key for that, and `final` its flag; `continues` that its
+    message had frames before. `limit` is the most bytes of a message, 0 is any.
+    """
+
+    def __init__(
+        self,
+        *,
+        remaining: int = 0,
+        mask: bytes = b"",
+        final: bool = True,
+        continues: bool = False,
+        limit: int = 0,
+    ) -> None: ...
+
 class Accept:
     """Outcome of `inspect`: the client gets the answer, and the relay begins.
 
@@ -123,6 +142,8 @@ class Accept:
     of what was preread and what comes; None leaves the plan's.
 
     Up to `tap` of the client's bytes from here on are also shown to the session's `overhear`.
+    With `framing` the client speaks WebSocket, and what it says comes to the upstream unwrapped;
+    `data`, in frames already, stands for all of the answer then.
     """
 
     def __init__(
@@ -136,6 +157,7 @@ class Accept:
         upload: int | None = None,
         tap: int = 0,
         relay: Relay | None = None,
+        framing: Framing | None = None,
     ) -> None: ...
 
 class Heard:

@@ -147,6 +147,25 @@ cdef class Connect:
         self.body_ms = body_ms if body_ms > 0 else answer_ms
 
 
+cdef class Framing:
+    def __init__(
+        self,
+        *,
+        unsigned long long remaining=0,
+        bytes mask not None=b"",
+        bint final=True,
+        bint continues=False,
+        unsigned long long limit=0,
+    ):
+        if remaining and len(mask) != 4:
+            raise ValueError("a frame that goes on has a mask of 4 bytes")
+        self.remaining = remaining
+        self.mask = mask
+        self.final = final
+        self.continues = continues
+        self.limit = limit
+
+
 cdef class Accept:
     def __init__(
         self,
@@ -159,6 +178,7 @@ cdef class Accept:
         upload=None,
         unsigned int tap=0,
         Relay relay=None,
+        Framing framing=None,
     ):
         self.data = data
         self.take = take
@@ -169,6 +189,7 @@ cdef class Accept:
         self.upload = max(upload, -1) if self.uploads else -1
         self.tap = tap
         self.relay = relay
+        self.framing = framing
 
 
 cdef class Heard:

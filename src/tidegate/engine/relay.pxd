@@ -6,6 +6,7 @@ cdef void upload(Core *core, Session *s) noexcept nogil
 cdef bint collect(
     Core *core, Session *s, int side, Pending **kept, uint32_t limit
 ) noexcept nogil
+cdef void heard_frames(Core *core, Session *s) noexcept nogil
 cdef void refresh(Core *core, Session *s, int side) noexcept nogil
 cdef void begin_relay(Core *core, Session *s) noexcept nogil
 cdef void on_relay(Core *core, Session *s, int side, uint32_t events) noexcept nogil

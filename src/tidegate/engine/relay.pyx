@@ -4,7 +4,7 @@ Whatever is not the plain case (a slow receiver, a rate, an end) leaves that pat
 its own. Nothing here holds the GIL or calls Python.
 """
 
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EPROTO, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
@@ -23,7 +23,7 @@ from tidegate.engine.linux cimport (
     ssize_t,
 )
 from tidegate.engine.pending cimport append, pending_of
-from tidegate.engine.tls cimport tls_goodbye, tls_read, tls_write
+from tidegate.engine.tls cimport note_fault, tls_goodbye, tls_read, tls_write
 from tidegate.engine.types cimport (
     ANSWERING,
     CALL_DONE,
@@ -42,9 +42,18 @@ from tidegate.engine.types cimport (
     UPSTREAM_ERROR,
     Core,
     End,
+    Frames,
     Pending,
     Reason,
     Session,
+)
+from tidegate.engine.websocket cimport (
+    HEADROOM,
+    MOST_IN_FRAME,
+    frames_of,
+    holds_back,
+    put_head,
+    unwrap,
 )
 
 
@@ -134,6 +143,7 @@ cdef void refresh(Core *core, Session *s, int side) noexcept nogil:
                 events = EPOLLRDHUP
         elif (
             not end.ended
+            and not (end.metered and side == CLIENT and holds_back(s))
             and other.pending is NULL
             and not other.broken
             and end.resume_at == 0
@@ -187,17 +197,15 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
     cdef size_t size = s.terms.buffer_size
     cdef ssize_t n, sent
     if source.metered:
+        if frames_of(s) is not NULL:
+            relay_frames(core, s, side)
+            return
         size = allowance(core, s, side, size)
         if size == 0:
             return
     n = pull(core, s, side, core.buffer, size)
     if n <= 0:
-        if n == 0:
-            side_ended(core, s, side, CLIENT_CLOSED if side == CLIENT else UPSTREAM_CLOSED)
-        elif errno != EAGAIN and errno != EINTR:
-            if s.broken_by == 0:
-                s.broken_by = errno
-            side_ended(core, s, side, CLIENT_ERROR if side == CLIENT else UPSTREAM_ERROR)
+        nothing_read(core, s, side, n)
         return
     source.received += <uint64_t>n
     if s.idle_ms == 0 or side == CLIENT:
@@ -209,10 +217,20 @@ cdef void relay(Core *core, Session *s, int side) noexcept nogil:
     sent = push(s, 1 - side, core.buffer, <size_t>n)
     if sent == n:
         target.sent += <uint64_t>n
-    elif not hold_back(core, s, 1 - side, <uint32_t>n, sent):
+    elif not hold_back(core, s, 1 - side, core.buffer, <uint32_t>n, sent):
         return
     if source.metered:
         measure(core, s, side, <uint32_t>n)
+
+
+cdef void nothing_read(Core *core, Session *s, int side, ssize_t n) noexcept nogil:
+    """A read of this side gave its end, an error, or no more than that there is nothing."""
+    if n == 0:
+        side_ended(core, s, side, CLIENT_CLOSED if side == CLIENT else UPSTREAM_CLOSED)
+    elif errno != EAGAIN and errno != EINTR:
+        if s.broken_by == 0:
+            s.broken_by = errno
+        side_ended(core, s, side, CLIENT_ERROR if side == CLIENT else UPSTREAM_ERROR)
 
 
 cdef void answered(Core *core, Session *s) noexcept nogil:
@@ -223,7 +241,9 @@ cdef void answered(Core *core, Session *s) noexcept nogil:
         arm(core, s, due(s))
 
 
-cdef bint hold_back(Core *core, Session *s, int side, uint32_t size, ssize_t sent) noexcept nogil:
+cdef bint hold_back(
+    Core *core, Session *s, int side, const char *data, uint32_t size, ssize_t sent
+) noexcept nogil:
     """Keep what a slow receiver did not take, and stop reading its sender; False at the end."""
     cdef End *end = &s.ends[side]
     if sent < 0:
@@ -232,7 +252,7 @@ cdef bint hold_back(Core *core, Session *s, int side, uint32_t size, ssize_t sen
             return False
         sent = 0
     end.sent += <uint64_t>sent
-    end.pending = pending_of(core.buffer + sent, size - <uint32_t>sent)
+    end.pending = pending_of(data + sent, size - <uint32_t>sent)
     if end.pending is NULL:
         finish(core, s, FAILED, False)
         return False
@@ -296,6 +316,94 @@ cdef void write_failed(Core *core, Session *s, int side) noexcept nogil:
         refresh(core, s, side)
 
 
+# --- a client that speaks WebSocket ---
+
+
+cdef void relay_frames(Core *core, Session *s, int side) noexcept nogil:
+    """As `relay`, between the client's frames and the upstream's bytes."""
+    cdef char *data = core.buffer + (HEADROOM if side == UPSTREAM else 0)
+    cdef uint32_t size = s.terms.buffer_size
+    cdef ssize_t n
+    if size > MOST_IN_FRAME:
+        size = MOST_IN_FRAME
+    n = pull(core, s, side, data, size)
+    if n <= 0:
+        nothing_read(core, s, side, n)
+        return
+    s.ends[side].received += <uint64_t>n
+    if s.idle_ms == 0 or side == CLIENT:
+        s.active = core.now
+    if side == CLIENT:
+        hear_frames(core, s, data, <uint32_t>n)
+        return
+    if s.first_byte_ms < 0:
+        answered(core, s)
+        if s.state != RELAY:
+            return
+    size = put_head(core.buffer, <uint32_t>n)
+    deliver(core, s, CLIENT, data - size, <uint32_t>n + size)
+
+
+cdef void hear_frames(Core *core, Session *s, char *data, uint32_t size) noexcept nogil:
+    """Frames of the client: what they hold is the upstream's, some are for us."""
+    size = unwrap(frames_of(s), data, size)
+    if size and not deliver(core, s, UPSTREAM, data, size):
+        return
+    heard_frames(core, s)
+
+
+cdef void heard_frames(Core *core, Session *s) noexcept nogil:
+    """What came in frames before the relay began has gone; the rest of what they asked for."""
+    cdef Frames *f = frames_of(s)
+    if f.reply is not NULL and not answer_frames(core, s, f):
+        return
+    if f.code:
+        frames_ended(core, s, f)
+
+
+cdef bint deliver(
+    Core *core, Session *s, int side, const char *data, uint32_t size
+) noexcept nogil:
+    """Send bytes to a side that has none waiting; False at the end."""
+    cdef ssize_t sent = push(s, side, data, size)
+    if sent == <ssize_t>size:
+        s.ends[side].sent += size
+        return True
+    return hold_back(core, s, side, data, size, sent)
+
+
+cdef bint answer_frames(Core *core, Session *s, Frames *f) noexcept nogil:
+    """Send the client our answers; one that does not take them is not read until it does."""
+    cdef End *end = &s.ends[CLIENT]
+    cdef Pending *words = f.reply
+    cdef bint good
+    f.reply = NULL
+    if end.pending is NULL:
+        good = end.broken or deliver(core, s, CLIENT, words.data, words.end)
+    else:
+        good = append(&end.pending, words.data, words.end)
+        if not good:
+            finish(core, s, FAILED, False)
+    free(words)
+    if not good:
+        return False
+    f.stuck = end.pending is not NULL
+    if f.stuck:
+        refresh(core, s, CLIENT)
+    return s.state == RELAY
+
+
+cdef void frames_ended(Core *core, Session *s, Frames *f) noexcept nogil:
+    """The client said its end, or broke a rule and was told so."""
+    if f.fault is NULL:
+        side_ended(core, s, CLIENT, CLIENT_CLOSED)
+        return
+    note_fault(s, f.fault, 0)
+    if s.broken_by == 0:
+        s.broken_by = EPROTO
+    finish(core, s, CLIENT_ERROR, True)
+
+
 # --- ends ---
 
 
@@ -328,7 +436,7 @@ cdef void pass_end(Core *core, Session *s, int side) noexcept nogil:
         # Its request has gone in whole, and the answer is to come.
         refresh(core, s, CLIENT)
         return
-    if not s.terms.half_close or source.broken or target.broken:
+    if not s.terms.half_close or source.broken or target.broken or frames_of(s) is not NULL:
         finish(core, s, <Reason>s.reason, True)
         return
     if target.ended and source.pending is NULL:

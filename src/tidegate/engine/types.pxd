@@ -115,6 +115,34 @@ cdef struct Tls:
     int64_t timeout_ms  # of a handshake
     uint8_t verify  # one of Verify
 
+cdef struct Pending:
+    # Bytes that wait for their receiver.
+    uint32_t start
+    uint32_t end
+    char data[0]
+
+cdef struct Frames:
+    # A client that speaks WebSocket to an upstream that does not: where in its frames we are.
+    uint64_t left  # bytes of the frame's payload that are to come
+    uint64_t message  # bytes that the message in hand had in frames before this one
+    uint64_t limit  # of a message; 0 is none
+    const char *fault  # what rule it broke
+    Pending *reply  # our answers, to be sent
+    uint16_t code  # of the close that was said, by either; 0 is none
+    uint8_t inside  # of a frame's payload; else a head comes
+    uint8_t opcode
+    uint8_t final  # the frame is its message's last
+    uint8_t continues  # the message goes on in another frame
+    uint8_t said  # our close is sent
+    uint8_t stuck  # answers wait behind other bytes
+    uint8_t phase  # where in the mask the next byte is
+    uint8_t mask[4]
+    uint8_t have  # bytes of the head
+    uint8_t head_size
+    uint8_t head[14]
+    uint8_t control_size
+    uint8_t control[125]
+
 cdef struct Exchange:
     # What a session has more whose server tells requests apart.
     int64_t left[2]  # bytes that a side may still send to the other; -1 is any number
@@ -128,12 +156,7 @@ cdef struct Exchange:
     uint8_t again  # after this answer the client may ask again
     uint8_t idle  # it owes us nothing: it may ask again, or leave
     Pending *tapped
-
-cdef struct Pending:
-    # Bytes that wait for their receiver.
-    uint32_t start
-    uint32_t end
-    char data[0]
+    Frames *frames  # NULL where the client speaks as the upstream does
 
 cdef struct End:
     # One socket of a session.

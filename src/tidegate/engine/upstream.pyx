@@ -36,7 +36,7 @@ from tidegate.engine.linux cimport (
     ssize_t,
 )
 from tidegate.engine.pending cimport append
-from tidegate.engine.relay cimport begin_relay, collect, refresh, upload, write_to
+from tidegate.engine.relay cimport begin_relay, collect, heard_frames, refresh, upload, write_to
 from tidegate.engine.tls cimport SHAKE_DONE, SHAKE_FAILED, Shake, drop_tls, tls_start
 from tidegate.engine.types cimport (
     ANSWERING,
@@ -47,12 +47,14 @@ from tidegate.engine.types cimport (
     CONNECTING,
     DECIDING,
     FAILED,
+    RELAY,
     SECURING,
     UPSTREAM,
     Core,
     End,
     Session,
 )
+from tidegate.engine.websocket cimport frames_of, unwrap
 
 
 # --- connect ---
@@ -252,11 +254,15 @@ cdef void accept_answer(Core *core, Session *s) noexcept nogil:
     """The client gets the answer, the upstream what the client sent meanwhile; they are joined."""
     s.ends[CLIENT].pending = s.answer
     s.answer = NULL
+    if s.rest is not NULL and frames_of(s) is not NULL:
+        s.rest.end = unwrap(frames_of(s), s.rest.data, s.rest.end)
     if s.rest is not NULL and not give(core, s, s.rest.data, s.rest.end):
         return
     free(s.rest)
     s.rest = NULL
     begin_relay(core, s)
+    if s.state == RELAY and frames_of(s) is not NULL:
+        heard_frames(core, s)
 
 
 cdef bint give(Core *core, Session *s, const char *data, uint32_t size) noexcept nogil:
