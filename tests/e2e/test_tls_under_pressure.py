@@ -10,7 +10,8 @@ import pytest
 
 from lab import proc
 from lab.fixtures import Lab
-from lab.nodes import echo
+from lab.nodes import echo, greet
+from lab.s_client import GREETING, s_client
 from lab.sockets import open_raw, receive, receive_all, unread
 from lab.tls import V12, V13, client_context, connect, echoes
 from lab.waiting import wait_until
@@ -38,14 +39,16 @@ async def serve(session):
 
 
 class Front:
-    """One worker in front of one node."""
+    """One worker in front of two nodes, one of which speaks first."""
 
     def __init__(self, lab, pair):
         node = lab.node(serve, keep=False)
-        self.port = lab.ports.free()
+        polite = lab.node(greet(GREETING))
+        self.port, self.greeter = lab.ports.free(), lab.ports.free()
         self.balancer = lab.balancer(
-            f"server {{ listen 127.0.0.1:{self.port} ssl; proxy_pass {node.address};"
-            f" ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]}; }}",
+            f"ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]};\n"
+            f"server {{ listen 127.0.0.1:{self.port} ssl; proxy_pass {node.address}; }}\n"
+            f"server {{ listen 127.0.0.1:{self.greeter} ssl; proxy_pass {polite.address}; }}",
             connections=4096,
         )
         [self.worker] = self.balancer.workers()
@@ -155,3 +158,19 @@ def test_a_million_random_bytes_harm_nobody(front, authority):
             if number % 50 == 0:
                 assert echoes(running)
         assert echoes(running)
+
+
+def test_who_only_agrees_on_new_keys_is_cut_off(front):
+    # OpenSSL handles them in one call for as long as they come: nobody else had a turn.
+    turns = 100
+    told = s_client(front.greeter, "-tls1_3", say=["K"] * turns, until=["KEYUPDATE\n"] * turns)
+    assert told.output.count("KEYUPDATE") < turns
+    front.balancer.wait_for_output("too many TLS messages without data while proxying connection")
+
+
+def test_new_keys_now_and_then_are_welcome(front):
+    turns = 50
+    say, until = ["K", "hello"] * turns, ["KEYUPDATE\n", "\nhello\n"] * turns
+    told = s_client(front.greeter, "-tls1_3", say=say, until=until)
+    assert told.output.count("\nhello\n") == turns
+    assert told.messages[-1] == "Handshake KeyUpdate"

@@ -4,7 +4,7 @@ import re
 import select
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lab.waiting import PATIENCE
 
@@ -31,6 +31,7 @@ class Told:
     messages: tuple[str, ...]
     summary: tuple[str, ...]
     greeted: bool
+    output: str = field(compare=False, repr=False)
 
     @property
     def alerts(self):
@@ -45,6 +46,7 @@ def s_client(port, *arguments, say=(), until=()) -> Told:
     """
     process = subprocess.Popen(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-msg", *map(str, arguments)],
+        bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -53,15 +55,19 @@ def s_client(port, *arguments, say=(), until=()) -> Told:
     try:
         greeted = _read_until(process.stdout, out, b"\n" + GREETING)
         for line, answer in zip(say if greeted else (), until, strict=False):
-            process.stdin.write(line.encode() + b"\n")
-            process.stdin.flush()
-            _read_until(process.stdout, out, answer.encode())
+            try:
+                process.stdin.write(line.encode() + b"\n")
+            except BrokenPipeError:
+                break
+            if not _read_until(process.stdout, out, answer.encode()):
+                break
         process.stdin.close()
         _read_until(process.stdout, out, None)
         process.wait(PATIENCE)
     finally:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
     return _told(out.decode(errors="replace"), greeted=greeted)
 
@@ -69,12 +75,13 @@ def s_client(port, *arguments, say=(), until=()) -> Told:
 def _read_until(stream, out, words) -> bool:
     """Read on until `words` came, or the end; whether they did."""
     deadline = time.monotonic() + PATIENCE
-    begun = max(0, len(out) - 16)
+    # What was found before is not found again.
+    begun = max(0, len(out) - len(words or b"") + 1)
     while words is None or words not in out[begun:]:
         left = deadline - time.monotonic()
         ready, _, _ = select.select([stream], [], [], max(0, left))
         assert ready, f"s_client says no more:\n{out.decode(errors='replace')[-3000:]}"
-        data = stream.read1(65_536)
+        data = stream.read(65_536)
         if not data:
             return False
         out += data
@@ -87,4 +94,4 @@ def _told(text, *, greeted) -> Told:
     # How many tickets one gets is nobody's promise.
     messages = [one for at, one in enumerate(found) if at == 0 or found[at - 1] != one]
     summary = dict.fromkeys(match[0].strip() for match in SUMMARY.finditer(text))
-    return Told(messages=tuple(messages), summary=tuple(summary), greeted=greeted)
+    return Told(messages=tuple(messages), summary=tuple(summary), greeted=greeted, output=text)

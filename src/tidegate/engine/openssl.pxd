@@ -176,6 +176,13 @@ cdef extern from "<openssl/ssl.h>" nogil:
     SSL *SSL_new(SSL_CTX *ctx)
     void SSL_free(SSL *ssl)
     int SSL_set_fd(SSL *ssl, int fd)
+    void SSL_set_bio(SSL *ssl, BIO *from_, BIO *to)
+    BIO *SSL_get_rbio(const SSL *ssl)
+    enum:
+        SSL_CB_LOOP
+        SSL_CB_WRITE_ALERT
+    void SSL_set_info_callback(SSL *ssl, void (*callback)(const SSL *, int, int) noexcept)
+    void SSL_set_shutdown(SSL *ssl, int mode)
     void SSL_set_accept_state(SSL *ssl)
     void SSL_set_connect_state(SSL *ssl)
     uint64_t SSL_set_options(SSL *ssl, uint64_t options)
@@ -258,6 +265,24 @@ cdef extern from "<openssl/bio.h>" nogil:
     int BIO_free(BIO *bio)
     long BIO_get_mem_data(BIO *bio, char **data)
     int BIO_reset(BIO *bio)
+    enum:
+        BIO_CTRL_EOF
+        BIO_CTRL_FLUSH
+        BIO_FLAGS_IN_EOF
+        BIO_TYPE_SOURCE_SINK
+    int BIO_get_new_index()
+    BIO_METHOD *BIO_meth_new(int kind, const char *name)
+    int BIO_meth_set_read(BIO_METHOD *method, int (*read)(BIO *, char *, int) noexcept)
+    int BIO_meth_set_write(BIO_METHOD *method, int (*write)(BIO *, const char *, int) noexcept)
+    int BIO_meth_set_ctrl(BIO_METHOD *method, long (*ctrl)(BIO *, int, long, void *) noexcept)
+    void BIO_set_data(BIO *bio, void *data)
+    void *BIO_get_data(BIO *bio)
+    void BIO_set_init(BIO *bio, int init)
+    void BIO_set_flags(BIO *bio, int flags)
+    int BIO_test_flags(const BIO *bio, int flags)
+    void BIO_set_retry_read(BIO *bio)
+    void BIO_set_retry_write(BIO *bio)
+    void BIO_clear_retry_flags(BIO *bio)
 
 cdef extern from "<openssl/pem.h>" nogil:
     enum:

@@ -50,12 +50,12 @@ from tidegate.engine.openssl cimport (
     SSL_new,
     SSL_read,
     SSL_set_accept_state,
-    SSL_set_fd,
     SSL_set_options,
     SSL_shutdown,
     SSL_write,
     X509_verify_cert_error_string,
 )
+from tidegate.engine.tls_socket cimport MOST_CHATTER, tls_attach
 from tidegate.engine.types cimport (
     CLIENT,
     VERIFY_OFF,
@@ -70,6 +70,8 @@ from tidegate.engine.types cimport (
 
 cdef enum:
     ERR_LIB_SSL = 20
+    # How often a step of a handshake may read: a chain of certificates comes in several.
+    SHAKE_READS = 4
     # nginx's levels, as the error log counts them here.
     LEVEL_INFO = 2
     LEVEL_CRIT = 6
@@ -165,13 +167,13 @@ cdef bint tls_accept(Session *s) noexcept nogil:
     # A client that asks for another handshake is told that there is none, and may go on.
     SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION)
     SSL_set_accept_state(ssl)
-    return SSL_set_fd(ssl, s.ends[CLIENT].fd) == 1
+    return tls_attach(&s.ends[CLIENT])
 
 
 cdef bint tls_start(End *end) noexcept nogil:
     """Put an upstream's TLS, which was made with the plan, on the socket that is connected now."""
     clear_errors()
-    return SSL_set_fd(end.ssl, end.fd) == 1
+    return tls_attach(end)
 
 
 cdef bint tls_stands(End *end) noexcept nogil:
@@ -185,6 +187,7 @@ cdef Shake tls_shake(Session *s, int side) noexcept nogil:
     cdef int result, error
     clear_errors()
     c.errno = 0
+    end.reads = SHAKE_READS
     result = SSL_do_handshake(end.ssl)
     if result == 1:
         end.more = SSL_has_pending(end.ssl) == 1
@@ -276,10 +279,14 @@ cdef ssize_t tls_read(
         return -1
     clear_errors()
     c.errno = 0
+    # As many as `size` bytes need, in the largest records, which OpenSSL's buffer holds one of.
+    end.reads = <uint8_t>(1 + (size >> 14))
     while have < size:
         n = SSL_read(end.ssl, buffer + have, <int>(size - have))
         if n <= 0:
             return read_stopped(core, s, side, n, have)
+        if have == 0:
+            end.chatter = 0
         have += <size_t>n
         if not SSL_has_pending(end.ssl):
             return <ssize_t>have
@@ -295,6 +302,10 @@ cdef ssize_t read_stopped(
     cdef End *end = &s.ends[side]
     cdef int error = SSL_get_error(end.ssl, result)
     cdef int reason = c.errno
+    if end.chatter > MOST_CHATTER:
+        clear_errors()
+        note_fault(s, b"too many TLS messages without data", 0)
+        return read_failed(core, s, side, c.EPROTO, have)
     if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
         if have:
             return <ssize_t>have
@@ -312,6 +323,14 @@ cdef ssize_t read_stopped(
     if error != SSL_ERROR_SYSCALL or reason == 0:
         reason = c.EPROTO
         note_fault(s, b"SSL_read() failed", 0)
+    return read_failed(core, s, side, reason, have)
+
+
+cdef ssize_t read_failed(
+    Core *core, Session *s, int side, int reason, size_t have
+) noexcept nogil:
+    """As recv does with errno `reason`, but `have` bytes come before that."""
+    cdef End *end = &s.ends[side]
     end.fault = <uint8_t>reason
     if have == 0:
         c.errno = reason

@@ -161,7 +161,7 @@ cdef struct Exchange:
 cdef struct End:
     # One socket of a session.
     int fd
-    uint32_t events  # as registered in epoll; 0 is not registered
+    uint16_t events  # as registered in epoll, all below EPOLLET; 0 is not registered
     uint8_t ended  # nothing more will be read from it
     uint8_t broken  # nothing more can be written to it
     uint8_t shut  # we have said our end to it
@@ -169,6 +169,8 @@ cdef struct End:
     uint8_t more  # its TLS holds bytes, or an end, that epoll does not know of
     uint8_t fault  # errno of a TLS read that came behind bytes
     uint8_t metered  # what is read from it has a rate or a bound, or is shown to Python
+    uint8_t reads  # how often its TLS may still read from the socket before others have their turn
+    uint8_t chatter  # messages of its TLS that brought no data
     SSL *ssl  # NULL is plain TCP
     Pending *pending  # not yet taken by this side; its sender is not read meanwhile
     int64_t resume_at  # read no sooner (rates); 0 is now
