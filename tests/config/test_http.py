@@ -94,6 +94,16 @@ def test_a_log_without_a_format_is_combined(folder):
     assert log.format.name == "combined"
 
 
+def test_files_of_named_logs_stay_open(folder):
+    http = folder.http(
+        "open_log_file_cache max=7; access_log $host.log; server { listen 1; location /a { }"
+        " location /b { open_log_file_cache off; } }"
+    )
+    kept, closed = (one.access_logs[0].cache for one in http.servers[0].locations)
+    assert kept.limit == 7
+    assert closed is None
+
+
 def test_combined_is_taken(folder):
     errors = folder.errors("events {} http { log_format combined $status; }")
     assert errors == ['duplicate "log_format" name "combined"']

@@ -37,12 +37,6 @@ OF_SERVERS = {
 }
 
 
-def test_a_value_reaches_the_model():
-    """What the table of directives names: the two tests and the lists below."""
-    assert OF_LOCATIONS
-    assert OF_SERVERS
-
-
 @pytest.mark.parametrize("line", OF_LOCATIONS)
 def test_a_value_reaches_locations(folder, line):
     field, default, value = OF_LOCATIONS[line]
@@ -167,6 +161,11 @@ def test_stub_status_is_content(folder):
     assert isinstance(server.locations[0].content, Files)
 
 
+def test_an_internal_location_is_kept_from_clients(folder):
+    assert not folder.location("").internal
+    assert folder.location("internal;").internal
+
+
 # --- files ---
 
 
@@ -241,8 +240,8 @@ def test_try_files_are_not_inherited(folder):
             'the $realpath_root variable cannot be used in the "alias" directive',
         ),
         ('index "";', 'index "" in "index" directive is invalid'),
-        ("try_files a =x;", 'invalid code "x"'),
-        ("try_files a =1000;", 'invalid code "1000"'),
+        ("try_files a =x;", 'invalid code "=x"'),
+        ("try_files a =1000;", 'invalid code "=1000"'),
         ("try_files a b; try_files a b;", '"try_files" directive is duplicate'),
     ],
 )

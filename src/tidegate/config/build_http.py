@@ -73,6 +73,9 @@ def finish_http(reading: Reading) -> None:
     finish_routes(reading)
     for known in http.addresses.values():
         finish_names(reading, known)
+    for one in http.locations():
+        if one.match is not None:
+            build_mqtt.finish_server(reading, one)
     build_mqtt.finish_retries(reading)
     finish_warnings(reading)
 

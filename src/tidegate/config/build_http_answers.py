@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from tidegate.config import grammar, values
 from tidegate.config.build_set import set_
 from tidegate.config.build_variables import template
-from tidegate.config.diagnostics import ConfigError, Problem
+from tidegate.config.diagnostics import ConfigError
 from tidegate.config.draft_http import FilesDraft, in_location, lists_here
+from tidegate.config.entries import read_entries
 from tidegate.config.model_http import ErrorPage, HttpReturn
 from tidegate.config.scope import slot
 from tidegate.variables.template import Template
 
 if TYPE_CHECKING:
     from tidegate.config.draft import DraftHandler, Reading
-    from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
 
@@ -110,7 +110,11 @@ def under(folder: str, path: Template) -> Template:
 def index(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `index FILE…`."""
     lists = lists_here(reading)
+    last = directive.args[-1]
     for word in directive.args:
+        if word.text.startswith("/") and word is not last:
+            message = 'only the last index in "index" directive should be absolute'
+            reading.report.warn(message, word.span, line=directive.end.line)
         if not word.text:
             raise ConfigError('index "" in "index" directive is invalid', word.span)
         lists.index.append(template(reading, word, directive))
@@ -123,7 +127,7 @@ def try_files(reading: Reading, directive: Directive, scope: Scope) -> None:
     if last.text.startswith("="):
         code = values.number(last.text[1:])
         if code is None or code > LAST_CODE:
-            raise ConfigError(f'invalid code "{last.text[1:]}"', last.span)
+            raise ConfigError(f'invalid code "{last.text}"', last.span)
     in_location(reading).try_files = tuple(
         template(reading, word, directive) for word in directive.args
     )
@@ -133,27 +137,21 @@ def types(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read a `types` block: media types and the extensions of each."""
     lists = lists_here(reading)
     known = lists.types = lists.types or {}
-    block = directive.block
-    assert block is not None
-    block.walked = True
-    for item in block.items:
-        if isinstance(item, Problem):
-            reading.report.add(item)
-            continue
-        for word in item.args:
-            _extension(reading, known, item, word)
+    read_entries(reading, directive, lambda entry: _read_type(reading, known, entry))
 
 
-def _extension(reading: Reading, known: dict[str, str], item: Directive, word: Token) -> None:
-    extension, kind = word.text.lower(), item.name.text
-    former = known.get(extension, kind)
-    if former != kind:
-        message = (
-            f'duplicate extension "{extension}", content type: "{kind}",'
-            f' previous content type: "{former}"'
-        )
-        reading.report.warn(message, word.span, line=item.end.line)
-    known[extension] = kind
+def _read_type(reading: Reading, known: dict[str, str], entry: Directive) -> None:
+    kind = entry.name.text
+    for word in entry.args:
+        extension = word.text.lower()
+        former = known.get(extension, kind)
+        if former != kind:
+            message = (
+                f'duplicate extension "{extension}", content type: "{kind}",'
+                f' previous content type: "{former}"'
+            )
+            reading.report.warn(message, word.span, line=entry.end.line)
+        known[extension] = kind
 
 
 # --- errors ---

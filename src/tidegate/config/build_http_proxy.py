@@ -12,7 +12,7 @@ from tidegate.config.diagnostics import ConfigError, did_you_mean
 from tidegate.config.draft_http import PassDraft, in_location, lists_here
 from tidegate.config.model_http import Header, Redirect
 from tidegate.config.urls import split_uri
-from tidegate.variables.template import Template
+from tidegate.variables.template import Template, Variable
 
 if TYPE_CHECKING:
     from tidegate.config.draft import DraftHandler, Reading
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PORTS = {"http://": 80, "https://": 443}
 
 VERSIONS = ("1.0", "1.1")
+
+ADDED = Variable("proxy_add_x_forwarded_for")
 
 NEXT_UPSTREAM = (
     "error",
@@ -126,7 +128,10 @@ def proxy_set_header(reading: Reading, directive: Directive, _scope: Scope) -> N
     """Read `proxy_set_header NAME VALUE`."""
     name, word = directive.args
     value = template(reading, word, directive)
-    lists_here(reading).set_headers.append(Header(name=name.text, value=value))
+    lists = lists_here(reading)
+    lists.set_headers.append(Header(name=name.text, value=value))
+    if name.text.lower() == "x-forwarded-for" and ADDED in value.parts:
+        lists.forwarded = directive
 
 
 def add_header(reading: Reading, directive: Directive, _scope: Scope) -> None:
@@ -150,9 +155,10 @@ def proxy_hide_header(reading: Reading, directive: Directive, _scope: Scope) -> 
 def proxy_redirect(reading: Reading, directive: Directive, _scope: Scope) -> None:
     """Read `proxy_redirect default | off | FROM TO`."""
     lists = lists_here(reading)
-    if lists.redirect is False:
-        return
     first, *rest = directive.args
+    off = not rest and first.text == "off"
+    if lists.redirect is False or (off and lists.redirect):
+        raise ConfigError(f'"{directive.name.text}" directive is duplicate')
     if not rest:
         _redirect_word(reading, first)
         return
@@ -173,7 +179,7 @@ def _redirect_word(reading: Reading, word: Token) -> None:
     lists = lists_here(reading)
     match word.text:
         case "off":
-            lists.redirect, lists.redirects, lists.redirect_default = False, [], False
+            lists.redirect = False
         case "default":
             server = reading.draft.server
             location = in_location(reading) if server is not None else None

@@ -74,7 +74,6 @@ class Parameters:
         self.options = Options()
         self.default = False
         self.written = False
-        self.ipv6only: Token | None = None
 
     @property
     def protocols(self) -> set[str]:
@@ -98,9 +97,6 @@ def listen(reading: Reading, directive: Directive, _scope: Scope) -> None:
     parameters = Parameters()
     for parameter in words:
         _read(reading, parameters, parameter, directive)
-    if parameters.ipv6only is not None and found[0].family != socket.AF_INET6:
-        message = f'ipv6only is not supported on addr "{found[0].text}", ignored'
-        reading.report.warn(message, parameters.ipv6only.span, line=directive.end.line)
     for address in dict.fromkeys(found):
         _add(reading, draft, address, parameters, word)
 
@@ -123,8 +119,6 @@ def _read(reading: Reading, parameters: Parameters, word: Token, directive: Dire
         case _:
             parameters.options = read_parameter(parameters.options, word)
             parameters.written |= word.text not in PROTOCOLS
-            if word.text.startswith("ipv6only="):
-                parameters.ipv6only = word
 
 
 def _add(

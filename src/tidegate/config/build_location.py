@@ -79,9 +79,9 @@ def finish_locations(reading: Reading, server: HttpServerDraft) -> None:
     for draft in server.outside.tree():
         seen: dict[tuple[str, str], LocationDraft] = {}
         for one in draft.nested:
-            if one.match in REGEX:
-                continue  # the first that fits counts
-            kind = "=" if one.match == "=" else "@" if one.match == "@" else ""
+            if one.match in (*REGEX, "@"):
+                continue  # the first one counts
+            kind = "=" if one.match == "=" else ""
             first = seen.setdefault((kind, one.text), one)
             if first is not one:
                 where = first.directive.name.span

@@ -131,7 +131,10 @@ def stream(reading: Reading, directive: Directive, _scope: Scope) -> None:
     draft = reading.draft
     if draft.stream is None:
         draft.stream = StreamDraft(
-            scope=Scope("stream", draft.main), directive=directive, vocabulary=OF_STREAM
+            scope=Scope("stream", draft.main),
+            directive=directive,
+            vocabulary=OF_STREAM,
+            serves="server",
         )
     else:
         _warn_merged(reading, directive, draft.stream.directive)
@@ -152,6 +155,7 @@ def http(reading: Reading, directive: Directive, _scope: Scope) -> None:
             scope=Scope("http", draft.main),
             directive=directive,
             vocabulary=OF_HTTP,
+            serves="location",
             default_port=80,
             formats={COMBINED.name: COMBINED},
         )

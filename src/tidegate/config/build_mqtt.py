@@ -182,7 +182,8 @@ def finish_server(reading: Reading, draft: ServedDraft) -> None:
         found = _inside(draft.directive, name)
         if found is not None:
             message = f'"{name}" has no effect without "{need}"'
-            hint = f'add "{need}" to the server, or to "stream {{}}"'
+            protocol = in_protocol(reading)
+            hint = f'add "{need}" to the {protocol.serves}, or to "{protocol.scope.context} {{}}"'
             reading.report.warn(message, found.name.span, line=found.end.line, hint=hint)
 
 

@@ -161,6 +161,10 @@ def _report(
 def _tls(
     reading: Reading, scope: Scope, certificates: tuple[str, ...], keys: tuple[str, ...]
 ) -> Tls:
+    pairs = tuple(
+        _pair(reading, certificate, key, "ssl_certificate")
+        for certificate, key in zip(certificates, keys, strict=False)
+    )
     cache = scope.get("ssl_session_cache")
     verify = scope.optional_text("ssl_verify_client") or "off"
     client, trusted = (
@@ -171,10 +175,7 @@ def _tls(
         message = "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client"
         raise FileError(message, "ssl_verify_client")
     return Tls(
-        pairs=tuple(
-            _pair(reading, certificate, key, "ssl_certificate")
-            for certificate, key in zip(certificates, keys, strict=False)
-        ),
+        pairs=pairs,
         passwords=_passwords(scope, "ssl_password_file"),
         protocols=_protocols(scope, "ssl_protocols"),
         ciphers=str(scope.get("ssl_ciphers")),

@@ -146,10 +146,11 @@ def _always_empty(protocol: ProtocolDraft, use: VariableUse) -> str | None:
     users = _users(protocol, use)
     if use.name == "mqtt_set_clientid":
         served = any(_sets_clientid(server) for server in users)
-        need = 'add "mqtt on;" and "mqtt_set_connect clientid" to the server'
+        need = f'add "mqtt on;" and "mqtt_set_connect clientid" to the {protocol.serves}'
     else:
         served = any(server.sees_mqtt for server in users)
-        need = 'add "mqtt_preread on;" to the server, or to "stream {}"'
+        around = protocol.scope.context
+        need = f'add "mqtt_preread on;" to the {protocol.serves}, or to "{around} {{}}"'
     return need if users and not served else None
 
 
@@ -167,7 +168,7 @@ def _sets_clientid(server: ServedDraft) -> bool:
 def _users(protocol: ProtocolDraft, use: VariableUse) -> list[ServedDraft]:
     """The servers whose sessions the text is put together for."""
     if use.server is not None:
-        return [use.server]
+        return list(use.server.tree())
     if use.upstream is not None:
         return [one for one in protocol.served() if one.target or one.upstream is use.upstream]
     if use.directive.name.text == "log_format":

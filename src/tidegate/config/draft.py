@@ -161,6 +161,10 @@ class ServedDraft(BlockDraft):
         looking = ("mqtt_preread", "mqtt", "mqtt_require", "mqtt_next_upstream")
         return any(self.scope.get(name) for name in looking)
 
+    def tree(self) -> Iterator[ServedDraft]:
+        """All that serves clients in here."""
+        yield self
+
 
 @dataclass(slots=True, kw_only=True)
 class ServerDraft(ServedDraft):
@@ -189,9 +193,11 @@ class ProtocolDraft(BlockDraft):
     """All `stream {}` blocks together, or all `http {}`; `vocabulary` are their variables.
 
     `default_port` is that of brokers which are named without one, 0 where one has to be given.
+    `serves` is the directive whose blocks serve clients.
     """
 
     vocabulary: Vocabulary
+    serves: str
     default_port: int = 0
     formats: dict[str, LogFormat] = field(default_factory=dict)
     upstreams: list[UpstreamDraft] = field(default_factory=list)

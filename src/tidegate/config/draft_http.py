@@ -26,11 +26,13 @@ T = TypeVar("T")
 class ListsDraft:
     """What one block of http has of things that go over to blocks inside as a whole, or not at all.
 
-    `redirect` is False with `proxy_redirect off`, and `redirect_default` tells of `default`.
-    `files` is `root`, or `alias` in a location, by the location that it stands in.
+    `forwarded` is the `proxy_set_header` that adds to X-Forwarded-For. `redirect` is False with
+    `proxy_redirect off`, and `redirect_default` tells of `default`. `files` is `root`, or `alias`
+    in a location, by the location that it stands in.
     """
 
     set_headers: list[Header] = field(default_factory=list)
+    forwarded: Directive | None = None
     add_headers: list[Header] = field(default_factory=list)
     error_pages: list[ErrorPage] = field(default_factory=list)
     hide_headers: list[str] = field(default_factory=list)

@@ -36,7 +36,7 @@ def _row(
     kind: Kind = Kind.SPECIAL,
     default: str | None = None,
     opens: str = "",
-    proof: str = "test_a_value_reaches_the_model",
+    proof: str = "test_a_value_reaches_locations",
 ) -> Row:
     return Row(
         name=name,
@@ -99,6 +99,7 @@ CLIENTS: tuple[Row, ...] = (
         contexts=SERVERS,
         kind=Kind.TIME,
         default="60s",
+        proof="test_a_value_reaches_servers",
     ),
     _row(
         "client_header_buffer_size",
@@ -106,6 +107,7 @@ CLIENTS: tuple[Row, ...] = (
         contexts=SERVERS,
         kind=Kind.SIZE,
         default="1k",
+        proof="test_a_value_reaches_servers",
     ),
     _row(
         "large_client_header_buffers",
@@ -113,6 +115,7 @@ CLIENTS: tuple[Row, ...] = (
         contexts=SERVERS,
         args="2",
         default="4 8k",
+        proof="test_a_value_reaches_servers",
     ),
     _row(
         "ignore_invalid_headers",
@@ -120,6 +123,7 @@ CLIENTS: tuple[Row, ...] = (
         contexts=SERVERS,
         kind=Kind.FLAG,
         default="on",
+        proof="test_a_value_reaches_servers",
     ),
     _row(
         "underscores_in_headers",
@@ -127,6 +131,7 @@ CLIENTS: tuple[Row, ...] = (
         contexts=SERVERS,
         kind=Kind.FLAG,
         default="off",
+        proof="test_a_value_reaches_servers",
     ),
     _row(
         "merge_slashes",
@@ -134,6 +139,7 @@ CLIENTS: tuple[Row, ...] = (
         contexts=SERVERS,
         kind=Kind.FLAG,
         default="on",
+        proof="test_a_value_reaches_servers",
     ),
     _row(
         "client_max_body_size",
@@ -195,21 +201,46 @@ ANSWERS: tuple[Row, ...] = (
         args="0,1",
         proof="test_stub_status_is_content",
     ),
-    _row("internal", "Keeps a location from clients.", contexts=LOCATION, args="0"),
-    _row("root", "The folder that paths of requests are looked up in.", default="html"),
+    _row(
+        "internal",
+        "Keeps a location from clients.",
+        contexts=LOCATION,
+        args="0",
+        proof="test_an_internal_location_is_kept_from_clients",
+    ),
+    _row(
+        "root",
+        "The folder that paths of requests are looked up in.",
+        default="html",
+        proof="test_files_are_below_a_root_or_an_alias",
+    ),
     _row(
         "alias",
         "A folder in place of the part of a path that the location matches.",
         contexts=LOCATION,
+        proof="test_files_are_below_a_root_or_an_alias",
     ),
-    _row("index", "The files that stand for a folder.", args="1+", default="index.html"),
+    _row(
+        "index",
+        "The files that stand for a folder.",
+        args="1+",
+        default="index.html",
+        proof="test_index_try_files_and_autoindex_are_kept",
+    ),
     _row(
         "try_files",
         "The files to look for, and where to go when none is there.",
         contexts=INSIDE,
         args="2+",
+        proof="test_try_files_are_not_inherited",
     ),
-    _row("autoindex", "Whether a folder is listed.", kind=Kind.FLAG, default="off"),
+    _row(
+        "autoindex",
+        "Whether a folder is listed.",
+        kind=Kind.FLAG,
+        default="off",
+        proof="test_index_try_files_and_autoindex_are_kept",
+    ),
     _row(
         "default_type",
         "The media type of files of no known extension.",
@@ -304,6 +335,7 @@ LOGS: tuple[Row, ...] = (
         "How many files stay open of access logs whose path has variables.",
         args="1,2,3,4",
         default="off",
+        proof="tests/config/test_http.py::test_files_of_named_logs_stay_open",
     ),
     _row(
         "log_format",

@@ -143,6 +143,13 @@ def _finish(draft: Draft, report: Report) -> None:
     listens = len(draft.stream.taken) if draft.stream else 0
     listens += len(draft.http.addresses) if draft.http else 0
     connections = draft.events.optional_integer("worker_connections")
+    for address, listen in draft.stream.taken.items() if draft.stream and draft.http else ():
+        known = draft.http.addresses.get(address) if draft.http else None
+        if known is not None:
+            places = " and in ".join(f"{one.file}:{one.line}" for one in (listen.span, known.span))
+            hint = f"stream and http cannot share an address: it is in {places}"
+            report.late(f"bind() to {address.text} failed (98: Address already in use)", hint=hint)
+            return
     for name, size in draft.zones.items():
         if not size:
             report.late(f'zero size shared memory zone "{name}"', hint="write: zone NAME 64k;")

@@ -381,5 +381,7 @@ class Model:
     def transparent(self) -> bool:
         """Whether a server has `proxy_bind ... transparent`, for which workers keep a right."""
         servers = self.stream.servers if self.stream is not None else ()
-        proxies = [one.content for one in servers if isinstance(one.content, Proxy)]
-        return any(proxy.bind is not None and proxy.bind.transparent for proxy in proxies)
+        binds = [one.content.bind for one in servers if isinstance(one.content, Proxy)]
+        if self.http is not None:
+            binds += [proxy.bind for proxy in self.http.proxies()]
+        return any(bind is not None and bind.transparent for bind in binds)

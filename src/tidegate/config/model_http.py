@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tidegate.config.model import (
         AccessLog,
         AccessRule,
@@ -228,3 +230,12 @@ class Http:
     variables: tuple[tuple[str, Definition], ...]
     tlvs: frozenset[int]
     span: Span
+
+    def proxies(self) -> Iterator[HttpProxy]:
+        """Every `proxy_pass` of every location."""
+        left = [one for server in self.servers for one in server.locations]
+        while left:
+            location = left.pop()
+            left += location.nested
+            if isinstance(location.content, HttpProxy):
+                yield location.content

@@ -81,14 +81,14 @@ class Walk(Generic[D]):
         if row.status in (Status.LATER, Status.REFUSED):
             self._refuse(directive, row, scope)
             return
-        if row.status is Status.IGNORED:
-            self._ignore(directive, row)
         handler = self._handlers.get((scope.context, row.name))
         if handler is not None:
             handler(self, directive, scope)
         elif row.kind is not Kind.SPECIAL:
             scope.claim(row.name, directive.name.span)
             scope.put(row.name, slot(row, directive.args[0]))
+        if row.status is Status.IGNORED:
+            self._ignore(directive, row)
 
     def _refuse(self, directive: Directive, row: Row, scope: Scope) -> None:
         if row.kind is Kind.FLAG:
