@@ -208,7 +208,9 @@ class Generations:
         if empty:
             self.supervisor.start(empty)
         patience = START_SECONDS if old is None else CHANGE_SECONDS
-        loop.call_later(patience, self._late, rollout)
+        late = loop.call_later(patience, self._late, rollout)
+        # Or it would hold the model for that long, and many of them where reloads are many.
+        finished.add_done_callback(lambda _finished: late.cancel())
         return finished
 
     def _for(self, child: Child) -> Generation:

@@ -6,6 +6,7 @@ How a configuration comes into force, the first as every later one, is in `gener
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 # nginx's: a worker that has not obeyed a fast stop by then is killed.
 FAST_STOP_SECONDS = 1.0
+
+# So many reloads leave a megabyte in Python's lists of free objects, which a search for garbage
+# empties. It takes 20 ms, which nobody waits for in the master.
+EMPTY_LISTS = 32
 
 # Least numbers of slots of the scoreboard, which is mapped once and never grown: room for the
 # configurations to come. Unused ones cost no memory.
@@ -317,6 +322,9 @@ class Master:
         if outcome is not None:
             return self._unchanged(outcome)
         await self._move_control()
+        current = self._generations.current
+        if current is not None and current.number % EMPTY_LISTS == 0:
+            gc.collect()
         return None
 
     def _unchanged(self, why: str) -> str:
