@@ -24,14 +24,14 @@ def location(content, *, match="", text="/", **fields):
     )
 
 
-def files(root, *, alias=False, index=("index.html",), tries=()):
+def files(root, *, alias=False, index=("index.html",), tries=(), listed=False):
     """`root` and what goes with it."""
     return Files(
         root=parse(str(root)),
         alias=alias,
         index=tuple(map(parse, index)),
         try_files=tuple(map(parse, tries)),
-        autoindex=False,
+        autoindex=listed,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from lab import local
 from tidegate.config.model import Level
 from tidegate.http.local import Verdict
-from tidegate.local.lookup import look_up
+from tidegate.local.lookup import Listed, look_up
 
 
 def found(place, uri, *, method="GET"):
@@ -17,6 +17,8 @@ def found(place, uri, *, method="GET"):
     order = next(line[16:] for line in head if line.startswith(b"tidegate-order: "))
     result = look_up(json.loads(order))
     if isinstance(result, Verdict):
+        return result
+    if isinstance(result, Listed):
         return result
     with open(result.fd, "rb") as file:
         return file.read(), result.media_type
@@ -68,6 +70,17 @@ def test_a_folder_without_an_index_is_forbidden(tree, place):
     assert verdict.status == 403
     assert verdict.error == f'directory index of "{tree}/empty/" is forbidden'
     assert verdict.level == Level.ERROR
+
+
+def test_a_folder_may_be_listed_where_it_has_no_index(tree):
+    place = local.location(local.files(tree, listed=True))
+    (tree / "empty/a&b").write_text("12345")
+    page = found(place, "/empty/").page
+    assert page.startswith(b"<html>\r\n<head><title>Index of /empty/</title></head>\r\n")
+    assert b'<a href="a%26b">a&amp;b</a>' in page
+    assert found(place, "/folder/").redirect == "/folder/index.html"
+    assert found(place, "/no/").status == 404
+    assert found(place, "/empty/", method="POST").status == 403
 
 
 def test_a_folder_that_is_missing_is_not_found(tree, place):

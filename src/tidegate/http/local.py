@@ -39,6 +39,8 @@ BAD_REQUEST = 400
 class Folder(Generic[S]):
     """The files of one location, compiled: what `root`, `index`, `try_files` give for a session.
 
+    `listed` is `autoindex on`.
+
     `alias` is how many characters of the URI the root stands for; 0 is none (`root`), -1 all of
     it (`alias` where the location is a regular expression).
     """
@@ -49,6 +51,7 @@ class Folder(Generic[S]):
     tries: tuple[Callable[[S], str], ...]
     types: Mapping[str, str]
     default_type: str
+    listed: bool
 
     def path(self, root: str, uri: str) -> str:
         """The path of a decoded and normalised URI."""
@@ -93,6 +96,7 @@ def folder(
         tries=tuple(map(compile_, files.try_files)),
         types=known,
         default_type=location.default_type,
+        listed=files.autoindex,
     )
 
 
@@ -119,6 +123,8 @@ def file_request(
         order["else"] = int(last[1:]) if last.startswith("=") else last
     else:
         found = [(place.path(root, uri), uri)]
+    if place.listed:
+        order["list"] = True
     order["tries"] = [(path, where, place.media_type(where)) for path, where in found]
     lines = [(ORDER, json.dumps(order, separators=(",", ":")).encode())]
     lines += [(name, value) for name, value in headers if _matters(name, value)]

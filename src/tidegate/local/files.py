@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from tidegate.http.local import ORDER, Verdict
-from tidegate.local.lookup import look_up
+from tidegate.local.lookup import Listed, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # What is read of a file at once. With what the web server keeps for a client that reads slowly, and
 # the socket, this is all that such a one costs.
 CHUNK = 32 * 1024
+# Named in this way no character set is added to it.
+HTML = {"content-type": "text/html"}
 
 
 class OrderedFiles(StaticFiles):
@@ -39,6 +41,9 @@ class OrderedFiles(StaticFiles):
         found = await run_in_threadpool(look_up, order)
         if isinstance(found, Verdict):
             await self._told(found)(scope, receive, send)
+            return
+        if isinstance(found, Listed):
+            await Response(found.page, headers=HTML)(scope, receive, send)
             return
         try:
             await self._answer(found, scope)(scope, receive, exactly(send))

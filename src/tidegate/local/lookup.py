@@ -1,4 +1,4 @@
-"""Which file an order means, by the rules of nginx's static, index and try_files modules.
+"""Which file an order means, by the rules of nginx's static, index, autoindex, try_files modules.
 
 No names are walked but the order's: what they mean was decided by the worker, from the
 configuration and the client's URI. Links are followed, as nginx does. Everything here may wait for
@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from tidegate.config.model import Level
 from tidegate.http.local import Verdict
+from tidegate.local.listing import listing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,14 @@ class Found:
     media_type: str
 
 
-def look_up(order: Mapping[str, object]) -> Found | Verdict:
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page that lists a folder."""
+
+    page: bytes
+
+
+def look_up(order: Mapping[str, object]) -> Found | Listed | Verdict:
     """Find what the order of `http.local.file_request` means."""
     if order["method"] not in METHODS:
         return Verdict(status=NOT_ALLOWED)
@@ -51,14 +59,13 @@ def look_up(order: Mapping[str, object]) -> Found | Verdict:
     if any(_unspeakable(path) for path, _uri, _type in tries):
         return Verdict(status=BAD_REQUEST, error="a path with a zero byte, or not from the root")
     if "else" in order:
-        chosen = next((one for one in tries if _is_there(one[0])), None)
-        if chosen is None:
+        tries = [one for one in tries if _is_there(one[0])]
+        if not tries:
             return _otherwise(order["else"])
-    else:
-        (chosen,) = tries
-    path, uri, media_type = chosen
+    path, uri, media_type = tries[0]
     if uri.endswith("/"):
-        return _index(path, uri, index)
+        listed = bool(order.get("list")) and order["method"] != "POST"
+        return _index(path, uri, index) or _without_index(path, uri, listed=listed)
     found = _file(path, uri, media_type)
     if order["method"] == "POST" and isinstance(found, Found):
         os.close(found.fd)
@@ -85,8 +92,8 @@ def _otherwise(last: object) -> Verdict:
     return Verdict(status=200, redirect=str(last))
 
 
-def _index(path: str, uri: str, names: Sequence[str]) -> Verdict:
-    """The first index file that exists: the request goes on with its URI."""
+def _index(path: str, uri: str, names: Sequence[str]) -> Verdict | None:
+    """The first index file that exists: the request goes on with its URI. None without one."""
     folder_is_there = False
     for name in names:
         if name.startswith("/"):
@@ -106,7 +113,16 @@ def _index(path: str, uri: str, names: Sequence[str]) -> Verdict:
                 folder_is_there = True
             continue
         return Verdict(status=200, redirect=uri + name)
-    return Verdict(status=FORBIDDEN, error=f'directory index of "{path}" is forbidden')
+    return None
+
+
+def _without_index(path: str, uri: str, *, listed: bool) -> Listed | Verdict:
+    if not listed:
+        return Verdict(status=FORBIDDEN, error=f'directory index of "{path}" is forbidden')
+    try:
+        return Listed(listing(path, uri))
+    except OSError as error:
+        return _failed("opendir()", path, error)
 
 
 def _no_index(path: str, error: OSError) -> Verdict:
