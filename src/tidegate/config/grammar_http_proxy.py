@@ -167,12 +167,13 @@ _PLACES = {
     ("stream.server",): LOCATION,
     ("stream.upstream",): UPSTREAM,
 }
+_OF_STREAM = "ssl_preread"  # http ends TLS itself
 _METHODS = ("server", "zone", "hash", "ip_hash", "least_conn", "random")
 
 SHARED: tuple[Row, ...] = tuple(
     replace(row, contexts=_PLACES[row.contexts])
     for row in (
-        *grammar_mqtt.ROWS,
+        *(row for row in grammar_mqtt.ROWS if row.name != _OF_STREAM),
         *(
             row
             for row in grammar_stream.ROWS
