@@ -25,6 +25,7 @@ DIED = pytest.StashKey[bool]()
 MISSING = "missing peer"
 # What a test may need beside programs: to be root in a place where root may make namespaces.
 ROOT = "root"
+TESTS_PER_PROCESSOR = 2
 
 # Containers often forbid Python to keep compiled modules. Tests start it a thousand times: to
 # compile anew would be half of their work, and no user of an installed tidegate waits for it.
@@ -75,6 +76,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "needs(*names): programs of scripts/peers.txt, or root; without them the test is skipped,"
         " or fails where TIDEGATE_PEERS=required",
     )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """How many `-n auto` is: tests wait for programs more often than they compute."""
+    return TESTS_PER_PROCESSOR * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(tryfirst=True)
