@@ -8,10 +8,15 @@ of connections by which the engine is made that its event loop runs on.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":
+    # asyncio would load Python's TLS, a megabyte that no worker uses: the engine has its own.
+    sys.modules["ssl"] = None  # type: ignore[assignment]
+
 import asyncio
 import os
 import socket
-import sys
 
 from tidegate.engine.loop import Engine
 from tidegate.engine.selector import EngineSelector
