@@ -29,23 +29,29 @@ GROWN = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "*.so", "__p
 BUILD = "import sys; from setuptools import build_meta as b; print(getattr(b, sys.argv[1])('.'))"
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
-    # Unoptimised: what is in the wheel counts here, and it is there in half the time.
-    env = os.environ | {"TIDEGATE_DEBUG_BUILD": "1"}
+def run(*command: str | Path, cwd: Path | None = None, **environ: str) -> str:
+    env = os.environ | environ
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def build(what: str, tree: Path) -> Path:
-    return tree / run(sys.executable, "-c", BUILD, what, cwd=tree).splitlines()[-1]
+def build(what: str, tree: Path, **environ: str) -> Path:
+    return tree / run(sys.executable, "-c", BUILD, what, cwd=tree, **environ).splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("tree") / "tidegate"
     shutil.copytree(TOP, tree, ignore=GROWN)
+    reuse_cython(TOP, tree)
     return tree
+
+
+def reuse_cython(old: Path, new: Path) -> None:
+    """Take over what Cython wrote; it does not write again what it wrote from the same sources."""
+    if (old / "build/cython").exists():
+        shutil.copytree(old / "build/cython", new / "build/cython")
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +64,12 @@ def wheel(archive: Path, tree: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("archive")
     run("tar", "-xf", archive, "-C", folder)
     unpacked = folder / archive.name.removesuffix(".tar.gz")
-    # Cython does not write again what it wrote from the same sources.
-    shutil.copytree(tree / "build/cython", unpacked / "build/cython")
-    return build("build_wheel", unpacked)
+    reuse_cython(tree, unpacked)
+    # Unoptimised: what is in the wheel counts here, and it is there in half the time.
+    compiler = folder / "cc"
+    compiler.write_text(f'#!/bin/sh\nexec {os.environ.get("CC", "cc")} "$@" -O0 -g0\n')
+    compiler.chmod(0o755)
+    return build("build_wheel", unpacked, CC=str(compiler))
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,8 @@ case " $* " in
 esac
 """
 
-# $1: where this test has its files.
+# $1: where this test has its files. The packages are its own: apt is to know of no others, whose
+# lists it would read, and fetch anew when something fails.
 ENTER = """
 set -e
 mount -t tmpfs none "$1/layers"
@@ -62,6 +63,8 @@ mkdir "$1/layers/upper" "$1/layers/work"
 mount -t overlay none "$1/root" \
     -o "lowerdir=/,upperdir=$1/layers/upper,workdir=$1/layers/work"
 rm -rf "$1/root/case" "$1/root/run/systemd"
+rm -rf "$1/root/etc/apt/sources.list" "$1/root/etc/apt/sources.list.d"
+find "$1/root/var/lib/apt/lists" "$1/root/var/cache/apt" -type f -delete
 cp -r "$1/case" "$1/root/case"
 mkdir -p "$1/root/run/systemd/system"
 rm -f "$1/root/usr/sbin/policy-rc.d" "$1/root/bin/systemctl" "$1/root/usr/bin/systemctl"
