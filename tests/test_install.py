@@ -7,6 +7,7 @@ without the network: the build's own requirements and the dependencies are those
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import tarfile
 import tomllib
 import venv
 import zipfile
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -74,26 +75,43 @@ def wheel(archive: Path, tree: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def prefix(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel, the dependencies that it declares, and nothing else."""
+    """An environment with the wheel, what it depends on, and nothing else."""
     folder = tmp_path_factory.mktemp("empty")
     venv.create(folder, symlinks=True)
     python = folder / "bin/python"
     pip = [sys.executable, "-m", "pip", "--python", python]
     run(*pip, "install", "--quiet", "--no-index", "--no-deps", wheel)
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    for name in declared_dependencies():
+    for name in dependencies():
         copy_installed(name, site)
     run(*pip, "check")
     return folder
 
 
-def declared_dependencies() -> list[str]:
+def dependencies() -> set[str]:
+    """Names of what the project declares that it depends on, and of what that depends on."""
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
-    return [requirement.split(">")[0] for requirement in project["dependencies"]]
+    found: set[str] = set()
+    waiting = list(project["dependencies"])
+    while waiting:
+        name = re.match(r"[\w.-]+", waiting.pop())[0]
+        if name not in found and is_installed(name):
+            found.add(name)
+            requires = distribution(name).requires or []
+            waiting += [requirement for requirement in requires if "extra" not in requirement]
+    return found
+
+
+def is_installed(name: str) -> bool:
+    """Whether this environment has it; another version of Python may need what this does not."""
+    try:
+        return bool(distribution(name))
+    except PackageNotFoundError:
+        return False
 
 
 def copy_installed(name: str, site: Path) -> None:
-    """Copy a pure distribution of this environment; what pip would fetch."""
+    """Copy a distribution of this environment; what pip would fetch."""
     for file in distribution(name).files or []:
         if ".." not in file.parts and "__pycache__" not in file.parts:
             target = site / file
