@@ -151,16 +151,6 @@ def test_a_configuration_error_is_shown_with_its_place(instance):
     assert any('did you mean "proxy_timeout"?' in line for line in others)
 
 
-def test_an_http_block_cannot_be_served_yet(instance):
-    instance.configure()
-    with open(instance.conf, "a", encoding="utf-8") as file:
-        file.write("http { server { listen 127.0.0.1:1; } }\n")
-    done = instance.run()
-    assert done.returncode == 1
-    assert f'"http" is not supported yet in {instance.conf}:' in done.stderr
-    assert not os.path.exists(instance.pid_file)
-
-
 def test_more_connections_than_descriptors_is_a_warning(instance):
     instance.configure(main="worker_rlimit_nofile 64;")
     done = instance.run(env={"PYTHONDONTWRITEBYTECODE": "1"})

@@ -119,7 +119,7 @@ def peer_keys(upstream: Upstream) -> list[PeerKey]:
     keys = []
     for peer in upstream.peers:
         alike = (peer.name, peer.address.text, peer.backup)
-        keys.append(PeerKey(upstream.name, *alike, nth=seen[alike]))
+        keys.append(PeerKey(upstream.key, *alike, nth=seen[alike]))
         seen[alike] += 1
     return keys
 
@@ -130,7 +130,10 @@ def allot(model: Model, board: Board, previous: Placement | None) -> Placement:
     `previous` stays as it is, and stays the one in force should `model` not come into force.
     Raises BoardFullError where the board is too small.
     """
-    upstreams = () if model.stream is None else model.stream.upstreams
+    upstreams = (
+        *(() if model.stream is None else model.stream.upstreams),
+        *(() if model.http is None else model.http.upstreams),
+    )
     generation = 1 if previous is None else previous.generation + 1
     slots: Places[str] = Places() if previous is None else previous.upstreams
     rows: Places[PeerKey] = Places() if previous is None else previous.peers
@@ -139,7 +142,7 @@ def allot(model: Model, board: Board, previous: Placement | None) -> Placement:
         return Placement(
             generation=generation,
             upstreams=slots.allot(
-                (upstream.name for upstream in upstreams),
+                (upstream.key for upstream in upstreams),
                 generation=generation,
                 room=board.upstreams,
                 reset=board.reset_upstream,

@@ -125,4 +125,4 @@ def place(
 def places(upstream: model.Upstream, placement: Placement) -> tuple[int, ...]:
     """Where an upstream and its peers are on the board."""
     rows = [placement.peers.taken[key] for key in peer_keys(upstream)]
-    return placement.upstreams.taken[upstream.name], *rows
+    return placement.upstreams.taken[upstream.key], *rows

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.cli.words import method_words, mqtt_words
+from tidegate.cli.words import http_words, method_words, mqtt_words
 from tidegate.config.diagnostics import excerpt, printable
 from tidegate.config.model import Level, Proxy, Server
+from tidegate.config.parts import http_servers, listens, upstreams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,13 +96,16 @@ def _files(loaded: Loaded) -> str:
 
 
 def _summary(model: Model) -> Iterator[str]:
-    if model.stream is None:
+    if not any(listens(model)):
         yield "listens    on nothing\n"
-        return
-    for server in model.stream.servers:
+    for server in model.stream.servers if model.stream is not None else ():
         for listen in server.listens:
             yield f"listen     {printable(_listen(listen))} -> {printable(_target(server))}\n"
-    for upstream in model.stream.upstreams:
+    for http_server in http_servers(model):
+        where = printable(http_words(http_server))
+        for one in http_server.listens:
+            yield f"listen     {printable(_listen(one.listen))} -> {where}\n"
+    for upstream in upstreams(model):
         if not upstream.implicit:
             yield f"upstream   {printable(_upstream(upstream))}\n"
 

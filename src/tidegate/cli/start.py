@@ -33,10 +33,6 @@ def start(read: Callable[[], Loaded], *, in_front: bool = False) -> int:
         say(said)
     if model is None:
         return FAILED
-    lack = _lack(model)
-    if lack is not None:
-        say(f"tidegate: [emerg] {lack}")
-        return FAILED
     if model.daemon and not in_front:
         return in_background(lambda ready: _run(model, read, ready, detached=True))
     began = time.monotonic()
@@ -51,16 +47,6 @@ def problems(loaded: Loaded) -> str:
         if problem.fatal:
             break
     return text.rstrip("\n")
-
-
-def _lack(model: Model) -> str | None:
-    """What the configuration asks for and cannot have."""
-    if model.http is None:
-        return None
-    return (
-        f'"http" is not supported yet in {model.http.span.file}:{model.http.span.line};'
-        " only stream {} can be served, take the block out to start"
-    )
 
 
 def _run(
@@ -94,9 +80,6 @@ def _reread(read: Callable[[], Loaded], log: ErrorLog) -> Model:
         log.write(problem.severity, words)
     if loaded.model is None:
         raise StartError(words)
-    lack = _lack(loaded.model)
-    if lack is not None:
-        raise StartError(lack)
     return loaded.model
 
 

@@ -7,14 +7,16 @@ import resource
 import sys
 from typing import TYPE_CHECKING
 
-from tidegate.cli.words import method_words, mqtt_words
+from tidegate.cli.words import http_words, method_words, mqtt_words
 from tidegate.config.model import Proxy
+from tidegate.config.parts import http_servers, upstreams
 from tidegate.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tidegate.config.model import Model, Server, Upstream
+    from tidegate.config.model_http import HttpServer
 
 # Title, files, four of each of the next two, limits.
 ROWS = 3
@@ -31,8 +33,10 @@ def _lines(model: Model) -> Iterator[str]:
     yield f"tidegate {VERSION} (Python {python}), process {os.getpid()}"
     yield f"  read      {_some(map(_with_size, model.files))}"
     stream = model.stream
-    yield from _at_most("  listen    ", map(_listens, stream.servers if stream else ()))
-    yield from _at_most("  upstream  ", map(_peers, stream.upstreams if stream else ()))
+    servers = [*map(_listens, stream.servers if stream else ())]
+    servers += map(_http_listens, http_servers(model))
+    yield from _at_most("  listen    ", servers)
+    yield from _at_most("  upstream  ", map(_peers, upstreams(model)))
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = model.worker_rlimit_nofile or soft
     yield (
@@ -53,6 +57,11 @@ def _listens(server: Server) -> str:
         f"{addresses} → {to}{f' ({mqtt})' if mqtt else ''}"
         f"{' with PROXY protocol' if proxied else ''}"
     )
+
+
+def _http_listens(server: HttpServer) -> str:
+    addresses = _some(listen.listen.address.text for listen in server.listens)
+    return f"{addresses} → {http_words(server)}"
 
 
 def _peers(upstream: Upstream) -> str:

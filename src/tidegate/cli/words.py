@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidegate.config.model import Hash, IpHash, LeastConn, Random
+from tidegate.config.model_http import HttpProxy, HttpReturn, StubStatus
+from tidegate.config.parts import locations
 
 if TYPE_CHECKING:
     from tidegate.config.model import Method, Server
+    from tidegate.config.model_http import HttpContent, HttpServer
 
 
 def method_words(method: Method) -> str:
@@ -37,3 +40,26 @@ def mqtt_words(server: Server) -> str:
         "mqtt_require": mqtt.require,
     }
     return ", ".join(word for word, on in words.items() if on)
+
+
+def http_words(server: HttpServer) -> str:
+    """Where the locations of a server of http lead: `/mqtt → http://broker, / → files`."""
+    found = [
+        f"{location.match or ''} {location.text}".strip() + f" → {_content_words(location.content)}"
+        for location in locations(server)
+        if location.match is not None
+    ]
+    name = f"{server.names[0]} " if server.names[0] else ""
+    return f"{name}({', '.join(found) or _content_words(server.outside.content)})"
+
+
+def _content_words(content: HttpContent) -> str:
+    match content:
+        case HttpProxy():
+            return f"{'https' if content.secure else 'http'}://{content.upstream}"
+        case HttpReturn():
+            return f"return {content.status}"
+        case StubStatus():
+            return "stub_status"
+        case _:
+            return "files"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tidegate.config.model import Stream
+    from tidegate.config.model_http import Http
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,8 @@ class ProxyTls:
     alpn: tuple[str, ...]
 
 
-def session_caches(stream: Stream | None) -> tuple[tuple[str, int], ...]:
+def session_caches(*protocols: Stream | Http | None) -> tuple[tuple[str, int], ...]:
     """The shared memory that servers keep sessions in, by name and size in bytes; each once."""
-    servers = () if stream is None else stream.servers
+    servers = [server for one in protocols if one is not None for server in one.servers]
     zones = [server.tls.session_cache.zone for server in servers if server.tls is not None]
     return tuple(dict.fromkeys(zone for zone in zones if zone is not None))

@@ -12,11 +12,16 @@ from tidegate.mqtt.reason_codes import name_of
 # Below them it is the errno of a connect.
 REFUSED = 0x10000  # and the code of the CONNACK
 CLOSED = 0x20000  # before the CONNACK
+ANSWERED = 0x40000  # and the status of the HTTP answer
+CUT = 0x80000  # before its HTTP answer had a head
+MALFORMED = 0x100000
 
 WORDS = {
     CLOSED: "closed before its CONNACK",
+    CUT: "closed before its answer",
+    MALFORMED: "sent no valid HTTP header",
     errno.ETIMEDOUT: "connect timed out",
-    errno.ETIME: "no CONNACK in time",
+    errno.ETIME: "no answer in time",
 }
 
 
@@ -38,4 +43,6 @@ def words(why: int) -> str:
         return WORDS[why]
     if why & REFUSED:
         return f"refused a CONNECT: {name_of(why & ~REFUSED)}"
+    if why & ANSWERED:
+        return f"answered with status {why & ~ANSWERED}"
     return f"connect failed ({why}: {os.strerror(why)})"

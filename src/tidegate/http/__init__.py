@@ -1,5 +1,6 @@
-"""Connections of `http {}`, from the first byte of a request to the last of its answer.
+"""HTTP: from a request's head to the location that serves it, and from there to a node or a text.
 
-In come engine sessions and a model's `Http`; out go outcomes for the engine, requests to nodes and
-to the control process, and lines for logs. Read `session.py` first.
+In: what the engine read of a client and of the node that it was sent to. Out: outcomes for the
+engine, lines for the logs. Begin with `session.py`; `locations.py` and `names.py` say who serves
+what, `proxy_request.py` and `proxy_response.py` what is sent on.
 """

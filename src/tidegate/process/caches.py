@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tidegate.config.model import Stream
+    from tidegate.config.model_http import Http
 
 
 class Caches:
@@ -25,13 +26,13 @@ class Caches:
     def __init__(self, caches: Mapping[str, Cache] | None = None) -> None:
         self._caches = caches or {}
 
-    def followed_by(self, stream: Stream | None) -> Caches:
+    def followed_by(self, *protocols: Stream | Http | None) -> Caches:
         """Those of the next configuration; what stays is the same memory. Raises StartError."""
         try:
             return Caches(
                 {
                     name: self._same(name, size) or Cache.create(size)
-                    for name, size in session_caches(stream)
+                    for name, size in session_caches(*protocols)
                 }
             )
         except (OSError, MemoryError, ValueError) as error:

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidegate.config.build_tls import ending
 from tidegate.config.model import Proxy
+from tidegate.config.model_http import HttpProxy
 from tidegate.config.model_tls import KeyPair, Pem, Tls
-from tidegate.config.pem_files import content
+from tidegate.config.parts import (
+    http_servers,
+    locations,
+    tls_of_proxies,
+    tls_of_servers,
+    with_tls,
+)
+from tidegate.config.pem_files import content as content_of
 from tidegate.config.secure import SecureError, client_context, server_context
 
 if TYPE_CHECKING:
@@ -50,15 +58,25 @@ class Certificates:
         """The model with what has changed in it; None where nothing is to be done."""
         problems: set[str] = set()
         servers = tuple(self._server(server, problems) for server in _servers(model))
+        renewed: dict[Tls | ProxyTls, Tls | ProxyTls] = {}
+        for one in _of_http(model):
+            if isinstance(one, Tls):
+                renewed[one] = self._renewed(one, problems)
+            else:
+                renewed[one] = self._renewed(one, problems)
         # A certificate and its key are seldom written at once: what is wrong twice is told.
         for problem in problems & self._suspects - self._told:
             self._error(f"{problem}; the former one stays in use")
         self._told = self._told & problems | problems & self._suspects
         self._suspects = problems
         self._tell_ends(model)
-        if model.stream is None or servers == model.stream.servers:
-            return None
-        return replace(model, stream=replace(model.stream, servers=servers))
+        if model.stream is not None and servers != model.stream.servers:
+            model, changed = replace(model, stream=replace(model.stream, servers=servers)), True
+        else:
+            changed = False
+        if model.http is not None and any(new is not old for old, new in renewed.items()):
+            model, changed = replace(model, http=with_tls(model.http, renewed)), True
+        return model if changed else None
 
     def _server(self, server: Server, problems: set[str]) -> Server:
         if server.tls is not None:
@@ -108,7 +126,7 @@ class Certificates:
         signature = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
         known = self._read.get(pem.path)
         if known is None or known[0] != signature:
-            known = self._read[pem.path] = signature, content(pem.path)
+            known = self._read[pem.path] = signature, content_of(pem.path)
         return pem if known[1] == pem.data else Pem(path=pem.path, data=known[1])
 
     def _tell_ends(self, model: Model) -> None:
@@ -122,13 +140,24 @@ class Certificates:
 
 def certificates_of(model: Model) -> Iterator[Pem]:
     """The certificates that we show to others."""
-    for server in _servers(model):
-        if server.tls is not None:
-            yield from (pair.certificate for pair in server.tls.pairs)
-        to = server.content
-        if isinstance(to, Proxy) and to.tls is not None and to.tls.pair is not None:
-            yield to.tls.pair.certificate
+    for tls in tls_of_servers(model):
+        yield from (pair.certificate for pair in tls.pairs)
+    for to in tls_of_proxies(model):
+        if to.pair is not None:
+            yield to.pair.certificate
 
 
 def _servers(model: Model) -> tuple[Server, ...]:
     return () if model.stream is None else model.stream.servers
+
+
+def _of_http(model: Model) -> set[Tls | ProxyTls]:
+    found: set[Tls | ProxyTls] = set()
+    for server in http_servers(model):
+        if server.tls is not None:
+            found.add(server.tls)
+        for location in locations(server):
+            content = location.content
+            if isinstance(content, HttpProxy) and content.tls is not None:
+                found.add(content.tls)
+    return found

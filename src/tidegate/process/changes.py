@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tidegate.config.parts import limit_conn_zones, listens, upstreams
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tidegate.config.model import LimitConnZone, Model, Peer, Upstream
+    from tidegate.config.model import Model, Peer, Upstream
 
 # A line of a log is to be read by people; what is left out is counted.
 MOST_SHOWN = 12
@@ -47,8 +49,8 @@ def _listeners(old: Model, new: Model) -> Iterator[str]:
 
 
 def _upstreams(old: Model, new: Model) -> Iterator[str]:
-    before = {one.name: one for one in _groups(old)}
-    after = {one.name: one for one in _groups(new)}
+    before = {one.key: one for one in upstreams(old)}
+    after = {one.key: one for one in upstreams(new)}
     for name, group in after.items():
         if name not in before:
             yield f"+ upstream {name}"
@@ -61,7 +63,7 @@ def _upstreams(old: Model, new: Model) -> Iterator[str]:
 
 def _zones(old: Model, new: Model) -> Iterator[str]:
     """Zones that come and go, and those that begin at nothing as they are other ones now."""
-    before, after = ({one.name: one for one in _limit_zones(model)} for model in (old, new))
+    before, after = ({one.name: one for one in limit_conn_zones(model)} for model in (old, new))
     for name, zone in after.items():
         if name not in before:
             yield f"+ zone {name}"
@@ -99,17 +101,8 @@ def _where(peer: Peer, upstream: Upstream) -> str:
     return f"{peer.address.text} in {upstream.name}" if not upstream.implicit else peer.address.text
 
 
-def _groups(model: Model) -> tuple[Upstream, ...]:
-    return () if model.stream is None else model.stream.upstreams
-
-
-def _limit_zones(model: Model) -> tuple[LimitConnZone, ...]:
-    return () if model.stream is None else model.stream.limit_conn_zones
-
-
 def _addresses(model: Model) -> list[str]:
-    servers = () if model.stream is None else model.stream.servers
-    return list(dict.fromkeys(one.address.text for server in servers for one in server.listens))
+    return list(dict.fromkeys(one.address.text for one in listens(model)))
 
 
 def _text(value: object) -> str:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from tidegate.balance.placement import allot
 from tidegate.config.model import Level
+from tidegate.config.parts import limit_conn_zones, listens
 from tidegate.process import handover
 from tidegate.process.caches import Caches
 from tidegate.process.changes import changes
 from tidegate.process.errors import StartError
 from tidegate.process.handover import Handover
 from tidegate.process.logs import paths_of
-from tidegate.process.openings import listens
 from tidegate.process.rollout import Generation, Opened, Rollout
 from tidegate.process.supervisor import environment_of
 from tidegate.process.zones import Zones
@@ -167,9 +167,9 @@ class Generations:
         placement = allot(model, self._board, self._placement)
         number = placement.generation
         zones = Zones() if self.current is None else self.current.zones
-        zones = zones.followed_by(() if model.stream is None else model.stream.limit_conn_zones)
+        zones = zones.followed_by(limit_conn_zones(model))
         caches = Caches() if self.current is None else self.current.caches
-        caches = caches.followed_by(model.stream)
+        caches = caches.followed_by(model.stream, model.http)
         sealed = handover.seal(
             Handover(
                 generation=number,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from tidegate.config.parts import access_logs, error_logs
 from tidegate.observe.error_log import STDERR
 from tidegate.observe.opening import anew, open_log
 from tidegate.process.errors import StartError, failed
@@ -21,23 +22,13 @@ if TYPE_CHECKING:
 
 def paths_of(model: Model) -> Iterator[str]:
     """Every log file that `model` writes to; some may come twice."""
-    for log in model.error_logs:
-        if log.path is not None:
-            yield log.path
-    for server in model.stream.servers if model.stream is not None else ():
-        for error_log in server.error_logs:
-            if error_log.path is not None:
-                yield error_log.path
-        for access_log in server.access_logs:
-            if access_log.name is None:
-                yield access_log.path
+    yield from (log.path for log in error_logs(model) if log.path is not None)
+    yield from (log.path for log in access_logs(model) if log.name is None)
 
 
 def free_stderr(model: Model) -> None:
     """Make stderr one that does not wait, where a log goes there; for us and our children."""
-    servers = model.stream.servers if model.stream is not None else ()
-    logs = [*model.error_logs, *(log for server in servers for log in server.error_logs)]
-    if any(log.path is None for log in logs):
+    if any(log.path is None for log in error_logs(model)):
         fd = anew(STDERR)
         os.dup2(fd, STDERR)
         os.close(fd)

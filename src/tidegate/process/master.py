@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.limits import connections_warning
 from tidegate.config.model import Level
+from tidegate.config.parts import upstreams
 from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.process.answers import Answers
 from tidegate.process.certificates import LOOK_SECONDS, Certificates
@@ -273,7 +274,7 @@ class Master:
         while not self._generations.stopping:
             await asyncio.sleep(LOOK_SECONDS)
             model = self._generations.model
-            if self._generations.rollout is not None or self._wishes or model.stream is None:
+            if self._generations.rollout is not None or self._wishes:
                 continue
             try:
                 renewed = await asyncio.to_thread(certificates.look, model)
@@ -396,9 +397,9 @@ class Master:
 
 
 def _board_for(model: Model) -> Board:
-    upstreams = model.stream.upstreams if model.stream is not None else ()
+    groups = upstreams(model)
     return Board.create(
         workers=seats_of(model) + SPARE_WORKERS,
-        upstreams=max(UPSTREAMS, 2 * len(upstreams)),
-        peers=max(PEERS, 2 * sum(len(upstream.peers) for upstream in upstreams)),
+        upstreams=max(UPSTREAMS, 2 * len(groups)),
+        peers=max(PEERS, 2 * sum(len(upstream.peers) for upstream in groups)),
     )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tidegate.config.parts import listens
 from tidegate.process.logs import LogFiles, paths_of
 from tidegate.process.pidfile import PidFile
 from tidegate.process.rollout import Opened, seats_of
 from tidegate.process.sockets import ListeningSockets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from tidegate.config.model import Level, Listen, Model
+    from tidegate.config.model import Level, Model
 
     Note = Callable[[Level, str], None]
 
@@ -75,9 +76,3 @@ class Openings:
         if self._pid_file is not None:
             self._pid_file.release()
         self.logs.close()
-
-
-def listens(model: Model) -> Iterator[Listen]:
-    """Every `listen` of a configuration."""
-    for server in model.stream.servers if model.stream is not None else ():
-        yield from server.listens

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from tidegate.config.parts import tls_of_servers
 from tidegate.process.handover import sealed
 
 if TYPE_CHECKING:
@@ -51,6 +52,5 @@ def open_keys(fd: int) -> list[bytes]:
 
 def period_of(model: Model) -> int:
     """Seconds after which the key of new tickets changes."""
-    servers = model.stream.servers if model.stream is not None else ()
-    times = [server.tls.session_timeout for server in servers if server.tls is not None]
+    times = [tls.session_timeout for tls in tls_of_servers(model)]
     return min(max([SHORTEST_SECONDS, *times]), LONGEST_SECONDS)

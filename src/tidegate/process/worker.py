@@ -13,6 +13,7 @@ import os
 import signal
 import time
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.config.model import Level, Stream
@@ -24,6 +25,8 @@ from tidegate.process.logs import replace
 
 if TYPE_CHECKING:
     from tidegate.engine.loop import Engine
+    from tidegate.http.runtime import HttpRuntime
+    from tidegate.http.runtime import Prepared as PreparedHttp
     from tidegate.process.channel import Channel, Message
     from tidegate.process.handover import Handover
     from tidegate.scoreboard.board import Board
@@ -62,6 +65,7 @@ class Next(NamedTuple):
 
     handover: Handover
     prepared: Prepared
+    prepared_http: PreparedHttp | None
     sockets: dict[str, int]
     zones: dict[str, Zone]
     caches: dict[str, Cache]
@@ -79,6 +83,8 @@ class Worker:
         self._files: dict[str, int] = {}
         self._logs: Logs | None = None
         self._runtime: Runtime | None = None
+        self._http: HttpRuntime | None = None  # once there was an `http {}`
+        self._unused: dict[str, int] = {}  # up to which generation, by kind
         self._handover: Handover | None = None  # the one in force
         self._next: Next | None = None
         self._sockets: list[int] = []
@@ -181,6 +187,8 @@ class Worker:
             self._take_logs(message)
             if self._runtime is None:
                 self._runtime = self._first(new)
+            if self._http is None and new.model.http is not None:
+                self._http = self._first_http(new.generation)
             self._take_tickets(message)
             attached = zones.attach(_part(message.fds, ZONE), self._zones, worker=self._slot)
             kept = caches.attach(_part(message.fds, CACHE), self._caches)
@@ -191,6 +199,7 @@ class Worker:
                 kept,
                 generation=new.generation,
             )
+            prepared_http = self._prepare_http(new, attached, kept)
         except Exception as error:  # whatever it is, the master has to know
             if not isinstance(error, StartError):
                 logging.getLogger("tidegate").exception("prepare failed")
@@ -200,7 +209,7 @@ class Worker:
             if self._handover is None:
                 self._exit.set_result(1)
             return
-        self._next = Next(new, prepared, sockets, attached, kept)
+        self._next = Next(new, prepared, prepared_http, sockets, attached, kept)
         self._channel.send("ready", generation=new.generation)
 
     def _drop(self) -> None:
@@ -226,13 +235,46 @@ class Worker:
             board=self._board,
             worker=self._slot,
             logs=self._logs,
-            left=self._left,
+            left=partial(self._left, "stream"),
         )
+        self._unused["stream"] = 0
+        if new.model.http is not None:
+            import tidegate.http.runtime  # noqa: F401, PLC0415
         _import_for_tracebacks()
         rights.restrict(new.model, report=lambda problem: self._log.write(Level.ALERT, problem))
         self._room = rights.room_for_sockets()
         self._engine.connections = min(new.model.worker_connections, self._room)
         return runtime
+
+    def _first_http(self, generation: int) -> HttpRuntime:
+        # Workers without an `http {}` need nothing of it.
+        from tidegate.http.runtime import HttpRuntime  # noqa: PLC0415
+
+        assert self._logs is not None
+        assert self._runtime is not None
+        self._unused["http"] = generation - 1
+        return HttpRuntime(
+            engine=self._engine,
+            board=self._board,
+            worker=self._slot,
+            logs=self._logs,
+            tickets=self._runtime.tickets,
+            left=partial(self._left, "http"),
+        )
+
+    def _prepare_http(
+        self, new: Handover, attached: dict[str, Zone], kept: dict[str, Cache]
+    ) -> PreparedHttp | None:
+        if self._http is None:
+            return None
+        return self._http.prepare(
+            new.model.http,
+            new.placement,
+            attached,
+            kept,
+            generation=new.generation,
+            local=new.local or None,
+        )
 
     def _commit(self, message: Message) -> None:
         """Put the prepared model in force."""
@@ -240,23 +282,31 @@ class Worker:
         if self._leaving or self._next is None:
             return
         self._take_stderr(message)
-        new, prepared, sockets, self._zones, self._caches = self._next
+        new, prepared, prepared_http, sockets, self._zones, self._caches = self._next
         self._next = None
         model = new.model
         if self._handover is not None:
             self._log.reset(model.error_logs, self._files)
             self._engine.connections = min(model.worker_connections, self._room)
         self._handover = new
-        self._runtime.commit(prepared, _by_address(sockets), shared=model.worker_processes > 1)
+        by_address = _by_address(sockets)
+        shared = model.worker_processes > 1
+        self._runtime.commit(prepared, by_address, shared=shared)
+        if self._http is not None and prepared_http is not None:
+            self._http.commit(prepared_http, by_address, shared=shared)
         for fd in self._sockets:
             os.close(fd)
         self._sockets = list(sockets.values())
         self._channel.send("committed", generation=new.generation)
         asyncio.get_running_loop().call_soon(self._settle)
 
-    def _left(self, generation: int) -> None:
+    def _left(self, kind: str, generation: int) -> None:
         """Tell the master that nothing here uses what `generation` and those before it had."""
-        self._channel.send("left", generation=generation)
+        before = min(self._unused.values())
+        self._unused[kind] = generation
+        unused = min(self._unused.values())
+        if unused > before:
+            self._channel.send("left", generation=unused)
 
     def _settle(self) -> None:
         """Take what lives as long as the model out of the garbage collector's sight.
@@ -302,7 +352,7 @@ class Worker:
             return
         self._log.write(Level.NOTICE, "exiting")
         if self._runtime is not None:
-            self._runtime.stop_listening()
+            self._stop_listening()
             self._runtime.close_sessions()
         self._exit.set_result(0)
 
@@ -331,7 +381,7 @@ class Worker:
         if self._runtime is None or self._handover is None:
             self._exit.set_result(0)
             return
-        self._runtime.stop_listening()
+        self._stop_listening()
         self._drop()
         for fd in self._sockets:
             os.close(fd)
@@ -341,6 +391,12 @@ class Worker:
         if timeout is not None:
             loop.call_later(timeout / 1000, self._out_of_time)
         self._look()
+
+    def _stop_listening(self) -> None:
+        if self._runtime is not None:
+            self._runtime.stop_listening()
+        if self._http is not None:
+            self._http.leave()
 
     def _look(self) -> None:
         assert self._runtime is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tidegate.balance.ip_hash import key_of
 from tidegate.config import model
@@ -200,14 +200,14 @@ class Builder:
         upstream: Upstream | Single
         if isinstance(to, str):
             described, upstream = self._upstreams[to]
-            key = _key(described.method, self._getters)
+            key = key_of_method(described.method, self._getters)
         else:
             upstream, key = to, None
         return Proxy(
             content,
             upstream,
             nodelay=server.tcp_nodelay,
-            sources=_sources(content.bind, upstream.peers, self._getters),
+            sources=sources_of(content.bind, upstream.peers, self._getters),
             key=key,
             notify=error_log.enabled(Level.INFO),
             tls=self._contexts.to_upstream(content, upstream.name, len(upstream.peers)),
@@ -227,15 +227,20 @@ def _preread_size(server: model.Server) -> int:
     return server.preread_buffer_size if server.ssl_preread else 0
 
 
-def _sources(
-    bind: model.Bind | None, peers: Sequence[model.Peer], getters: Getters
+def sources_of(
+    bind: model.Bind | None,
+    peers: Sequence[model.Peer],
+    getters: Mapping[str, Callable[[Any], str | None]],
 ) -> Sources | None:
+    """`proxy_bind`, ready for the peers of an upstream; None where there is none."""
     if bind is None:
         return None
     return Sources(bind, peers, lambda text: compile_template(text, getters))
 
 
-def _key(method: model.Method, getters: Getters) -> Callable[[Session], bytes] | None:
+def key_of_method(
+    method: model.Method, getters: Mapping[str, Callable[[Any], str | None]]
+) -> Callable[[Session], bytes] | None:
     """What the method chooses by; None where it needs nothing of the session."""
     if isinstance(method, model.IpHash):
         return lambda session: key_of(*session.client_endpoint[:2])

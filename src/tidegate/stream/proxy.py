@@ -118,6 +118,8 @@ class Proxy:
             answer_size=opening.answer_size,
             answer_ms=opening.answer_ms or proxy.timeout_ms,
             idle_ms=opening.idle_ms,
+            upload=opening.upload,
+            body_ms=opening.body_ms,
             tls=self._tls[peer],
             plain=len(header) if self._tls[peer] is not None else 0,
         )

@@ -32,24 +32,33 @@ class Route:
     `upstreams` are all that there are, by name: any of them may be meant.
     """
 
-    __slots__ = ("_groups", "_make", "_target", "_ways", "upstreams")
+    __slots__ = ("_groups", "_make", "_port", "_target", "_ways", "upstreams")
 
     def __init__(
         self,
         target: Callable[[Session], str],
         upstreams: Mapping[str, tuple[model.Upstream, Upstream]],
         make: Callable[[str | Single], Proxy],
+        *,
+        port: int = 0,
     ) -> None:
-        """`make` makes the way to an upstream of that name, or to an address."""
+        """`make` makes the way to an upstream of that name, or to an address.
+
+        `port` is that of an address which names none; with 0 it has to.
+        """
         self._target = target
         self._make = make
+        self._port = port
         self._groups = groups_of(described for described, _upstream in upstreams.values())
         self._ways: dict[str, Proxy] = {}
         self.upstreams = {name: upstream for name, (_described, upstream) in upstreams.items()}
 
     def find(self, session: Session) -> Proxy:
         """The way of a session; raises RouteError."""
-        text = self._target(session)
+        return self.to(self._target(session))
+
+    def to(self, text: str) -> Proxy:
+        """The way to what a text names; raises RouteError."""
         way = self._ways.get(text)
         if way is None:
             if len(self._ways) >= MOST_REMEMBERED:
@@ -64,15 +73,18 @@ class Route:
         except UrlError as error:
             # nginx has other words for the same here than when it reads a file.
             raise RouteError(f"{error} in upstream {quoted(text)}") from None
-        group = self._groups.get(place_of(url))
+        host, port = place_of(url)
+        group = self._groups.get((host, port)) or self._groups.get((host, port or self._port))
         if group is not None:
             return group
-        if not url.ports and not url.unix:
+        if not url.ports and not url.unix and not self._port:
             raise RouteError(f"no port in upstream {quoted(url.host)}")
         if url.literal is None:
             raise RouteError(f"no resolver defined to resolve {host_text(url.host)}")
         literal = url.literal
-        return Single(Address(family=literal.family, host=literal.host, port=url.port))
+        return Single(
+            Address(family=literal.family, host=literal.host, port=url.port or self._port)
+        )
 
 
 def groups_of(upstreams: Iterable[model.Upstream]) -> dict[tuple[str, int], str]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import ref
 
-from tidegate.balance.upstream import place, places
 from tidegate.engine.tls_resume import TicketKeys
 from tidegate.stream.build import Builder, Logs
 from tidegate.stream.mqtt_session import MqttSession
 from tidegate.stream.preread import PrereadSession
 from tidegate.stream.refusals import Refusals
 from tidegate.stream.server import Port
+from tidegate.stream.serving import Serving
 from tidegate.stream.session import Session
 from tidegate.stream.session_drop import Drop, drops
 from tidegate.stream.tls import Contexts
@@ -46,11 +45,8 @@ class Prepared:
     upstreams: Mapping[str, tuple[model.Upstream, Upstream]]
 
 
-class Runtime:
-    """The servers of `stream {}` that accept now.
-
-    `left` is told the last generation that no session uses any more.
-    """
+class Runtime(Serving):
+    """The servers of `stream {}` that accept now."""
 
     def __init__(
         self,
@@ -61,15 +57,10 @@ class Runtime:
         logs: Logs,
         left: Callable[[int], None] = lambda _generation: None,
     ) -> None:
-        self._engine = engine
-        self._board = board
-        self._worker = worker
+        super().__init__(engine=engine, board=board, worker=worker, left=left)
         self._logs = logs
-        self._left = left
         self._refusals = Refusals(board.worker_counters(worker))
-        self._listeners: list[tuple[int, str]] = []
         self._now: Prepared | None = None
-        self._former: dict[int, list[ref[Upstream]]] = {}
         self._drop: Drop | None = None
         self._drops = False  # whether a session may have to end for its node
         self.tickets = TicketKeys()  # to be set before the first `prepare`, and changed at will
@@ -90,7 +81,8 @@ class Runtime:
         equal in the configuration in force is taken from there: so sessions that run for months
         over many reloads do not keep a copy of it for each.
         """
-        upstreams = {one.name: (one, self._upstream(one, placement)) for one in stream.upstreams}
+        now = {} if self._now is None else self._now.upstreams
+        upstreams = self._placed(stream.upstreams, placement, now)
         builder = Builder(
             engine=self._engine,
             logs=self._logs,
@@ -111,14 +103,6 @@ class Runtime:
             for listen in one.listens
         ]
         return Prepared(generation, stream, tuple(ports), servers, upstreams)
-
-    def _upstream(self, one: model.Upstream, placement: Placement) -> Upstream:
-        known = None if self._now is None else self._now.upstreams.get(one.name)
-        if known is None or known[0] != one or known[1].places != places(one, placement):
-            return place(
-                one, placement=placement, board=self._board, worker=self._worker, begins=False
-            )
-        return known[1]
 
     def _known_server(
         self,
@@ -148,22 +132,16 @@ class Runtime:
         """Accept on `sockets` (by address) for the prepared servers, and no more for the former."""
         for _model, upstream in prepared.upstreams.values():
             upstream.group.begin()
-        former = self._listeners
-        self._listeners = [
-            (self._listen(fd, port, shared=shared), address)
-            for address, port in prepared.ports
-            for fd in sockets[address]
-        ]
-        for listener, address in former:
-            self._engine.unlisten(listener, take=address not in sockets)
+        self._accept(
+            [
+                (address, partial(self._listen, port, shared=shared))
+                for address, port in prepared.ports
+            ],
+            sockets,
+        )
         before, self._now = self._now, prepared
         if before is not None:
-            kept = {id(upstream) for _model, upstream in prepared.upstreams.values()}
-            self._former[before.generation] = [
-                ref(upstream, self._look)
-                for _model, upstream in before.upstreams.values()
-                if id(upstream) not in kept
-            ]
+            self._replace(before.generation, before.upstreams, prepared.upstreams)
             del before
             self._drop_sessions(prepared)
         self._look()
@@ -179,18 +157,7 @@ class Runtime:
             self._drop = Drop(self._engine, prepared.stream, servers)
             self._drop.begin()
 
-    def _look(self, _gone: object = None) -> None:
-        """Tell which generations nobody uses any more."""
-        told = 0
-        for generation, upstreams in list(self._former.items()):
-            if any(one() is not None for one in upstreams):
-                break
-            told = generation
-            del self._former[generation]
-        if told:
-            self._left(told)
-
-    def _listen(self, fd: int, port: Port, *, shared: bool) -> int:
+    def _listen(self, port: Port, fd: int, *, shared: bool) -> int:
         server = port.server
         return self._engine.listen(
             fd,
@@ -203,12 +170,6 @@ class Runtime:
             preread_timeout_ms=server.preread_timeout_ms,
             tls=port.tls,
         )
-
-    def stop_listening(self) -> None:
-        """Accept no more; sessions go on."""
-        for listener, _address in self._listeners:
-            self._engine.unlisten(listener, take=True)
-        self._listeners = []
 
     def close_sessions(self) -> None:
         """End every session now; each gets its line in the logs."""

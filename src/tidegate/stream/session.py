@@ -65,7 +65,8 @@ class Opening(NamedTuple):
     """How a session that was looked into begins with its node.
 
     The node gets `packet` for the first `take` bytes of the client. Where its answer is inspected,
-    that has at most `answer_size` bytes and `answer_ms`. `idle_ms` as in `engine.outcome.Connect`.
+    that has at most `answer_size` bytes and `answer_ms`. `idle_ms`, `upload` and `body_ms` as in
+    `engine.outcome.Connect`.
     """
 
     packet: bytes
@@ -73,6 +74,8 @@ class Opening(NamedTuple):
     answer_size: int
     answer_ms: int
     idle_ms: int
+    upload: int = -1
+    body_ms: int = 0
 
 
 class Session:

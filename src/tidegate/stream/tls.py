@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tidegate.config import model
+    from tidegate.config.model_http import HttpServer
     from tidegate.config.model_tls import ProxyTls, Tls
     from tidegate.engine.tls_context import Context
     from tidegate.engine.tls_resume import TicketKeys
@@ -27,7 +28,7 @@ class Contexts:
         self._made: dict[Tls, Context] = {}
         self._clients: dict[tuple[ProxyTls, int], Context] = {}
 
-    def of(self, server: model.Server) -> Context | None:
+    def of(self, server: model.Server | HttpServer) -> Context | None:
         """What the server's `listen … ssl` shake hands with; None where it has none."""
         if server.tls is None:
             return None

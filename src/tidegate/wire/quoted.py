@@ -11,12 +11,12 @@ _ESCAPES = {ord("\\"): "\\x5C", ord('"'): "\\x22"}
 _OF_A_HOST = frozenset("-._:[]")  # beside letters and digits of any language
 
 
-def quoted(text: str) -> str:
-    r"""The text between quotes, cut, and its own quotes and backslashes as `\x22` and `\x5C`.
+def quoted(text: str, *, most: int = SHOWN) -> str:
+    r"""The text between quotes, cut at `most`; its own quotes and backslashes as `\x22` and `\x5C`.
 
     The log itself escapes what is not printable.
     """
-    return f'"{text[:SHOWN].translate(_ESCAPES)}"'
+    return f'"{text[:most].translate(_ESCAPES)}"'
 
 
 def host_text(text: str) -> str:

@@ -1,0 +1,178 @@
+"""What requests find in a worker: addresses, servers and locations, ready made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate.stream.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tidegate.config import model_http
+    from tidegate.config.model import Listen
+    from tidegate.engine.tls_context import Context
+    from tidegate.http.gauges import Gauges
+    from tidegate.http.local import Folder
+    from tidegate.http.locations import Tree
+    from tidegate.http.names import Names
+    from tidegate.http.proxy_request import RequestWriter
+    from tidegate.http.proxy_response import ResponseWriter
+    from tidegate.http.session import HttpSession
+
+
+class Returns:
+    """A `return`: `text` is None where there is none to send."""
+
+    __slots__ = ("redirect", "status", "text")
+
+    def __init__(
+        self, status: int, text: Callable[[HttpSession], str] | None, *, redirect: bool
+    ) -> None:
+        self.status = status
+        self.text = text
+        self.redirect = redirect
+
+
+class Page:
+    """One code of an `error_page`."""
+
+    __slots__ = ("status", "uri")
+
+    def __init__(self, status: int | None, uri: Callable[[HttpSession], str]) -> None:
+        self.status = status
+        self.uri = uri
+
+
+class ProxyLimits:
+    """What a `proxy_pass` lets a node's answer be, and what it makes of it.
+
+    `answer_size` and `answer_ms` bound its head. With `follows_keepalive` a tunnel of MQTT goes by
+    the client's keep alive.
+    """
+
+    __slots__ = (
+        "answer_ms",
+        "answer_size",
+        "follows_keepalive",
+        "host",
+        "intercept_errors",
+        "next_upstream",
+        "port",
+        "secure",
+    )
+
+    def __init__(self, proxy: model_http.HttpProxy) -> None:
+        self.answer_size = proxy.buffer_size
+        self.answer_ms = proxy.read_timeout_ms
+        self.next_upstream = proxy.next_upstream
+        self.intercept_errors = proxy.intercept_errors
+        self.follows_keepalive = not proxy.read_timeout_written
+        self.secure = proxy.secure
+        self.host = proxy.host
+        self.port = proxy.port
+
+
+class Location(Server):
+    """A location: what a server of stream has, and what is of HTTP alone.
+
+    `model` has what needs no making. One of `returns`, `request` (with `response`, for a proxy),
+    `folder` and `status` says what it serves. `kept` are the variables, beside those that change
+    until the end, that its log lines need once the request itself is let go of.
+    """
+
+    __slots__ = (
+        "add_headers",
+        "error_pages",
+        "folder",
+        "kept",
+        "model",
+        "proxy_limits",
+        "request",
+        "response",
+        "returns",
+        "status",
+        "target",
+        "uri_prefix",
+        "virtual",
+    )
+
+    virtual: VirtualServer
+    model: model_http.Location
+    proxy_limits: ProxyLimits
+    add_headers: Sequence[tuple[bytes, Callable[[HttpSession], str], bool]]
+    error_pages: Mapping[int, Page]
+    returns: Returns | None
+    request: RequestWriter | None
+    response: ResponseWriter | None
+    folder: Folder[HttpSession] | None
+    status: bool
+    kept: tuple[tuple[str, Callable[[HttpSession], str | None]], ...]
+    target: Callable[[HttpSession], str] | None  # the host of a `proxy_pass` with variables
+    uri_prefix: int  # bytes of a path that a `proxy_pass` with a URI replaces
+
+
+class VirtualServer:
+    """One `server`: its locations, and what it does before any of them is chosen."""
+
+    __slots__ = ("model", "name", "outside", "returns", "tree")
+
+    def __init__(
+        self,
+        server: model_http.HttpServer,
+        *,
+        outside: Location,
+        tree: Tree[Location],
+        returns: Returns | None,
+    ) -> None:
+        self.model = server
+        self.name = server.names[0] if server.names else ""
+        self.outside = outside
+        self.tree = tree
+        self.returns = returns
+
+
+class HttpPort:
+    """One address that servers listen on; `outside` is what its default server does elsewhere.
+
+    It is to a session what `stream.server.Port` is.
+    """
+
+    __slots__ = (
+        "address",
+        "asks_accept",
+        "gauges",
+        "head_limits",
+        "header_timeout_ms",
+        "local",
+        "names",
+        "proxy_protocol",
+        "server",
+        "tls",
+    )
+
+    def __init__(
+        self,
+        listen: Listen,
+        names: Names[VirtualServer],
+        *,
+        gauges: Gauges,
+        tls: Context | None,
+        local: str | None,
+    ) -> None:
+        """`local` is the path of the control process's socket."""
+        default = names.default
+        self.address = listen.address.text
+        self.names = names
+        self.server = default.outside
+        self.proxy_protocol = listen.proxy_protocol
+        self.asks_accept = listen.proxy_protocol
+        self.tls = tls
+        self.gauges = gauges
+        self.local = local
+        model = default.model
+        number, size = model.large_client_header_buffers
+        line = max(size, model.client_header_buffer_size)
+        self.head_limits = line, model.client_header_buffer_size + number * size
+        # The engine's 0 is no time at all.
+        self.header_timeout_ms = model.client_header_timeout_ms or 1

@@ -1,0 +1,104 @@
+"""The head of an HTTP/1.x response, as an upstream sends it (RFC 9112). Parsed by llhttp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import httptools
+
+from tidegate.wire.fields import Fields, words
+
+END: Final = b"\r\n\r\n"
+START: Final = b"HTTP/1."
+
+SWITCHING: Final = 101
+NO_CONTENT: Final = 204
+NOT_MODIFIED: Final = 304
+
+
+class ResponseError(ValueError):
+    """What came is no head that can be passed on; the words are nginx's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseHead:
+    """A whole head of `size` bytes; `line` is the status line behind the version.
+
+    `length` is the body's where it is told, `chunked` bodies tell theirs on the way.
+    """
+
+    status: int
+    line: bytes
+    minor: int
+    fields: Fields
+    length: int | None
+    chunked: bool
+    size: int
+
+    @property
+    def interim(self) -> bool:
+        """Whether another head follows: 100 Continue, 103 Early Hints, but not 101."""
+        return self.status < 200 and self.status != SWITCHING  # noqa: PLR2004
+
+    @property
+    def bodiless(self) -> bool:
+        """Whether a response of this status has no body."""
+        return self.status in (NO_CONTENT, NOT_MODIFIED)
+
+
+class _Collector:
+    __slots__ = ("fields",)
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value.rstrip(b" \t")))
+
+
+def read_response_head(data: bytes) -> ResponseHead | None:
+    """Read a head at the beginning of `data`; None where more is to come.
+
+    Raises ResponseError. How long a head may be is the caller's business.
+    """
+    if not data.startswith(START) and not START.startswith(data[: len(START)]):
+        raise ResponseError("upstream sent no valid HTTP/1.0 header")
+    end = data.find(END)
+    if end < 0:
+        return None
+    whole = data[: end + len(END)]
+    found = _Collector()
+    parser = httptools.HttpResponseParser(found)
+    try:
+        parser.feed_data(whole)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise ResponseError(f"upstream sent invalid header ({error})") from None
+    line = whole[len(START) : whole.index(b"\r\n")]
+    fields = Fields(tuple(found.fields))
+    length, chunked = _body(fields)
+    return ResponseHead(
+        status=parser.get_status_code(),
+        line=line[2:],
+        minor=1 if line[:1] == b"1" else 0,
+        fields=fields,
+        length=length,
+        chunked=chunked,
+        size=len(whole),
+    )
+
+
+def _body(fields: Fields) -> tuple[int | None, bool]:
+    chunked = b"chunked" in words(fields.get(b"transfer-encoding"))
+    lengths = fields.all(b"content-length")
+    if not lengths:
+        return None, chunked
+    if chunked:
+        raise ResponseError(
+            'upstream sent "Content-Length" and "Transfer-Encoding" headers at the same time'
+        )
+    if len(set(lengths)) > 1 or not lengths[0].isdigit():
+        raise ResponseError('upstream sent invalid "Content-Length" header')
+    return int(lengths[0]), False
