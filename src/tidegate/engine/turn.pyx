@@ -24,7 +24,8 @@ from tidegate.engine.types cimport (
     BATCHES,
     CLIENT,
     EVENTS,
-    HANDSHAKES,
+    GATHERING,
+    HANDSHAKES_NS,
     RELAY,
     TAG_CLIENT,
     TAG_HANDSHAKES,
@@ -41,6 +42,12 @@ cdef void read_clock(Core *core) noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     core.now = <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef inline int64_t read_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
 cdef void run_timers(Core *core) noexcept nogil:
@@ -89,13 +96,15 @@ cdef void run_list(Core *core) noexcept nogil:
         s = after
 
 
-cdef void shake_hands(Core *core) noexcept nogil:
-    """A few steps of handshakes; those that are left stay ready for the next turn."""
-    cdef epoll_event events[HANDSHAKES]
-    cdef int count, i
-    count = epoll_wait(core.handshakes, events, HANDSHAKES, 0)
-    for i in range(count):
-        on_session(core, &events[i])
+cdef bint shake_hands(Core *core) noexcept nogil:
+    """Steps of handshakes, one after the other; True when some may be left for the next turn."""
+    cdef epoll_event event
+    cdef int64_t end = read_ns() + HANDSHAKES_NS
+    while epoll_wait(core.handshakes, &event, 1, 0) == 1:
+        on_session(core, &event)
+        if read_ns() >= end:
+            return True
+    return False
 
 
 cdef inline void on_session(Core *core, epoll_event *event) noexcept nogil:
@@ -132,7 +141,9 @@ cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
     """Turn until Python is needed or the deadline has come; the number of its events, put first."""
     cdef int _batch, count, i, sleep, ready = 0
     cdef uint64_t data
+    cdef bint shaking
     for _batch in range(BATCHES):
+        shaking = False
         if not core.accepting:
             resume_accepting(core)
         sleep = wait_ms(core, deadline)
@@ -151,7 +162,7 @@ cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
             elif data & TAG_MASK == TAG_LISTENER:
                 accept_from(core, <Listener *>(data & ~<uint64_t>TAG_MASK))
             elif data & TAG_MASK == TAG_HANDSHAKES:
-                shake_hands(core)
+                shaking = shake_hands(core)
             else:
                 events[ready] = events[i]
                 ready += 1
@@ -159,6 +170,8 @@ cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
             run_list(core)
         run_timers(core)
         empty_graveyard(core)
-        if ready or core.queue_head is not NULL or core.pauses or core.now >= deadline:
+        if ready or core.pauses or core.now >= deadline:
+            break
+        if core.queue_head is not NULL and not (shaking and _batch < GATHERING):
             break
     return ready

@@ -14,12 +14,16 @@ cdef enum:
     EVENTS = 512
     # Accepts per listener and turn, so that a storm of connects leaves room for running sessions.
     ACCEPTS = 64
-    # Steps of TLS handshakes per turn: one may cost a millisecond, and relays wait meanwhile.
-    HANDSHAKES = 4
+    # How long a turn takes up TLS handshakes: a step may cost a millisecond (RSA), and relays wait
+    # meanwhile, or a twentieth of that, and then each turn may have several.
+    HANDSHAKES_NS = 200000
     # Decisions per turn of asyncio, so that its own timers and readers get their share.
     DECISIONS = 64
     # Turns of epoll_wait without anything for Python before asyncio sees the time again.
     BATCHES = 16
+    # Turns that a decision waits for others while handshakes take up the time: to call Python for one
+    # session costs several times what it costs for one of many.
+    GATHERING = 3
     # How long a side is still read, and its bytes thrown away, after we have said our end: a close
     # with unread bytes makes the kernel send a reset, which destroys what we sent last.
     LINGER_MS = 5000
