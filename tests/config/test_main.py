@@ -70,7 +70,6 @@ def test_auto_is_one_worker_for_each_cpu_we_may_use(folder):
     ("text", "message"),
     [
         ("worker_processes 2000;", '"worker_processes" directive invalid value'),
-        ("error_log syslog:server=x;", '"error_log" to "syslog:" is not supported yet'),
         ("error_log memory:32m;", '"error_log" to "memory:" is not supported yet'),
         ("mail { server { listen 25; } }", '"mail" directive is not supported'),
         ("ssl_engine x;", '"ssl_engine" directive is not supported yet'),

@@ -214,7 +214,10 @@ class TestLogs:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("syslog:server=1.1.1.1 f", '"access_log" to "syslog:" is not supported yet'),
+            (
+                "syslog:server=1.1.1.1 f buffer=1k",
+                'parameter "buffer=1k" is not supported by syslog',
+            ),
             ("l f gzip", 'parameter "gzip" of "access_log" is not supported yet'),
             ("l f gzip=10", 'invalid compression level "10"'),
             ("l f if=$x", 'unknown "x" variable'),

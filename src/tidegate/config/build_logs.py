@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
+from tidegate.config.build_syslog import syslog
 from tidegate.config.build_variables import note_variables, template
 from tidegate.config.diagnostics import ConfigError, did_you_mean
 from tidegate.config.draft import block_here, in_protocol, refused
@@ -16,6 +17,7 @@ from tidegate.config.model import (
     LogBuffer,
     LogFormat,
     OpenLogFiles,
+    Syslog,
 )
 from tidegate.config.row import Kind
 from tidegate.config.scope import EXPECTED
@@ -46,10 +48,10 @@ COMBINED = "combined"
 def error_log(reading: Reading, directive: Directive) -> ErrorLog:
     """Read `error_log FILE | stderr [LEVEL]`."""
     target, *levels = directive.args
-    if target.text.startswith(("syslog:", "memory:")):
-        kind = target.text.partition(":")[0]
-        raise refused(f'"error_log" to "{kind}:"', reason='a file or "stderr" is')
-    path = None if target.text == "stderr" else reading.draft.path(target.text)
+    if target.text.startswith("memory:"):
+        raise refused('"error_log" to "memory:"', reason='a file, "stderr" or "syslog:" is')
+    server = syslog(reading, target)
+    path = None if target.text == "stderr" else _path(reading, target, server)
     level: Level | None = None
     for word in levels:
         found = Level.DEBUG if word.text in DEBUG_LEVELS else LEVELS.get(word.text)
@@ -59,7 +61,11 @@ def error_log(reading: Reading, directive: Directive) -> ErrorLog:
         if level is not None and not (level is found is Level.DEBUG):
             raise ConfigError(f'duplicate log level "{word.text}"', word.span)
         level = found
-    return ErrorLog(path=path, level=Level.ERROR if level is None else level)
+    return ErrorLog(path=path, level=Level.ERROR if level is None else level, syslog=server)
+
+
+def _path(reading: Reading, target: Token, server: Syslog | None) -> str:
+    return reading.draft.path(target.text) if server is None else server.path
 
 
 def stream_error_log(reading: Reading, directive: Directive, _scope: Scope) -> None:
@@ -76,18 +82,20 @@ def access_log(reading: Reading, directive: Directive, _scope: Scope) -> None:
             raise ConfigError(f'invalid parameter "{rest[0].text}"', rest[0].span)
         logs.access_off = True
         return
-    if target.text.startswith("syslog:"):
-        raise refused('"access_log" to "syslog:"', reason="a file is")
-    name = _name(reading, directive) if "$" in target.text else None
+    server = syslog(reading, target)
+    name = _name(reading, directive) if "$" in target.text and server is None else None
     if not rest:
         rest = [_default_format(reading, target)]
     form, *parameters = rest
     log = AccessLog(
-        path=reading.draft.path(target.text),
+        path=_path(reading, target, server),
+        syslog=server,
         format=_format_named(in_protocol(reading).formats, form),
         name=name,
         condition=_condition(reading, parameters, directive),
     )
+    if server is not None:
+        _check_syslog(parameters)
     buffer = read_buffer(parameters, target)
     if buffer is not None:
         if name is not None:
@@ -99,6 +107,13 @@ def access_log(reading: Reading, directive: Directive, _scope: Scope) -> None:
             hint = "all logs of one file share its buffer: give them the same, or one of them only"
             raise ConfigError(message, target.span, hint=hint)
     logs.access.append(log)
+
+
+def _check_syslog(words: list[Token]) -> None:
+    for word in words:
+        if not word.text.startswith("if="):
+            message = f'parameter "{word.text}" is not supported by syslog'
+            raise ConfigError(message, word.span, hint="each line is sent at once")
 
 
 def _default_format(reading: Reading, target: Token) -> Token:

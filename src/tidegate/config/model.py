@@ -35,11 +35,28 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Syslog:
+    """A server that log lines go to; facility and severity are RFC 3164's numbers."""
+
+    address: Address
+    facility: int
+    severity: int
+    tag: str
+    hostname: bool
+
+    @property
+    def path(self) -> str:
+        """What stands for a file's path."""
+        return f"syslog:{self.address.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorLog:
-    """One `error_log`; `path` is absolute, or None for stderr."""
+    """One `error_log`; `path` is absolute, or None for stderr, or that of its `syslog`."""
 
     path: str | None
     level: Level
+    syslog: Syslog | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +90,8 @@ class OpenLogFiles:
 class AccessLog:
     """One `access_log` of a server; `path` is absolute.
 
-    A path with variables is in `name`, too, and its files may stay open as `cache` says. Sessions
-    for which `condition` gives nothing, or "0", have no line.
+    Or lines go to a `syslog`. A path with variables is in `name`, too, and its files may stay open
+    as `cache` says. Sessions for which `condition` gives nothing, or "0", have no line.
     """
 
     path: str
@@ -83,6 +100,7 @@ class AccessLog:
     buffer: LogBuffer | None = None
     condition: Template | None = None
     cache: OpenLogFiles | None = None
+    syslog: Syslog | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

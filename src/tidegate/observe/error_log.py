@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.model import Level
 from tidegate.observe.outlet import writer_to
+from tidegate.observe.syslog import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -60,7 +61,7 @@ class ErrorLog:
     def reopen(self, fds: Mapping[str, int]) -> None:
         """Write to these descriptors from now on."""
         self._targets = tuple(
-            _Target(log.level, STDERR if log.path is None else fds[log.path]) for log in self._logs
+            _Target(log, STDERR if log.path is None else fds[log.path]) for log in self._logs
         )
         self.threshold = min((log.level for log in self._logs), default=Level.EMERG + 1)
 
@@ -76,16 +77,16 @@ class ErrorLog:
         line = self._line(level, about + escape(message))
         for target in self._targets:
             if level >= target.level:
-                self._put(target, line)
+                self._put(target, level, line)
 
-    def _put(self, target: _Target, line: bytes) -> None:
+    def _put(self, target: _Target, level: Level, line: bytes) -> None:
         if target.lost:
             told = f"{target.lost} lines of this log were lost"
-            if not target.takes(self._line(Level.ALERT, told)):
+            if not target.takes(Level.ALERT, self._line(Level.ALERT, told)):
                 target.lost += 1
                 return
             target.lost = 0
-        if not target.takes(line):
+        if not target.takes(level, line):
             target.lost += 1
 
     def _line(self, level: Level, text: str) -> bytes:
@@ -102,22 +103,32 @@ class ErrorLog:
 
 
 class _Target:
-    """One file that lines go to; `lost` counts those it did not take."""
+    """One file, or server, that lines go to; `lost` counts those it did not take."""
 
-    __slots__ = ("_write", "level", "lost")
+    __slots__ = ("_put", "level", "lost")
 
-    def __init__(self, level: Level, fd: int) -> None:
-        self.level = level
+    def __init__(self, log: model.ErrorLog, fd: int) -> None:
+        self.level = log.level
         self.lost = 0
-        self._write: Callable[[bytes], int] = writer_to(fd)
+        self._put = _to_file(fd) if log.syslog is None else _to_server(fd, log.syslog)
 
-    def takes(self, line: bytes) -> bool:
+    def takes(self, level: Level, line: bytes) -> bool:
         """Write `line` and return True, or False where that fails."""
         try:
-            self._write(line)
+            self._put(level, line)
         except OSError:
             return False
         return True
+
+
+def _to_file(fd: int) -> Callable[[Level, bytes], object]:
+    write = writer_to(fd)
+    return lambda _level, line: write(line)
+
+
+def _to_server(fd: int, syslog: model.Syslog) -> Callable[[Level, bytes], object]:
+    sender = Sender(fd, syslog)
+    return lambda level, line: sender.send(Level.EMERG - level, line[:-1])
 
 
 class LogHandler(logging.Handler):

@@ -8,6 +8,7 @@ from tidegate.observe.access_file import AccessFile, BufferedFile
 from tidegate.observe.access_log import compile_line
 from tidegate.observe.error_log import ErrorLog
 from tidegate.observe.named_log import NamedLog
+from tidegate.observe.syslog import SyslogAccess
 from tidegate.variables.template import compile_template
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class Logs:
         self._fds = fds
         self._loop = loop
         self._alert = alert
-        self._files: dict[tuple[str, model.LogBuffer | None], AccessFile] = {}
+        self._files: dict[
+            tuple[str, model.LogBuffer | None, model.Syslog | None], AccessFile | SyslogAccess
+        ] = {}
         self._named: dict[tuple[str, model.OpenLogFiles | None], NamedLog] = {}
 
     def error_log(self, logs: tuple[model.ErrorLog, ...]) -> ErrorLog:
@@ -61,7 +64,7 @@ class Logs:
         getters: Mapping[str, Callable[[T], str | None]],
     ) -> Callable[[T], None]:
         if log.name is None:
-            file = self._file(log.path, log.buffer)
+            file = self._file(log)
             return lambda session: file.write(line(session))
         named = self._named.setdefault(
             (log.path, log.cache),
@@ -70,17 +73,20 @@ class Logs:
         name = compile_template(log.name, getters)
         return lambda session: named.write(name(session), line(session))
 
-    def _file(self, path: str, buffer: model.LogBuffer | None) -> AccessFile:
-        file = self._files.get((path, buffer))
-        if file is not None:
-            return file
-        fd = self._fds[path]
-        if buffer is None:
-            file = AccessFile(fd, self._loop, name=path, told=self._alert)
-        else:
-            file = BufferedFile(fd, self._loop, name=path, told=self._alert, buffer=buffer)
-        self._files[path, buffer] = file
+    def _file(self, log: model.AccessLog) -> AccessFile | SyslogAccess:
+        key = (log.path, log.buffer, log.syslog)
+        file = self._files.get(key)
+        if file is None:
+            file = self._files[key] = self._opened(log)
         return file
+
+    def _opened(self, log: model.AccessLog) -> AccessFile | SyslogAccess:
+        fd, name = self._fds[log.path], log.path
+        if log.syslog is not None:
+            return SyslogAccess(fd, log.syslog, name=name, told=self._alert)
+        if log.buffer is None:
+            return AccessFile(fd, self._loop, name=name, told=self._alert)
+        return BufferedFile(fd, self._loop, name=name, told=self._alert, buffer=log.buffer)
 
     def flush(self) -> None:
         """Write every line that waits, before the files behind the descriptors change."""

@@ -6,6 +6,8 @@ import os
 import stat
 from errno import EACCES, ENXIO
 
+from tidegate.observe import syslog
+
 MODE = 0o644  # nginx's
 
 # A container's output may be a socket, which cannot be opened by name, or belong to another user.
@@ -18,6 +20,8 @@ def open_log(path: str) -> int:
     """A descriptor that appends to `path`; raises OSError."""
     if path in STANDARD:
         return anew(STANDARD[path])
+    if path.startswith(syslog.PREFIX):
+        return syslog.open_socket(path)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | APPEND, MODE)
     except OSError as error:
