@@ -239,7 +239,6 @@ VALID_IN_HTTP = [
     "set_real_ip_from 10.0.0.1/8; server { listen UNIX; }",
     "map a $http_x { }",
     "map a $arg_x { } server { listen UNIX; }",
-    "geo $x { proxy 10.0.0.0/8; default a; } server { listen UNIX; }",
     "log_format f $remote_user$request_id$ssl_cipher; server { listen UNIX; }",
     "server { listen UNIX default_server; server_name a; }\nserver { listen UNIX; server_name a; }",
 ]
@@ -330,6 +329,12 @@ DIFFERENT = {
         ],
         ['no "ssl_certificate" is defined for the "listen ... ssl" directive in FILE:3'],
         "nginx warns since 1.25",
+    ),
+    "proxies of a geo": (
+        "geo $x { proxy 10.0.0.0/8; default a; } server { listen UNIX; }",
+        ['"proxy" of "geo" is not supported yet in FILE:3'],
+        [],
+        "set_real_ip_from says it once, for all variables",
     ),
     "HTTP/2": (
         "server { listen UNIX http2; }",

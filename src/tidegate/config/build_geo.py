@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tidegate.config.address_ranges import AddressRanges, OverlapError
 from tidegate.config.build_variables import define, note_variables, variable_name
 from tidegate.config.diagnostics import ConfigError
+from tidegate.config.draft import in_protocol, refused
 from tidegate.config.entries import read_entries
 from tidegate.config.networks import NetworkError, parse_network
 from tidegate.config.urls import ipv4
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 BITS = {int(socket.AF_INET): 32, int(socket.AF_INET6): 128}
 EVERYWHERE = (0, 0)
+
+REAL_IP = "set_real_ip_from and real_ip_header make $remote_addr the client's own address"
 
 # Lists of networks have hundreds of thousands of lines, and many of the same kind of mistake.
 MOST_WARNINGS = 20
@@ -89,6 +92,10 @@ class GeoDraft:
             raise ConfigError("invalid number of the geo parameters", word.span, hint=hint)
         (value,) = values
         if word.text == "proxy":
+            if in_protocol(self._reading).scope.context == "http":
+                error = refused('"proxy" of "geo"', reason=REAL_IP)
+                error.span = word.span
+                raise error
             self._proxies.append(self._network(value, entry))
         elif self._ranges is not None:
             self._range(self._ranges, word, value, entry)

@@ -37,6 +37,7 @@ def _index() -> dict[str, tuple[Row, ...]]:
 
 
 BY_NAME = _index()
+BY_PLACE = {(row.name, context): row for row in TABLE for context in row.contexts}
 
 
 def rows_of(name: str) -> tuple[Row, ...]:
@@ -46,7 +47,8 @@ def rows_of(name: str) -> tuple[Row, ...]:
 
 def find(name: str, context: str) -> Row | None:
     """The row of a directive in a context; None where it may not stand."""
-    return next((row for row in rows_of(name) if _fits(row, context)), None)
+    row = BY_PLACE.get((name, context))
+    return BY_PLACE.get((name, *ANYWHERE)) if row is None else row
 
 
 def _fits(row: Row, context: str) -> bool:
