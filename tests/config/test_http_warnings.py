@@ -108,3 +108,23 @@ def test_transparent_addresses_are_told_to_workers(folder):
     transparent = "proxy_bind $remote_addr transparent;"
     assert folder.model(text.format(f"{PASS} {transparent}")).transparent
     assert not folder.model(text.format(PASS)).transparent
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("10.0.0.1:1", None),
+        ("10.0.0.1", None),
+        ("brokers", None),
+        ("brokers:1", "no resolver defined to resolve brokers"),
+        ("broker", "no resolver defined to resolve broker"),
+        ("10.0.0.1:x", 'invalid port in upstream "10.0.0.1:x"'),
+    ],
+)
+def test_values_that_lead_nowhere_are_told_of(folder, value, fault):
+    text = (
+        f"events {{}} http {{ map $arg_x $to {{ a {value}; }} upstream brokers {{ server emqx1; }}"
+        " server { listen 1; location / { proxy_pass http://$to/x; } } }"
+    )
+    expected = f'"http://$to/x" in "proxy_pass" may be "{value}": {fault}'
+    assert folder.warnings(text) == ([] if fault is None else [expected])
