@@ -28,6 +28,8 @@ def test_files_that_can_be_opened_are_no_problem(folder):
         "error_log gone/x; events {}",
         "events {} stream { error_log gone/x; server { listen 1; return x; } }",
         "events {} stream { log_format f x; access_log gone/x f; server { listen 1; return x; } }",
+        "events {} http { access_log gone/x; server { listen 1; } }",
+        "events {} http { server { listen 1; location / { location /b { error_log gone/x; } } } }",
     ],
 )
 def test_a_folder_that_is_not_there_is_an_error_behind_the_syntax(folder, text):
@@ -42,6 +44,20 @@ def test_a_path_with_variables_is_opened_when_there_is_a_line(folder):
     server = "server { listen 1; return x; access_log gone/$pid/x f; }"
     text = f"events {{}} error_log /dev/null; stream {{ log_format f x; {server} }}"
     assert tried(folder, text).model is not None
+
+
+def test_syslog_is_no_file(folder):
+    server = "syslog:server=127.0.0.1"
+    text = f"events {{}} error_log {server}; http {{ access_log {server}; server {{ listen 1; }} }}"
+    assert tried(folder, text).model is not None
+
+
+def test_the_log_that_nobody_wrote_has_its_folder(folder):
+    loaded = folder.load("events {} http { server { listen 1; } }", error_log="/dev/null")
+    log = f"{folder.path}/logs/access.log"
+    pid = f"{folder.path}/logs/tidegate.pid"
+    assert with_places_tried(loaded, made=(pid,)).first_error.message.startswith(f'open() "{log}"')
+    assert with_places_tried(loaded, made=(pid, log)).model is not None
 
 
 def test_a_folder_in_the_place_of_a_file_is_an_error(folder):

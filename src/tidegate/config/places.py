@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tidegate.config import parts
 from tidegate.config.diagnostics import Problem
 from tidegate.config.model import Level
 
@@ -38,13 +39,10 @@ def with_places_tried(loaded: Loaded, *, made: Collection[str] = ()) -> Loaded:
 
 def _written(model: Model) -> Iterator[str]:
     yield model.pid
-    logs = list(model.error_logs)
-    servers = model.stream.servers if model.stream else ()
-    for server in servers:
-        logs += server.error_logs
-    yield from dict.fromkeys(log.path for log in logs if log.path is not None)
+    paths = [log.path for log in parts.error_logs(model) if log.syslog is None]
+    yield from dict.fromkeys(path for path in paths if path is not None)
     # Those with variables in their path are opened by the workers, when there is a line.
-    access = [log for server in servers for log in server.access_logs if log.name is None]
+    access = [log for log in parts.access_logs(model) if log.name is None and log.syslog is None]
     yield from dict.fromkeys(log.path for log in access)
 
 
