@@ -63,6 +63,28 @@ class Answer:
         return next((value for key, value in self.head if key.lower() == name.lower()), None)
 
 
+class Pipeline:
+    """What comes on one connection, from which several answers are read."""
+
+    def __init__(self, sock):
+        self._file = sock.makefile("rb")
+
+    def answers(self, count):
+        """So many answers, one after the other."""
+        with self._file:
+            return [Answer(self) for _ in range(count)]
+
+    def makefile(self, _mode):
+        """What http.client reads from, which it may not close."""
+        return self
+
+    def close(self):
+        """Stay open: more may come."""
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+
 def connect(port):
     """A connection to a port of this host."""
     sock = socket.create_connection(("127.0.0.1", port))

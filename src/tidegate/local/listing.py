@@ -8,7 +8,7 @@ from html import escape
 from typing import NamedTuple
 from urllib.parse import quote
 
-# Characters of a name that are shown.
+# Bytes of a name that are shown.
 WIDTH = 50
 
 
@@ -50,11 +50,12 @@ def _entries(path: str) -> list[Entry]:
 def _line(entry: Entry) -> str:
     slash = "" if entry.file else "/"
     href = quote(entry.name, safe="", errors="surrogateescape") + slash
-    if len(entry.name) > WIDTH:
-        shown, pad = f"{escape(entry.name[: WIDTH - 3])}..&gt;", 0
+    name = os.fsencode(entry.name)
+    if len(name) > WIDTH:
+        shown, pad = f"{escape(os.fsdecode(name[: WIDTH - 3]))}..&gt;", 0
     else:
-        name = (entry.name + slash)[:WIDTH]
-        shown, pad = escape(name), WIDTH - len(name)
+        name = (name + slash.encode())[:WIDTH]
+        shown, pad = escape(os.fsdecode(name)), WIDTH - len(name)
     changed = time.strftime("%d-%b-%Y %H:%M", time.gmtime(entry.changed))
     size = str(entry.size) if entry.file else "-"
     return f'<a href="{href}">{shown}</a>{" " * pad} {changed} {size:>19}'
