@@ -20,7 +20,10 @@ HTTP = """
         location /tries/ { try_files $uri $uri/ /page.html; }
         location /only/ { try_files $uri =410; }
         location /named/ { try_files $uri @else; }
-        location @else { return 200 "named $uri"; }
+        location @else { return 200 "named $uri $args"; }
+        location /asked/ { try_files $uri /shown?more=$arg_x; }
+        location /dropped/ { try_files $uri /shown; }
+        location /shown { return 200 "$uri $args"; }
         location /list/ { index no.html start.txt; }
         location /inside/ { internal; }
         error_page 404 /missing.html;
@@ -124,6 +127,9 @@ TARGETS = [
     "/tries/",
     "/only/no",
     "/named/no",
+    "/named/no?x=1",
+    "/asked/no?x=1&y",
+    "/dropped/no?x=1",
     "/list",
     "/list/",
     "/inside/",
@@ -317,9 +323,20 @@ def test_a_stop_lets_a_download_end_and_leaves_no_folder(pair, root):
         sock.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         head = sock.recv(1000, 2)  # MSG_PEEK
         assert head.startswith(b"HTTP/1.1 200")
-        before = {one for one in os.listdir("/tmp") if one.startswith("tidegate-")}
+        (folder,) = {os.path.dirname(path) for path in unix_paths(balancer.pid)} - {
+            balancer.folder,
+            "",
+        }
         balancer.quit()
         wait_until(lambda: "gracefully shutting down" in balancer.errors(), "it is told")
         assert same_http.Answer(sock).body == data
     assert balancer.wait() == 0
-    assert {one for one in os.listdir("/tmp") if one.startswith("tidegate-")} <= before
+    assert not os.path.exists(folder)
+
+
+def unix_paths(pid):
+    """The paths of the Unix sockets that a process has open."""
+    inodes = {target[8:-1] for target in proc.descriptors(pid).values()}
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:
+        rows = [line.split() for line in table]
+    return {row[7] for row in rows if len(row) == 8 and row[6] in inodes}

@@ -44,8 +44,12 @@ def test_a_method_of_any_name_reaches_the_control_process(method, shown):
 
 
 def test_a_verdict_arrives_as_it_was_told():
-    told = Verdict(status=404, error='open() "/\udcff" failed', level=Level.CRIT)
-    assert verdict(404, [(b"Tidegate-Verdict".lower(), told.header())]) == told
+    for told in (
+        Verdict(status=404, error='open() "/\udcff" failed', level=Level.CRIT),
+        Verdict(status=200, redirect="/x", args=""),
+        Verdict(status=200, redirect="@x"),
+    ):
+        assert verdict(told.status, [(b"Tidegate-Verdict", told.header())]) == told
 
 
 def test_answers_are_for_the_client_unless_they_are_errors():

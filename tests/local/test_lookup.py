@@ -180,10 +180,14 @@ class TestTryFiles:
         tries = ("$uri", "=410")
         assert found(local.location(local.files(tree, tries=tries)), "/folder").status == 410
 
-    @pytest.mark.parametrize("last", ["@node", "/index.php?$uri"])
-    def test_the_last_is_where_to_go_on(self, tree, last):
+    @pytest.mark.parametrize(
+        ("last", "uri", "args"),
+        [("@node", "@node", None), ("/x.php?a=$uri", "/x.php", "a=/no"), ("/x", "/x", "")],
+    )
+    def test_the_last_is_where_to_go_on(self, tree, last, uri, args):
         place = local.location(local.files(tree, tries=("$uri", last)))
-        assert found(place, "/no").redirect == last.replace("$uri", "/no")
+        verdict = found(place, "/no")
+        assert (verdict.redirect, verdict.args) == (uri, args)
 
     def test_with_an_alias_the_location_is_taken_off(self, tree):
         files = local.files(f"{tree}/folder/", alias=True, tries=("$uri", "/files/start.txt", "/"))

@@ -154,14 +154,15 @@ def _request(method: str, target: str, headers: Sequence[tuple[bytes, bytes]]) -
 class Verdict:
     """An answer that is for the worker: what it is to do, instead of relaying a body.
 
-    `redirect` is where to go on inside, with the request's arguments: a decoded URI, or the "@name"
-    of a location. Else `status` is for an answer of the worker's own: 301 with `location`, an
-    escaped path without arguments; 416 with the Content-Range `content_range`. `error` is for the
-    error log, in nginx's words, at `level`.
+    `redirect` is where to go on inside: a decoded URI, or the "@name" of a location; `args` are the
+    arguments there, None for those of the request. Else `status` is for an answer of the worker's
+    own: 301 with `location`, an escaped path without arguments; 416 with the Content-Range
+    `content_range`. `error` is for the error log, in nginx's words, at `level`.
     """
 
     status: int
     redirect: str = ""
+    args: str | None = None
     location: str = ""
     content_range: str = ""
     error: str = ""
@@ -171,11 +172,14 @@ class Verdict:
         """The value of the header by which the control process tells it."""
         told = {
             "redirect": self.redirect,
+            "args": self.args,
             "location": self.location,
             "error": self.error,
             "level": int(self.level),
         }
-        return json.dumps({key: value for key, value in told.items() if value}).encode()
+        return json.dumps(
+            {key: value for key, value in told.items() if value not in {"", None}}
+        ).encode()
 
 
 def verdict(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Verdict | None:

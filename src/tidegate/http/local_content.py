@@ -102,7 +102,8 @@ def obey(session: HttpSession, told: Verdict) -> Outcome:
         target = encode(told.redirect)
         if target.startswith(b"@"):
             return session.go_named(target)
-        return session.go_inside(target, request.args)
+        args = request.args if told.args is None else encode(told.args) or None
+        return session.go_inside(target, args)
     if told.location:
         where = encode(told.location)
         if request.args is not None:
@@ -110,7 +111,8 @@ def obey(session: HttpSession, told: Verdict) -> Outcome:
         tokens = session.location.model.server_tokens
         body = page(told.status, tokens=tokens)
         return replies.reply(session, told.status, body, content_type=replies.HTML, location=where)
-    return replies.error(session, told.status)
+    fields = [(b"Content-Range", encode(told.content_range))] if told.content_range else []
+    return replies.error(session, told.status, fields)
 
 
 def relay(session: HttpSession, head: ResponseHead) -> Outcome:

@@ -10,6 +10,8 @@ from tidegate.http.response import Response
 from tidegate.variables.values import decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tidegate.engine.outcome import Outcome
     from tidegate.http.server import Location, Page, Returns
     from tidegate.http.session import HttpSession
@@ -32,6 +34,7 @@ def reply(
     *,
     content_type: bytes | None = None,
     location: bytes | None = None,
+    fields: Sequence[tuple[bytes, bytes]] = (),
 ) -> Outcome:
     """Answer a request with a text; what the client may ask next is up to both sides."""
     request = session.request
@@ -47,6 +50,7 @@ def reply(
         content_type=None if bodiless else content_type,
         length=None if bodiless else len(body),
         keep_alive=session.location.model.keepalive_header if keeps else None,
+        fields=list(fields),
     )
     if location is not None:
         place(session, response, location)
@@ -151,8 +155,8 @@ def media_type(session: HttpSession) -> bytes:
     return encode(found or model.default_type)
 
 
-def error(session: HttpSession, status: int) -> Outcome:
-    """Answer with an error, or what `error_page` has for it."""
+def error(session: HttpSession, status: int, fields: Sequence[tuple[bytes, bytes]] = ()) -> Outcome:
+    """Answer with an error, whose head has these fields too, or what `error_page` has for it."""
     request = session.request
     assert request is not None
     shown = session.location.error_pages.get(status)
@@ -160,7 +164,8 @@ def error(session: HttpSession, status: int) -> Outcome:
         request.error = status
         return error_page(session, status, shown)
     tokens = session.location.model.server_tokens
-    return reply(session, status, page(status, tokens=tokens), content_type=HTML)
+    body = page(status, tokens=tokens)
+    return reply(session, status, body, content_type=HTML, fields=fields)
 
 
 def error_page(session: HttpSession, status: int, shown: Page) -> Outcome:

@@ -89,7 +89,9 @@ def _is_there(path: str) -> bool:
 def _otherwise(last: object) -> Verdict:
     if isinstance(last, int):
         return Verdict(status=last)
-    return Verdict(status=200, redirect=str(last))
+    uri, _mark, args = str(last).partition("?")
+    # As in nginx the client's arguments go no further, unless they are written there.
+    return Verdict(status=200, redirect=uri, args=None if uri.startswith("@") else args)
 
 
 def _index(path: str, uri: str, names: Sequence[str]) -> Verdict | None:

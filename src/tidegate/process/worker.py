@@ -48,8 +48,8 @@ CALM_SECONDS = 2.0
 # it is done at the first commit, and then once in so many.
 LOOK_AT_ALL = 1000
 
-# What a former generation had lies in Python's lists of free objects, up to megabytes of it, until a
-# search for garbage empties them. One in what is new alone takes a millisecond or less.
+# What a former generation had lies in Python's lists of free objects, up to megabytes of it, until
+# a search for garbage empties them. One in what is new alone takes a millisecond or less.
 EMPTY_LISTS = 32
 
 SOCKET = "socket:"
