@@ -1,7 +1,9 @@
 """Two values of each `proxy_ssl…` behave differently, to brokers that ask for TLS."""
 
+import asyncio
 import contextlib
 import os
+import socket
 
 import pytest
 
@@ -63,6 +65,31 @@ def test_megabytes_pass_unchanged(ways, secure_node):
             with contextlib.suppress(BlockingIOError):
                 received += sock.recv(65536)
         assert received == data
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_nodes_records_may_be_split_anywhere(lab, ways, secure_node, version):
+    inner = secure_node(version=version)
+
+    async def dribble(session):
+        session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", inner.port)
+
+        async def up():
+            while data := await session.recv():
+                writer.write(data)
+            writer.close()
+
+        async def down():
+            while data := await reader.read(65_536):
+                for byte in data:
+                    await session.send(bytes([byte]))
+
+        await asyncio.gather(up(), down())
+
+    (port,) = ways(lab.node(dribble), "")
+    with open_raw(port) as sock:
+        assert echoes(sock, os.urandom(2000))
 
 
 def test_proxy_ssl_certificate(ways, secure_node, authority):

@@ -150,3 +150,32 @@ def test_a_session_is_forgotten_with_the_keys_of_its_tickets(lab, authority, ser
     with connect(port, context, session=session) as sock:
         assert not sock.session_reused
         assert echoes(sock)
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_session_ends_with_the_certificate_that_it_was_made_with(
+    lab, authority, server_pair, version
+):
+    node, port = lab.node(), lab.ports.free()
+    certificate, key = server_pair
+    balancer = lab.balancer(
+        f"server {{ listen 127.0.0.1:{port} ssl; proxy_pass {node.address};"
+        f" ssl_client_certificate {authority.certificate}; ssl_verify_client on;"
+        f" ssl_certificate {certificate}; ssl_certificate_key {key}; }}"
+    )
+    lasting, ending = (
+        client_context(authority, version=version, pair=authority.sign(name, seconds=seconds))
+        for name, seconds in (("lasting", 1000), ("ending", 4))
+    )
+    sessions = [taken_from(port, context) for context in (lasting, ending)]
+    words = "client SSL certificate verify error: (10:certificate has expired)"
+
+    def refused():
+        with connect(port, ending, session=sessions[1]) as sock:
+            return sock.session_reused and not echoes(sock)
+
+    wait_until(refused, "the session is not enough any more")
+    balancer.wait_for_output(words)
+    with connect(port, lasting, session=sessions[0]) as sock:
+        assert echoes(sock)
+        assert sock.session_reused

@@ -2,8 +2,10 @@
 
 import os
 import subprocess
+import time
 
 DAYS = 30
+PAST = 1_580_000_000  # in 2020
 
 # Extensions of a server on this host.
 LOCAL_HOST = "subjectAltName=IP:127.0.0.1,DNS:localhost\n"
@@ -55,10 +57,12 @@ class Authority:
         rsa=False,
         serial=None,
         days=DAYS,
+        seconds=None,
     ):
         """Make NAME.key and NAME.pem (the chain in it, too); returns both paths.
 
-        `strings` is OpenSSL's `string_mask`; an attribute that it does not know is `unheard`.
+        With `seconds` it expires so soon; `days` below 0 make it one of the past. `strings` is
+        OpenSSL's `string_mask`; an attribute that it does not know is `unheard`.
         """
         key = key or self.path(f"{name}.key")
         certificate = self.path(f"{name}.pem")
@@ -71,10 +75,11 @@ class Authority:
             file.write(REQUEST.format(strings=strings, extensions=extensions))
         request = ["req", "-new", "-utf8", "-config", config, "-key", key]
         request += ["-subj", subject or f"/CN={name}"]
-        if days < 0:
-            # `req` of OpenSSL 3.0 cannot sign for the past, `ca` can.
+        if days < 0 or seconds is not None:
+            # `req` of OpenSSL 3.0 knows whole days of the future only, `ca` any time.
+            end = PAST if seconds is None else time.time() + seconds
             openssl(*request, "-out", self.path(f"{name}.csr"))
-            self._sign_in_the_past(self.path(f"{name}.csr"), certificate)
+            self._sign_until(end, self.path(f"{name}.csr"), certificate)
         else:
             openssl(
                 *(*request, "-x509", "-CA", self.certificate, "-CAkey", self.key),
@@ -118,10 +123,11 @@ class Authority:
         config = self.path(f"{self.name}.cnf")
         return ["ca", "-batch", "-config", config, "-cert", self.certificate, "-keyfile", self.key]
 
-    def _sign_in_the_past(self, request, certificate):
+    def _sign_until(self, end, request, certificate):
         self._database()
-        past = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"]
-        openssl(*self._ca(), *past, "-notext", "-in", request, "-out", certificate)
+        times = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(at)) for at in (PAST - 86_400, end)]
+        period = ["-startdate", times[0], "-enddate", times[1]]
+        openssl(*self._ca(), *period, "-notext", "-in", request, "-out", certificate)
 
 
 def new_key(path, *, rsa=False, password=None):

@@ -98,15 +98,21 @@ def session_context(tls: Tls) -> bytes:
     It is made from contents, so a session of one server is no way around the checks of another.
     """
     told = hashlib.sha256()
-    files = [pair.certificate for pair in tls.pairs]
-    files += [
-        one
-        for one in (tls.client_certificate, tls.trusted_certificate, tls.crl)
-        if one is not None and tls.verify_client != "off"
-    ]
-    for one in files:
-        told.update(hashlib.sha256(one.data).digest())
-    told.update(f"{tls.verify_client} {tls.verify_depth}".encode())
+    parts = [("certificate", pair.certificate) for pair in tls.pairs]
+    if tls.verify_client != "off":
+        parts += [
+            (role, one)
+            for role, one in (
+                ("client", tls.client_certificate),
+                ("trusted", tls.trusted_certificate),
+                ("crl", tls.crl),
+            )
+            if one is not None
+        ]
+    for role, one in parts:
+        told.update(f"{role} {hashlib.sha256(one.data).hexdigest()}\n".encode())
+    # Commands may change whom OpenSSL trusts, too.
+    told.update(repr((tls.verify_client, tls.verify_depth, tls.commands)).encode())
     return told.digest()
 
 

@@ -203,6 +203,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_version(const SSL *ssl)
     SSL_CTX *SSL_get_SSL_CTX(const SSL *ssl)
     long SSL_get_verify_result(const SSL *ssl)
+    void SSL_set_verify_result(SSL *ssl, long result)
     X509 *SSL_get0_peer_certificate(const SSL *ssl)
     SSL_SESSION *SSL_get_session(const SSL *ssl)
     SSL_SESSION *SSL_get1_session(SSL *ssl)
@@ -328,6 +329,7 @@ cdef extern from "<openssl/x509.h>" nogil:
         X509_V_ERR_HOSTNAME_MISMATCH
         X509_V_ERR_IP_ADDRESS_MISMATCH
         X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE
+        X509_V_ERR_CERT_HAS_EXPIRED
         XN_FLAG_RFC2253
         NID_subject_alt_name
         NID_commonName
@@ -350,6 +352,7 @@ cdef extern from "<openssl/x509.h>" nogil:
     EVP_PKEY *X509_get0_pubkey(const X509 *certificate)
     const ASN1_TIME *X509_get0_notBefore(const X509 *certificate)
     const ASN1_TIME *X509_get0_notAfter(const X509 *certificate)
+    int X509_cmp_current_time(const ASN1_TIME *time)
     int X509_digest(
         const X509 *certificate, const EVP_MD *kind, unsigned char *out, unsigned int *size
     )

@@ -21,6 +21,8 @@ from tidegate.engine.openssl cimport (
     SSL_ERROR_WANT_X509_LOOKUP,
     SSL_ERROR_ZERO_RETURN,
     SSL_OP_NO_RENEGOTIATION,
+    X509,
+    X509_V_ERR_CERT_HAS_EXPIRED,
     X509_V_ERR_CERT_UNTRUSTED,
     X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
     X509_V_ERR_HOSTNAME_MISMATCH,
@@ -49,10 +51,14 @@ from tidegate.engine.openssl cimport (
     SSL_is_init_finished,
     SSL_new,
     SSL_read,
+    SSL_session_reused,
     SSL_set_accept_state,
     SSL_set_options,
+    SSL_set_verify_result,
     SSL_shutdown,
     SSL_write,
+    X509_cmp_current_time,
+    X509_get0_notAfter,
     X509_verify_cert_error_string,
 )
 from tidegate.engine.tls_socket cimport MOST_CHATTER, tls_attach
@@ -222,6 +228,18 @@ cdef bint excusable(long result) noexcept nogil:
     )
 
 
+cdef bint expired_meanwhile(SSL *ssl) noexcept nogil:
+    """Whether a session was taken up whose certificate held when it was made, and does no more.
+
+    OpenSSL does not look at it again, and each session makes the next: it would hold for ever.
+    """
+    cdef X509 *certificate
+    if not SSL_session_reused(ssl):
+        return False
+    certificate = SSL_get0_peer_certificate(ssl)
+    return certificate is not NULL and X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0
+
+
 cdef bint verified(Session *s, int side) noexcept nogil:
     """Whether the other side's certificate is as `verify` wants it; checked after the handshake.
 
@@ -234,6 +252,8 @@ cdef bint verified(Session *s, int side) noexcept nogil:
         return True
     # Faults that were let pass on the way here are not of this one's making.
     clear_errors()
+    if expired_meanwhile(ssl):
+        SSL_set_verify_result(ssl, X509_V_ERR_CERT_HAS_EXPIRED)
     result = SSL_get_verify_result(ssl)
     if result != X509_V_OK and not (
         s.tls.verify == VERIFY_OPTIONAL_NO_CA and excusable(result)
