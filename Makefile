@@ -13,7 +13,7 @@ BUILT := .venv/built.stamp
 PLOTTER := .venv/plotter.stamp
 ENGINE := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: help demo test lint build bench bench-quick soak peers install uninstall clean distclean
+.PHONY: help demo test lint build bench bench-quick soak memcheck peers install uninstall clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -67,6 +67,9 @@ soak: $(BUILT) ## reloads under traffic, ten times as long as in the tests (some
 	@scripts/peers --where-possible
 	TIDEGATE_SOAK_SECONDS=60 TIDEGATE_SOAK_SESSIONS=2000 TIDEGATE_SOAK_RELOADS=300 \
 	    $(BIN)/pytest -q --timeout 600 tests/e2e -k reloads $(ARGS)
+
+memcheck: $(BUILT) ## the engine's TLS under valgrind: no leak, no wrong access (some three minutes)
+	@scripts/memcheck $(ARGS)
 
 peers: ## the programs that tests run against (scripts/peers.txt), by apt and npm
 	@scripts/peers

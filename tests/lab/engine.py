@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from tidegate.engine.selector import EngineSelector
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+# What runs under valgrind (scripts/memcheck) takes its time.
+SLOWER = float(os.environ.get("TIDEGATE_SLOWER", "1"))
 RELAY = Relay(timeout_ms=60_000, buffer_size=16384)
 
 
@@ -45,7 +48,7 @@ class Rig:
 
     def run(self, main: Callable[[], Awaitable[Any]]) -> Any:
         async def bounded() -> Any:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(60 * SLOWER):
                 result = await main()
                 # Transports that were told to close do so in the next turns.
                 await until(lambda: len(asyncio.all_tasks()) == 1)
@@ -135,6 +138,6 @@ class ForwardSession:
 
 async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     """Wait for a condition."""
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(seconds * SLOWER):
         while not condition():
             await asyncio.sleep(0.002)
