@@ -177,9 +177,7 @@ class Verdict:
             "error": self.error,
             "level": int(self.level),
         }
-        return json.dumps(
-            {key: value for key, value in told.items() if value not in {"", None}}
-        ).encode()
+        return json.dumps(told, separators=(",", ":")).encode()
 
 
 def verdict(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Verdict | None:
