@@ -49,6 +49,7 @@ class Folder(Generic[S]):
     alias: int
     index: tuple[Callable[[S], str], ...]
     tries: tuple[Callable[[S], str], ...]
+    folders: tuple[bool, ...]
     types: Mapping[str, str]
     default_type: str
     listed: bool
@@ -94,6 +95,7 @@ def folder(
         alias=(-1 if regex else len(location.text)) if files.alias else 0,
         index=tuple(map(compile_, files.index)),
         tries=tuple(map(compile_, files.try_files)),
+        folders=tuple(str(one).endswith("/") for one in files.try_files),
         types=known,
         default_type=location.default_type,
         listed=files.autoindex,
@@ -117,6 +119,9 @@ def file_request(
     order: dict[str, object] = {"method": method, "index": [one(session) for one in place.index]}
     if place.tries:
         *tries, last = [one(session) for one in place.tries]
+        # What is written without a slash at its end is a file, whatever the client wrote.
+        kinds = zip(tries, place.folders, strict=False)
+        tries = [tried for tried, folder in kinds if folder or not tried.endswith("/")]
         # A candidate may hold what the client wrote: nothing leads out of the folder.
         inside = [tried for tried in tries if "/../" not in f"/{tried}/"]
         found = [place.candidate(root, tried, uri) for tried in inside]
