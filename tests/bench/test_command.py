@@ -23,7 +23,10 @@ from tidegate.bench.run import run
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["conn", "-l", "wss"], "-l wss does not work yet"),
+        (["conn", "-l", "ws", "--ca", "x.pem"], "--ca means nothing with -l ws"),
+        (["conn", "-l", "ws", "--path", "mqtt"], "begins with /"),
+        (["conn", "-l", "wss", "--path", "/a b"], "has no spaces"),
+        (["pingpong", "-l", "ws", "--echo"], "--echo means nothing with -l ws"),
         (["conn", "--ca", "x.pem"], "--ca means nothing with -l mqtt"),
         (["conn", "--sni", "here"], "--sni means nothing with -l mqtt"),
         (["conn", "--tls-version", "1.3"], "--tls-version means nothing with -l mqtt"),
@@ -267,7 +270,7 @@ def test_codes_stand_behind_their_class():
 
 def test_reasons_of_tls_stand_behind_their_class():
     faults = {"reset": 1, "TLS failed": 3}
-    assert errors(faults, {}, {"it does not speak TLS": 3}, version="5") == (
+    assert errors(faults, {}, {"TLS failed": {"it does not speak TLS": 3}}, version="5") == (
         "reset 1, TLS failed 3 (it does not speak TLS: 3)"
     )
 

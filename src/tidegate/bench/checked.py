@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 AFTERWARDS = 30.0
 # Its length is one byte (RFC 7301, 3.1).
 LONGEST_ALPN = 256
+# MQTTX's.
+PATH = "/mqtt"
 
 
 def plan_of(
@@ -75,6 +77,7 @@ def plan_of(
         timeout=options["timeout"],
         sources=options["sources"],
         tls=tls,
+        path=path_of(options),
     )
 
 
@@ -106,8 +109,6 @@ def tls_of(options: Options) -> TlsOptions | None:
     from tidegate.bench.secure import TlsOptions  # noqa: PLC0415 not for --help
 
     protocol = options["protocol"]
-    if protocol in {"ws", "wss"}:
-        raise click.UsageError(f"-l {protocol} does not work yet, only mqtt and mqtts do")
     secure = protocol in {"mqtts", "wss"}
     check_meaning(options, protocol, secure=secure)
     if not secure:
@@ -130,9 +131,25 @@ def tls_of(options: Options) -> TlsOptions | None:
     )
 
 
+def path_of(options: Options) -> str | None:
+    """The path of the WebSocket; a usage error where it cannot stand in a request."""
+    if options["protocol"] not in {"ws", "wss"}:
+        return None
+    path = options["path"]
+    if path is None:
+        return PATH
+    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+        raise click.UsageError(f'--path "{path}": a path begins with / and has no spaces')
+    return path
+
+
 def check_meaning(options: Options, protocol: str, *, secure: bool) -> None:
     """A usage error for an option that the protocol has no use for."""
-    given: dict[str, object] = {"--path": options["path"]}
+    given: dict[str, object] = {}
+    if protocol not in {"ws", "wss"}:
+        given["--path"] = options["path"]
+    elif options.get("echo"):
+        raise click.UsageError(f"--echo means nothing with -l {protocol}")
     if not secure:
         given |= {
             "--ca": options["ca"],

@@ -1,4 +1,4 @@
-"""The life of one connection: connect, perhaps TLS, CONNECT, CONNACK, messages, end.
+"""The life of one connection: connect, perhaps TLS and an upgrade, CONNECT, CONNACK, messages, end.
 
 Every step ends in a count or in a time, and every way to go wrong in one of `Fault`, once. Nothing
 here holds the GIL.
@@ -10,11 +10,13 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from tidegate.bench.histogram cimport record
 from tidegate.bench.input cimport BROKEN, MORE, Split, split
 from tidegate.bench.output cimport (
+    drop_answer,
     fail,
     fault_of,
     flush,
     leave,
     may_send,
+    pong,
     publish,
     read_clock,
     reply,
@@ -23,6 +25,7 @@ from tidegate.bench.output cimport (
     timed,
     want,
 )
+from tidegate.bench.reason cimport note
 from tidegate.bench.tls cimport (
     STEP_CLOSED,
     STEP_DONE,
@@ -44,6 +47,7 @@ from tidegate.bench.types cimport (
     CONNECTING,
     DISCONNECTED,
     ENDED,
+    FRAME_CLOSED,
     IDLE,
     INTRODUCING,
     KEEPALIVE_NS,
@@ -60,8 +64,23 @@ from tidegate.bench.types cimport (
     SUBSCRIBING,
     TLS_CLOSED,
     TLS_FAILED,
+    UPGRADE_REFUSED,
+    UPGRADING,
     Client,
     Load,
+)
+from tidegate.bench.websocket cimport (
+    ANSWER_BAD,
+    ANSWER_GOOD,
+    ANSWER_REFUSED,
+    FRAME_BROKEN,
+    FRAME_CLOSE,
+    FRAME_DATA,
+    FRAME_PING,
+    Answer,
+    Found,
+    take_answer,
+    take_frame,
 )
 from tidegate.engine.linux cimport (
     AF_UNIX,
@@ -123,6 +142,7 @@ cdef void open_client(Load *load, Client *c) noexcept nogil:
     cdef int one = 1
     load.counts.tried += 1
     c.input.stage = 0
+    c.frame.open = c.frame.have = False
     c.pinged = False
     c.asked = c.due = 0
     c.keepalive = load.keepalive
@@ -164,7 +184,7 @@ cdef void connected(Load *load, Client *c) noexcept nogil:
     if c.phase != SECURING:
         return
     if load.ctx is NULL:
-        introduce(load, c)
+        upgrade(load, c)
     elif begin_tls(load, c):
         secure(load, c)
     else:
@@ -179,13 +199,39 @@ cdef void secure(Load *load, Client *c) noexcept nogil:
         record(load.tls_times, load.now - c.since)
         want(load, c, EPOLL_CTL_MOD, False)
         if c.phase == SECURING:
-            introduce(load, c)
+            upgrade(load, c)
     elif step == STEP_FAILED:
         fail(load, c, TLS_FAILED)
     elif step == STEP_CLOSED:
         fail(load, c, TLS_CLOSED)
     elif c.writing != (step == STEP_WRITE):
         want(load, c, EPOLL_CTL_MOD, step == STEP_WRITE)
+
+
+cdef void upgrade(Load *load, Client *c) noexcept nogil:
+    """Ask for a WebSocket, where there is to be one."""
+    cdef uint32_t length
+    cdef const char *text
+    if not load.websocket:
+        introduce(load, c)
+        return
+    c.phase = UPGRADING
+    c.since = load.now
+    text = text_of(&load.requests, c, &length)
+    send_bytes(load, c, text, length)
+
+
+cdef void upgraded(Load *load, Client *c, const uint8_t **at, const uint8_t *end) noexcept nogil:
+    """The answer to that, or a piece of it."""
+    cdef Answer answer = take_answer(load, c, at, end)
+    if answer == ANSWER_BAD:
+        fail(load, c, MALFORMED)
+    elif answer == ANSWER_REFUSED:
+        fail(load, c, UPGRADE_REFUSED)
+    elif answer == ANSWER_GOOD:
+        drop_answer(c)
+        record(load.upgrade_times, load.now - c.since)
+        introduce(load, c)
 
 
 cdef void introduce(Load *load, Client *c) noexcept nogil:
@@ -299,8 +345,6 @@ cdef void receive(Load *load, Client *c) noexcept nogil:
 cdef void received(Load *load, Client *c, ssize_t n) noexcept nogil:
     """So many bytes are in the buffer, or as recv says."""
     cdef const uint8_t *at = <const uint8_t *>load.buffer
-    cdef const uint8_t *end
-    cdef Split found
     if n < 0:
         if errno != EAGAIN and errno != EINTR:
             fail(load, c, fault_of(errno))
@@ -309,10 +353,45 @@ cdef void received(Load *load, Client *c, ssize_t n) noexcept nogil:
         fail(load, c, CLOSED if c.phase > INTRODUCING else CLOSED_EARLY)
         return
     load.counts.bytes_received += <uint64_t>n
+    if load.websocket:
+        on_frames(load, c, at, at + n)
+    else:
+        on_bytes(load, c, at, at + n)
+
+
+cdef void on_frames(Load *load, Client *c, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """What comes through a WebSocket, or before there is one."""
+    cdef const uint8_t *piece = NULL
+    cdef uint32_t size = 0
+    cdef Found found
+    if c.phase == UPGRADING:
+        upgraded(load, c, &at, end)
+    while at < end and c.phase > UPGRADING and c.phase != ENDED:
+        found = take_frame(&c.frame, &at, end, &piece, &size)
+        if found == FRAME_DATA:
+            on_bytes(load, c, piece, piece + size)
+        elif found == FRAME_PING:
+            pong(load, c)
+        elif found == FRAME_CLOSE:
+            note(load, FRAME_CLOSED, close_code(c), 0)
+            fail(load, c, FRAME_CLOSED)
+        elif found == FRAME_BROKEN:
+            fail(load, c, MALFORMED)
+
+
+cdef unsigned long close_code(Client *c) noexcept nogil:
+    """Why the target closes; 1005 where it does not say (RFC 6455, 7.1.5)."""
+    if c.frame.control_size < 2:
+        return 1005
+    return <unsigned long>c.frame.control[0] << 8 | c.frame.control[1]
+
+
+cdef void on_bytes(Load *load, Client *c, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """What the target says, whatever it came through."""
+    cdef Split found
     if load.raw:
-        on_echo(load, c, <uint32_t>n)
+        on_echo(load, c, <uint32_t>(end - at))
         return
-    end = at + n
     while c.phase > CONNECTING and c.phase != ENDED:
         found = split(&c.input, &at, end)
         # What is no MQTT shows in its first byte, not when as much came as its second one says.

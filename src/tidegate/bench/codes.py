@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
+from tidegate.bench.secure import reason_of
+from tidegate.bench.tls import reason_words
 from tidegate.mqtt.reason_codes import Reason, ReturnCode
 
 # Those that neither a CONNACK nor a DISCONNECT bears (MQTT 5, 2.4).
@@ -27,6 +31,34 @@ def code_name(packet: str, code: int, *, version: str) -> str:
     if packet == "DISCONNECT" and code == Reason.SUCCESS:
         name = "normal disconnection"
     return f"{number} {name.replace('_', ' ').lower()}"
+
+
+# Of a Close (RFC 6455, 7.4.1), as far as a server says them.
+CLOSE_CODES = {
+    1000: "normal closure",
+    1001: "going away",
+    1002: "protocol error",
+    1003: "unsupported data",
+    1005: "no reason given",
+    1007: "invalid data",
+    1008: "policy violation",
+    1009: "message too big",
+    1011: "internal error",
+    1012: "service restart",
+    1013: "try again later",
+}
+
+
+def reason_text(name: str, code: int, verdict: int) -> str:
+    """A reason of the generator, for a person; see `Generator.reasons`."""
+    if name == "TLS failed":
+        return reason_of(*reason_words(code, verdict))
+    if name == "closed by WebSocket":
+        return f"{code} {CLOSE_CODES[code]}" if code in CLOSE_CODES else str(code)
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
 
 
 # What went wrong, where a packet's code says more about it; see generator.FAULT_NAMES.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tidegate.bench.histogram import Histogram
 from tidegate.bench.tls import TargetTls
+from tidegate.bench.upgrade import WebSocket
 
 JOBS: tuple[str, ...]
 FAULT_NAMES: tuple[str, ...]
@@ -22,12 +23,14 @@ class Generator:
     them each `client_period`, or where both are 0 by each as soon as its last one was answered.
     With `reconnect` a connection ends after its CONNACK and is made anew. One that was let in and
     then lost tries `retries` times to return, `retry_period` apart. A `silent` generator sends no
-    message until `speak`. With `tls` everything goes through it. Raises ValueError where the
+    message until `speak`. With `tls` everything goes through it, with
+    `websocket` in frames, which are made here. Raises ValueError where the
     numbers of packets do not fit.
     """
 
     connect_times: Histogram
     tls_times: Histogram
+    upgrade_times: Histogram
     connack_times: Histogram
     round_trips: Histogram
     acknowledgements: Histogram
@@ -57,6 +60,7 @@ class Generator:
         limit: int = 0,
         at_once: int = 500,
         tls: TargetTls | None = None,
+        websocket: WebSocket | None = None,
     ) -> None: ...
     def run(self, seconds: float) -> None:
         """Generate load for so long, or until it is done or a signal comes."""
@@ -88,8 +92,11 @@ class Generator:
     def faults(self) -> dict[str, int]:
         """How often each thing went wrong, by its name; what never did is left out."""
 
-    def reasons(self) -> dict[tuple[str, str], int]:
-        """How often TLS failed for each reason: OpenSSL's words for it, and on a certificate."""
+    def reasons(self) -> dict[tuple[str, int, int], int]:
+        """How often something failed for each reason: its name, a code, a verdict on a certificate.
+
+        The code of TLS is OpenSSL's; see `tls.reason_words`.
+        """
 
     @property
     def tls_terms(self) -> tuple[str, str]:

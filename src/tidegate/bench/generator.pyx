@@ -8,7 +8,7 @@ import itertools
 from array import array
 
 from libc.errno cimport errno
-from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
@@ -31,7 +31,6 @@ from tidegate.bench.output cimport (
     timed,
 )
 from tidegate.bench.tls cimport TargetTls, forget_session
-from tidegate.bench.tls import reason_words
 from tidegate.bench.types cimport (
     BEHIND_NS,
     CONNECT_TIMED_OUT,
@@ -44,6 +43,7 @@ from tidegate.bench.types cimport (
     NO_ANSWER,
     NO_CONNACK,
     NOT_TAKEN,
+    NOT_UPGRADED,
     PAUSE_NS,
     READ_SIZE,
     READY,
@@ -55,6 +55,7 @@ from tidegate.bench.types cimport (
     SUBSCRIBING,
     SWEEP_NS,
     TLS_TIMED_OUT,
+    UPGRADING,
     Client,
     Counts,
     Job,
@@ -100,6 +101,9 @@ FAULT_NAMES = (
     "no TLS handshake",
     "closed in the TLS handshake",
     "TLS failed",
+    "no answer to the upgrade",
+    "upgrade refused",
+    "closed by WebSocket",
     "closed before CONNACK",
     "closed",
     "rejected by CONNACK",
@@ -198,6 +202,9 @@ cdef void sweep(Load *load) noexcept nogil:
         elif c.phase == SECURING:
             if load.now - c.since > load.timeout:
                 fail(load, c, TLS_TIMED_OUT)
+        elif c.phase == UPGRADING:
+            if load.now - c.since > load.timeout:
+                fail(load, c, NOT_UPGRADED)
         elif c.phase == INTRODUCING or c.phase == SUBSCRIBING:
             if load.now - c.since > load.timeout:
                 fail(load, c, NO_CONNACK if c.phase == INTRODUCING else NO_ANSWER)
@@ -304,9 +311,10 @@ cdef class TextsOwner:
 cdef class Generator:
     cdef Load load
     cdef epoll_event *events
-    cdef readonly Histogram connect_times, tls_times, connack_times, round_trips, acknowledgements
-    cdef TextsOwner connects, subscribes, heads
-    cdef bytes payload, address, sources
+    cdef readonly Histogram connect_times, tls_times, upgrade_times, connack_times
+    cdef readonly Histogram round_trips, acknowledgements
+    cdef TextsOwner connects, subscribes, heads, requests
+    cdef bytes payload, address, sources, accepts
     cdef TargetTls tls
 
     def __cinit__(
@@ -334,6 +342,7 @@ cdef class Generator:
         uint64_t limit=0,
         uint32_t at_once=500,
         TargetTls tls=None,
+        websocket=None,
     ):
         cdef Load *load = &self.load
         cdef epoll_event event
@@ -356,10 +365,14 @@ cdef class Generator:
         load.keepalive = keepalive
         load.limit = limit
         load.at_once = at_once
-        self.borrow(address, sources, payload)
         self.tls = tls
         if tls is not None:
             tls.lend(load)
+        if websocket is not None:
+            connects, subscribes, heads, payload = self.frame(
+                websocket, connects, subscribes, heads, payload
+            )
+        self.borrow(address, sources, payload)
         self.connects = TextsOwner(connects)
         self.subscribes = TextsOwner(subscribes)
         self.heads = TextsOwner(heads or [b""] * count)
@@ -384,6 +397,22 @@ cdef class Generator:
                 raise ValueError(f"{len(pieces)} texts for {count} connections")
         if len(set(map(len, sources))) > 1:
             raise ValueError("sources of several address families")
+
+    cdef frame(self, websocket, connects, subscribes, heads, bytes payload):
+        """Put everything that is sent often into frames."""
+        cdef const uint8_t *mask = websocket.mask
+        self.requests = TextsOwner(websocket.requests)
+        self.accepts = websocket.accepts
+        self.load.websocket = True
+        self.load.requests = self.requests.texts
+        self.load.accepts = self.accepts
+        self.load.mask = [mask[0], mask[1], mask[2], mask[3]]
+        return (
+            [websocket.packet(one) for one in connects],
+            [websocket.packet(one) for one in subscribes],
+            [websocket.message_head(one, size=len(payload)) for one in heads],
+            websocket.payload(payload),
+        )
 
     cdef borrow(self, bytes address, sources, bytes payload):
         self.address = address
@@ -419,11 +448,13 @@ cdef class Generator:
             raise MemoryError
         self.connect_times = Histogram()
         self.tls_times = Histogram()
+        self.upgrade_times = Histogram()
         self.connack_times = Histogram()
         self.round_trips = Histogram()
         self.acknowledgements = Histogram()
         load.connect_times = &self.connect_times.buckets
         load.tls_times = &self.tls_times.buckets
+        load.upgrade_times = &self.upgrade_times.buckets
         load.connack_times = &self.connack_times.buckets
         load.round_trips = &self.round_trips.buckets
         load.acknowledgements = &self.acknowledgements.buckets
@@ -517,13 +548,17 @@ cdef class Generator:
         }
 
     def reasons(self):
-        """How often TLS failed for each reason: OpenSSL's words for it, and on a certificate."""
+        """How often something failed for each reason: its name, a code, a verdict on a certificate.
+
+        The code of TLS is OpenSSL's; see `tls.reason_words`.
+        """
         cdef Reason reason
         found = {}
         for at in range(REASONS):
             reason = self.load.reasons[<int>at]
             if reason.count:
-                found[reason_words(reason.error, reason.verdict)] = reason.count
+                key = FAULT_NAMES[reason.fault], reason.code, reason.verdict
+                found[key] = reason.count
         return found
 
     @property

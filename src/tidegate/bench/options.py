@@ -147,7 +147,7 @@ def target_options(command: F) -> F:
                 "-p",
                 "--port",
                 type=click.IntRange(1, 65535),
-                help="By protocol: 1883 for mqtt, 8883 for mqtts.",
+                help="By protocol: 1883 for mqtt, 8883 for mqtts, 8083 for ws, 8084 for wss.",
             ),
             click.option(
                 "-l",
@@ -155,9 +155,9 @@ def target_options(command: F) -> F:
                 type=click.Choice(list(PORTS)),
                 default="mqtt",
                 show_default=True,
-                help="mqtts is MQTT through TLS; ws and wss do not work yet.",
+                help="MQTT itself, through TLS, through WebSocket, through both.",
             ),
-            click.option("--path", help="Of the WebSocket; see -l."),
+            click.option("--path", help="Of the WebSocket.  [default: /mqtt]"),
             *tls_options(),
             click.option(
                 "-V",

@@ -11,6 +11,8 @@ cdef bint may_send(Load *load) noexcept nogil
 cdef void publish(Load *load, Client *c, int64_t due) noexcept nogil
 cdef void send_bytes(Load *load, Client *c, const char *data, uint32_t size) noexcept nogil
 cdef void reply(Load *load, Client *c, uint8_t first, uint16_t packet_id) noexcept nogil
+cdef void pong(Load *load, Client *c) noexcept nogil
+cdef void drop_answer(Client *c) noexcept nogil
 cdef void ping(Load *load, Client *c) noexcept nogil
 cdef void flush(Load *load, Client *c) noexcept nogil
 cdef Fault fault_of(int error) noexcept nogil

@@ -48,6 +48,7 @@ from tidegate.bench.types cimport (
     Load,
     Texts,
 )
+from tidegate.bench.websocket cimport SMALL, SMALL_HEAD, small_frame
 from tidegate.engine.linux cimport (
     CLOCK_MONOTONIC,
     EPOLL_CTL_MOD,
@@ -63,6 +64,12 @@ from tidegate.engine.linux cimport (
     timespec,
 )
 
+
+cdef enum:
+    # Kinds of frames of WebSocket (RFC 6455, 5.2).
+    BINARY = 2
+    CLOSE = 8
+    PONG = 10
 
 cdef extern from "<sys/uio.h>" nogil:
     cdef struct iovec:
@@ -126,8 +133,7 @@ cdef void publish(Load *load, Client *c, int64_t due) noexcept nogil:
         memcpy(load.head, head, size)
         head = load.head
         c.packet_id = c.packet_id + 1 if c.packet_id != 0xFFFF else 1
-        load.head[size - load.id_tail] = <char>(c.packet_id >> 8)
-        load.head[size - load.id_tail + 1] = <char>(c.packet_id & 0xFF)
+        put_packet_id(load, load.head + size - load.id_tail, c.packet_id)
     load.now = read_clock()
     c.spoken = c.moved = load.now
     load.counts.begun += 1
@@ -138,6 +144,12 @@ cdef void publish(Load *load, Client *c, int64_t due) noexcept nogil:
         c.awaited = load.payload_size
         load.waiting += 1
     put(load, c, head, size)
+
+
+cdef void put_packet_id(Load *load, char *at, uint16_t packet_id) noexcept nogil:
+    """The mask of a frame, all zeros where there is none, is counted from the payload on."""
+    at[0] = <char>(packet_id >> 8 ^ load.mask[-load.id_tail & 3])
+    at[1] = <char>((packet_id & 0xFF) ^ load.mask[(1 - load.id_tail) & 3])
 
 
 cdef void put(Load *load, Client *c, const char *head, uint32_t size) noexcept nogil:
@@ -242,18 +254,35 @@ cdef void send_bytes(Load *load, Client *c, const char *data, uint32_t size) noe
             want(load, c, EPOLL_CTL_MOD, True)
 
 
+cdef void send_packet(Load *load, Client *c, const char *data, uint32_t size) noexcept nogil:
+    """Send a small packet, in a frame where there are any."""
+    cdef char frame[SMALL_HEAD + SMALL]
+    if load.websocket:
+        size = small_frame(load, BINARY, data, size, frame)
+        data = frame
+    send_bytes(load, c, data, size)
+
+
+cdef void pong(Load *load, Client *c) noexcept nogil:
+    """Answer the Ping that stands in the client's frame."""
+    cdef char frame[SMALL_HEAD + SMALL]
+    cdef uint32_t size
+    size = small_frame(load, PONG, <char *>c.frame.control, c.frame.control_size, frame)
+    send_bytes(load, c, frame, size)
+
+
 cdef void reply(Load *load, Client *c, uint8_t first, uint16_t packet_id) noexcept nogil:
     cdef char packet[4]
     packet[0] = <char>first
     packet[1] = 2
     packet[2] = <char>(packet_id >> 8)
     packet[3] = <char>(packet_id & 0xFF)
-    send_bytes(load, c, packet, 4)
+    send_packet(load, c, packet, 4)
 
 
 cdef void ping(Load *load, Client *c) noexcept nogil:
     c.pinged = True
-    send_bytes(load, c, b"\xc0\x00", 2)
+    send_packet(load, c, b"\xc0\x00", 2)
 
 
 cdef void keep(Load *load, Client *c, const char *data, uint32_t size) noexcept nogil:
@@ -310,6 +339,12 @@ cdef void take_out(Load *load, Client *c) noexcept nogil:
         message_taken(load, c)
 
 
+cdef void drop_answer(Client *c) noexcept nogil:
+    free(c.answer)
+    c.answer = NULL
+    c.answer_size = 0
+
+
 cdef void drop_out(Client *c) noexcept nogil:
     free(c.out)
     c.out = NULL
@@ -356,13 +391,21 @@ cdef void fail(Load *load, Client *c, Fault fault) noexcept nogil:
 cdef void leave(Load *load, Client *c) noexcept nogil:
     """End as a client does who has finished; what waits to be sent is not waited for."""
     if not load.raw and c.phase > INTRODUCING and not behind(c):
-        say(load, c, b"\xe0\x00", 2)
+        say_goodbye(load, c)
     end_tls(c, c.phase > SECURING and not behind(c))
     drop(load, c)
 
 
-cdef void say(Load *load, Client *c, const char *data, uint32_t size) noexcept nogil:
-    """Last words: whether they are heard makes no difference."""
+cdef void say_goodbye(Load *load, Client *c) noexcept nogil:
+    """A DISCONNECT, and a Close of WebSocket; whether they are heard makes no difference."""
+    cdef char frames[2 * (SMALL_HEAD + 2)]
+    cdef const char *data = b"\xe0\x00"
+    cdef uint32_t size = 2
+    if load.websocket:
+        size = small_frame(load, BINARY, data, 2, frames)
+        # 1000: the purpose is fulfilled (RFC 6455, 7.4.1).
+        size += small_frame(load, CLOSE, b"\x03\xe8", 2, frames + size)
+        data = frames
     if c.ssl is NULL:
         send(c.fd, data, size, MSG_NOSIGNAL)
     else:
@@ -387,6 +430,7 @@ cdef void drop(Load *load, Client *c) noexcept nogil:
         close(c.fd)
         c.fd = -1
     drop_out(c)
+    drop_answer(c)
     c.phase = ENDED
 
 

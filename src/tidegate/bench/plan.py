@@ -9,6 +9,7 @@ from tidegate.bench import packets
 from tidegate.bench.generator import Generator
 from tidegate.bench.resolve import AddressError, resolve
 from tidegate.bench.secure import SecureError, TlsOptions, target_tls
+from tidegate.bench.upgrade import websocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,7 @@ class Plan:
     timeout: float = 10.0
     sources: tuple[str, ...] = ()
     tls: TlsOptions | None = None
+    path: str | None = None  # of the WebSocket; None: there is none
 
     @property
     def target(self) -> str:
@@ -104,6 +106,9 @@ def make_generator(plan: Plan) -> Generator:
         connects, subscribes, heads = ([], [], []) if plan.echo else _packets(plan)
     except ValueError as error:
         raise PlanError(str(error)) from None
+    way = None
+    if plan.path is not None:
+        way = websocket(count=plan.count, host=plan.target, path=plan.path)
     return Generator(
         job=plan.job,
         count=plan.count,
@@ -126,6 +131,7 @@ def make_generator(plan: Plan) -> Generator:
         limit=plan.limit,
         at_once=plan.at_once,
         tls=tls,
+        websocket=way,
     )
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from tidegate.bench.result import Busy, Result
 
 MICRO, MILLI, SECOND = 1_000, 1_000_000, 1_000_000_000
-# The class of errors that has reasons; see generator.FAULT_NAMES.
-TLS_FAILED = "TLS failed"
 
 
 def summary(result: Result) -> str:
@@ -30,6 +28,8 @@ def summary(result: Result) -> str:
 def _lines(result: Result) -> Iterator[str]:
     plan, counts = result.plan, result.counts
     what = "bytes echoed" if plan.echo else f"MQTT {plan.version}, keepalive {plan.keepalive} s"
+    if plan.path is not None:
+        what = f"WebSocket {plan.path}, {what}"
     yield f"target       {plan.target}, {what}"
     yield from _tls(result)
     yield (
@@ -113,11 +113,11 @@ def table(times: Mapping[str, Histogram]) -> Iterator[str]:
 def errors(
     faults: Mapping[str, int],
     codes: Mapping[str, Mapping[int, int]],
-    reasons: Mapping[str, int],
+    reasons: Mapping[str, Mapping[str, int]],
     *,
     version: str,
 ) -> str:
-    """The errors by class, the codes of packets and the reasons of TLS behind theirs."""
+    """The errors by class, codes of packets and reasons behind theirs."""
     parts = []
     for name, count in faults.items():
         packet = FAULTS.get(name, "")
@@ -125,8 +125,8 @@ def errors(
             f"{code_name(packet, code, version=version)}: {n:,}"
             for code, n in codes.get(packet, {}).items()
         )
-        if name == TLS_FAILED:
-            said = ", ".join(f"{reason}: {n:,}" for reason, n in reasons.items())
+        if name in reasons:
+            said = ", ".join(f"{reason}: {n:,}" for reason, n in reasons[name].items())
         parts.append(f"{name} {count:,}" + (f" ({said})" if said else ""))
     return ", ".join(parts)
 
@@ -166,6 +166,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "seconds": result.seconds,
         "counts": dict(result.counts),
         "errors": dict(result.faults),
+        "reasons": {name: dict(texts) for name, texts in result.reasons.items()},
         "codes": {
             packet: {f"0x{code:02x}": count for code, count in codes.items()}
             for packet, codes in result.codes.items()
@@ -173,7 +174,6 @@ def as_json(result: Result) -> dict[str, Any]:
         "tls": {
             "version": result.tls_terms[0],
             "cipher": result.tls_terms[1],
-            "failed": dict(result.reasons),
         }
         if plan.tls is not None
         else None,

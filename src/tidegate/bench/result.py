@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.bench.secure import reason_of
+from tidegate.bench.codes import reason_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +121,7 @@ class Result:
     counts: Mapping[str, int]
     faults: Mapping[str, int]
     codes: Mapping[str, Mapping[int, int]]  # by packet
-    reasons: Mapping[str, int]  # why TLS failed
+    reasons: Mapping[str, Mapping[str, int]]  # of those faults that have some
     tls_terms: tuple[str, str]  # version and cipher of TLS; "" both without it
     times: Mapping[str, Histogram]  # by what was timed; empty ones are left out
     rates: Rates
@@ -151,18 +151,20 @@ def times_of(generator: Generator) -> dict[str, Histogram]:
     return {
         "connect": generator.connect_times,
         "TLS": generator.tls_times,
+        "upgrade": generator.upgrade_times,
         "CONNACK": generator.connack_times,
         "round trip": generator.round_trips,
         "acknowledgement": generator.acknowledgements,
     }
 
 
-def reasons_of(generator: Generator) -> dict[str, int]:
-    """How often TLS failed, by reason."""
-    found: dict[str, int] = {}
-    for words, count in generator.reasons().items():
-        text = reason_of(*words)
-        found[text] = found.get(text, 0) + count
+def reasons_of(generator: Generator) -> dict[str, dict[str, int]]:
+    """How often something failed for which reason, by the names of faults."""
+    found: dict[str, dict[str, int]] = {}
+    for (name, code, verdict), count in generator.reasons().items():
+        texts = found.setdefault(name, {})
+        text = reason_text(name, code, verdict)
+        texts[text] = texts.get(text, 0) + count
     return found
 
 

@@ -92,7 +92,7 @@ NO_TLS = ("wrong version number", "http request", "packet length too long", "bad
 
 
 def reason_of(error: str, verdict: str) -> str:
-    """A reason of the generator, for a person."""
+    """Why TLS failed, for a person, of OpenSSL's words."""
     if verdict:
         return f"its certificate: {verdict}"
     if any(words in error for words in NO_TLS):

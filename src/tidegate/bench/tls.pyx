@@ -2,13 +2,14 @@
 """TLS between the generator and its target.
 
 Reading and writing are as recv and send: a count, or -1 with errno, which is EPROTO where OpenSSL
-has something to complain of; why is counted by `note`.
+has something to complain of; why is noted.
 """
 
 from libc cimport errno as c_errno
 from libc.string cimport strncpy
 
-from tidegate.bench.types cimport REASONS, Client, Load, Reason
+from tidegate.bench.reason cimport note
+from tidegate.bench.types cimport TLS_FAILED, Client, Load
 from tidegate.engine.openssl cimport (
     SSL,
     SSL_CTX,
@@ -90,7 +91,7 @@ cdef Step step_tls(Load *load, Client *c) noexcept nogil:
     if result == 1:
         verdict = SSL_get_verify_result(c.ssl)
         if load.verified_name is not NULL and verdict != X509_V_OK:
-            note(load, 0, verdict)
+            note(load, TLS_FAILED, 0, verdict)
             return STEP_FAILED
         remember(load, c)
         return STEP_DONE
@@ -100,7 +101,7 @@ cdef Step step_tls(Load *load, Client *c) noexcept nogil:
     if error == SSL_ERROR_WANT_WRITE:
         return STEP_WRITE
     if error == SSL_ERROR_SSL and ERR_peek_error():
-        note(load, ERR_peek_error(), X509_V_OK)
+        note(load, TLS_FAILED, ERR_peek_error(), X509_V_OK)
         return STEP_FAILED
     return STEP_CLOSED
 
@@ -112,20 +113,6 @@ cdef void remember(Load *load, Client *c) noexcept nogil:
     # The last byte of each stays 0.
     strncpy(load.tls_version, SSL_get_version(c.ssl), sizeof(load.tls_version) - 1)
     strncpy(load.tls_cipher, SSL_get_cipher_name(c.ssl), sizeof(load.tls_cipher) - 1)
-
-
-cdef void note(Load *load, unsigned long error, long verdict) noexcept nogil:
-    """Count a reason; those that there is no room for are left out."""
-    cdef int i
-    cdef Reason *reason
-    for i in range(REASONS):
-        reason = &load.reasons[i]
-        if reason.count == 0:
-            reason.error = error
-            reason.verdict = verdict
-        if reason.error == error and reason.verdict == verdict:
-            reason.count += 1
-            return
 
 
 cdef int keep_session(SSL *ssl, SSL_SESSION *session) noexcept nogil:
@@ -175,7 +162,7 @@ cdef ssize_t stopped(Load *load, Client *c, int result) noexcept nogil:
     if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
         c_errno.errno = c_errno.EAGAIN
     elif error != SSL_ERROR_SYSCALL:
-        note(load, ERR_peek_error(), X509_V_OK)
+        note(load, TLS_FAILED, ERR_peek_error(), X509_V_OK)
         c_errno.errno = c_errno.EPROTO
     elif c_errno.errno == 0:
         return 0

@@ -21,8 +21,10 @@ cdef enum:
     PAUSE_NS = 50000000
     # What one record of TLS holds (RFC 8446, 5.1).
     RECORD_SIZE = 16384
-    # Different reasons for which TLS failed that are told apart.
+    # Different reasons for which something failed that are told apart.
     REASONS = 16
+    # What a control frame of WebSocket may hold (RFC 6455, 5.5).
+    CONTROL_SIZE = 125
 
 cdef enum Job:
     HOLD = 0  # connect and stay
@@ -35,6 +37,7 @@ cdef enum Phase:
     RETRYING
     CONNECTING
     SECURING  # the handshake of TLS
+    UPGRADING  # to a WebSocket
     INTRODUCING  # CONNECT is sent
     SUBSCRIBING
     READY
@@ -50,6 +53,9 @@ cdef enum Fault:
     TLS_TIMED_OUT
     TLS_CLOSED  # by the target, in the handshake
     TLS_FAILED  # the reasons are counted apart
+    NOT_UPGRADED  # in time
+    UPGRADE_REFUSED  # the statuses are counted apart
+    FRAME_CLOSED  # by a Close of WebSocket; the codes are counted apart
     CLOSED_EARLY  # before the CONNACK
     CLOSED
     REJECTED  # by CONNACK; the codes are counted apart, as are those of other packets
@@ -93,10 +99,20 @@ cdef struct Input:
     Properties properties
 
 cdef struct Reason:
-    # Why TLS failed, and how often it did so.
-    unsigned long error  # OpenSSL's; 0 where the certificate is the reason
-    long verdict  # on the certificate
+    # Why something failed, and how often it did so.
+    uint8_t fault
+    unsigned long code  # OpenSSL's error, an HTTP status, a code of WebSocket
+    long verdict  # on the certificate, where that is the reason; the code is 0 then
     uint64_t count
+
+cdef struct Frame:
+    # A frame of WebSocket that arrives in pieces.
+    uint8_t open  # its head is known
+    uint8_t have  # bytes of the head
+    uint8_t head[10]
+    uint8_t control_size
+    uint8_t control[CONTROL_SIZE]
+    uint64_t left
 
 cdef struct Client:
     int fd
@@ -124,6 +140,9 @@ cdef struct Client:
     uint32_t out_start
     uint32_t out_end
     char *out
+    uint32_t answer_size
+    char *answer  # to the upgrade, what there is of its head
+    Frame frame
     Input input
 
 cdef struct Texts:
@@ -186,6 +205,10 @@ cdef struct Load:
     const char *server_name  # what the target is told it is called; NULL: nothing
     const char *verified_name  # what its certificate has to bear; NULL: it is not looked at
     bint reuse  # sessions
+    bint websocket
+    Texts requests
+    const char *accepts  # of each client, in the answer to its request
+    uint8_t mask[4]
     # where it is
     uint32_t *queue  # a ring of those that wait for their turn to connect
     uint32_t queue_start
@@ -212,6 +235,7 @@ cdef struct Load:
     uint64_t codes[KINDS][256]
     Buckets *connect_times
     Buckets *tls_times
+    Buckets *upgrade_times
     Buckets *connack_times
     Buckets *round_trips
     Buckets *acknowledgements

@@ -1,0 +1,1 @@
+"""Why something failed, beyond its class."""
