@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 
 import pytest
@@ -100,6 +101,22 @@ def test_proxy_ssl_certificate(ways, secure_node, authority):
     )
     assert (through(without), through(with_)) == (False, True)
     assert (("commonName", "balancer"),) in node.clients[-1]["certificate"]["subject"]
+
+
+def test_proxy_ssl_certificate_cache(ways, secure_node, authority, lab):
+    node = secure_node(authority=authority)
+    names = (
+        f"set $name {lab.folder}/own; proxy_ssl_session_reuse off;"
+        " proxy_ssl_certificate $name.pem; proxy_ssl_certificate_key $name.key;"
+    )
+    off, kept = ways(node, names, f"{names} proxy_ssl_certificate_cache max=10;")
+    for name in ("old", "new"):
+        for source, kind in zip(authority.sign(name), ("pem", "key"), strict=True):
+            shutil.copy(source, os.path.join(lab.folder, f"own.{kind}"))
+        assert through(off)
+        assert through(kept)
+    told = [client["certificate"]["subject"][0][0][1] for client in node.clients]
+    assert told == ["old", "old", "new", "old"]
 
 
 def test_proxy_ssl_password_file(ways, secure_node, authority, lab):

@@ -1,6 +1,7 @@
 """Two values of each `ssl_…` behave differently, to clients of Python's own TLS."""
 
 import os
+import shutil
 import time
 
 import pytest
@@ -52,6 +53,35 @@ def test_ssl_certificate(servers, authority, server_pair, rsa_pair):
     ecdsa = client_context(authority, version=V12, ciphers="ECDHE-ECDSA-AES128-GCM-SHA256")
     assert (greets(one, ecdsa), greets(one, rsa)) == (True, False)
     assert (greets(two, ecdsa), greets(two, rsa)) == (True, True)
+
+
+def test_ssl_certificate_cache(servers, lab, authority):
+    pairs = [authority.sign(name, extensions=LOCAL_HOST) for name in ("old", "new")]
+
+    def put(pair):
+        for source, kind in zip(pair, ("pem", "key"), strict=True):
+            target = os.path.join(lab.folder, f"localhost.{kind}")
+            shutil.copy(source, f"{target}.next")
+            os.rename(f"{target}.next", target)
+
+    names = (
+        f"ssl_certificate {lab.folder}/$ssl_server_name.pem;"
+        f" ssl_certificate_key {lab.folder}/$ssl_server_name.key;"
+    )
+    ports = servers(
+        f"{names} ssl_certificate_cache off;",
+        f"{names} ssl_certificate_cache max=10 inactive=1h valid=1h;",
+        f"{names} ssl_certificate_cache max=10 inactive=1h valid=0;",
+        f"{names} ssl_certificate_cache max=1 inactive=1h valid=1h;",  # the key takes its room
+    )
+    context = client_context(authority)
+    shown = []
+    for pair in pairs:
+        put(pair)
+        for port in ports:
+            with connect(port, context, name="localhost") as sock:
+                shown.append(sock.getpeercert()["subject"][0][0][1])
+    assert shown == ["old"] * 4 + ["new", "old", "new", "new"]
 
 
 def test_a_chain_goes_with_the_certificate(servers, authority):

@@ -94,9 +94,9 @@ def run(rig, entrance, main, *brokers):
     rig.run(all_of_it)
 
 
-async def visit(sock, packet, *, size=5, more=b""):
-    """Send a CONNECT, hear `size` bytes or the end, send more, leave."""
-    reader, writer = await asyncio.open_connection(*sock.getsockname())
+async def visit(sock, packet, *, size=5, more=b"", tls=None):
+    """Send a CONNECT, hear `size` bytes or the end, send more, leave; with `tls` in that."""
+    reader, writer = await asyncio.open_connection(*sock.getsockname(), ssl=tls)
     writer.write(packet)
     answer = b""
     with contextlib.suppress(ConnectionError):

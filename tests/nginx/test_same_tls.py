@@ -1,5 +1,7 @@
 """The same clients at tidegate and at the installed nginx: the same verdict, the same variables."""
 
+import re
+import shutil
 import socket
 import subprocess
 
@@ -137,6 +139,60 @@ def test_sessions_are_taken_up_alike(pair, people, version):
                     reused[program].append(sock.session_reused)
                     session = sock.session
     assert reused["tidegate"] == reused["nginx"]
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_certificates_that_variables_name_are_shown_or_missed_alike(
+    pair, people, version, tmp_path
+):
+    ours = people.authority
+    pairs = {
+        name: ours.sign(name, extensions=f"subjectAltName=DNS:{name}\n")
+        for name in ("one.example", "two.example")
+    }
+    pairs["mixed.example"] = pairs["one.example"][0], pairs["two.example"][1]
+    for name, (certificate, key) in pairs.items():
+        shutil.copy(certificate, tmp_path / f"{name}.pem")
+        shutil.copy(key, tmp_path / f"{name}.key")
+    for name, nonsense in (("nonsense.example", "pem"), ("nokey.example", "key")):
+        for source, kind in zip(pairs["one.example"], ("pem", "key"), strict=True):
+            shutil.copy(source, tmp_path / f"{name}.{kind}")
+        (tmp_path / f"{name}.{nonsense}").write_text("nonsense")
+    named = (
+        f"ssl_certificate {tmp_path}/$ssl_server_name.pem;"
+        f" ssl_certificate_key {tmp_path}/$ssl_server_name.key;"
+    )
+    both = pair(named, variables=SAFE)
+    names = [*pairs, "nonsense.example", "nokey.example", "gone.example", "one.example"]
+    answers = {}
+    for program in PROGRAMS:
+        context = client_context(ours, version=version)
+        (port,) = both.ports[program]
+        answers[program] = [refusal(port, context, name=name) for name in names]
+    assert answers["tidegate"] == answers["nginx"]
+    assert answers["nginx"].count("no refusal") == 3
+    rows = {program: both.rows(program, len(names)) for program in PROGRAMS}
+    assert rows["tidegate"] == rows["nginx"]
+    assert both.errors("tidegate") == both.errors("nginx")
+
+
+def test_a_client_is_told_of_before_its_handshake_fails(pair):
+    both = pair("", variables=SAFE)
+    told = {}
+    for program in PROGRAMS:
+        (port,) = both.ports[program]
+        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+            sock.sendall(b"no TLS at all\r\n")
+            assert sock.recv(100) is not None
+        both.rows(program, 1)
+        found = re.findall(r"\[(\w+)\] \d+#\d+: \*(\d+) (.*)", both.balancers[program].errors())
+        told[program] = [
+            (level, re.sub(r"127\.0\.0\.1(:\d+)?", "ADDRESS", words))
+            for level, number, words in found
+            if number == "1"
+        ]
+    assert told["tidegate"] == told["nginx"]
+    assert told["nginx"][0] == ("info", "client ADDRESS connected to ADDRESS")
 
 
 # --- words of -t ---

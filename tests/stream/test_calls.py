@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from lab.stream_mqtt import PUBLISH, REFUSED, connect, run, visit
+from lab.tls import client_context
 from tidegate.config.model import Level
+
+pytestmark = pytest.mark.needs("openssl")
 
 TABLE = re.search(
     r"^\| connection \| calls \|\n\|---\|---\|\n((?:\|.*\n)+)",
@@ -41,7 +44,8 @@ ROWS = rows()
 class World:
     """What a configuration and a visit are made of."""
 
-    def __init__(self, broker, taken) -> None:
+    def __init__(self, broker, taken, pair) -> None:
+        self.certificate, self.key = pair
         self.brokers = [broker(), broker(), broker(REFUSED), broker(REFUSED)]
         self.one, self.two, self.no, self.also_no = (one.port for one in self.brokers)
         self.dead = taken("127.0.0.1", listen=False)
@@ -49,8 +53,8 @@ class World:
 
 
 @pytest.fixture
-def world(broker):
-    """Brokers, a node that refuses, and source addresses whose ports are taken."""
+def world(broker, server_pair):
+    """Brokers, a node that refuses, source addresses whose ports are taken, and a certificate."""
     held = []
 
     def taken(host, *, listen=True):
@@ -61,7 +65,7 @@ def world(broker):
         held.append(sock)
         return sock.getsockname()[1]
 
-    yield World(broker, taken)
+    yield World(broker, taken, server_pair)
     for sock in held:
         sock.close()
 
@@ -96,8 +100,14 @@ NEWS = (
     "the node has failures counted or a source address without ports, or the error log is at `info`"
 )
 ASKS_AGAIN = (
-    "`proxy_bind` has variables that the configuration defines: every try is to find the same"
+    "`proxy_bind` or `proxy_ssl_…` has variables that the configuration defines:"
+    " every try is to find the same"
 )
+TOLD_BEFORE = (
+    "the client comes in TLS, and the error log is at `info`: it is told of before its handshake"
+)
+NAMED = "variables name the certificate that the client is shown"
+SECURE = "ssl_certificate {certificate}; ssl_certificate_key {key};"
 DEAD_FIRST = "server 127.0.0.1:{dead} weight=9; server 127.0.0.1:{one};"
 MOVED_FIRST = "server 127.0.0.1:{no} weight=9; server 127.0.0.1:{also_no} weight=8;"
 CASES = [
@@ -119,6 +129,13 @@ CASES = [
     Case(rows=(PLAIN, NEWS), level=Level.INFO),
     Case(rows=(PLAIN, ASKS_AGAIN), server="set $from 127.0.0.5; proxy_bind $from;"),
     Case(rows=(PLAIN,), server="proxy_bind $remote_addr;"),
+    Case(rows=(PLAIN,), listen="ssl", server=SECURE),
+    Case(rows=(MQTT,), listen="ssl", server=SECURE + "mqtt_preread on;"),
+    Case(rows=(PLAIN, NEWS, TOLD_BEFORE), listen="ssl", server=SECURE, level=Level.INFO),
+    Case(
+        rows=(PLAIN, NAMED), listen="ssl",
+        server="set $pem {certificate}; ssl_certificate $pem; ssl_certificate_key {key};",
+    ),
 ]  # fmt: skip
 
 
@@ -141,11 +158,13 @@ def test_every_row_is_tried():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_session_costs_the_calls_of_the_table(stream, entrance, world, case):
+def test_a_session_costs_the_calls_of_the_table(stream, entrance, world, authority, case):
     rig = stream(case.conf(world), level=case.level)
 
     async def main():
-        answer = await visit(entrance, case.sends + connect("dev"), more=PUBLISH * 100)
+        tls = client_context(authority) if case.listen == "ssl" else None
+        packet = case.sends + connect("dev")
+        answer = await visit(entrance, packet, more=PUBLISH * 100, tls=tls)
         assert answer[:2] == b"\x20\x03"
 
     run(rig, entrance, main, *world.brokers)

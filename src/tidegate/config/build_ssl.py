@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
+from tidegate.config.build_variables import template
 from tidegate.config.diagnostics import ConfigError
 from tidegate.config.draft import refused
-from tidegate.config.model_tls import SessionCache
+from tidegate.config.model_tls import PairCache, SessionCache
 from tidegate.config.pem_files import content
 from tidegate.config.zones import declare
 
@@ -33,13 +34,10 @@ LONGEST_PASSWORD = 4095
 TICKET_KEY_SIZES = (48, 80)
 
 
-def file(_reading: Reading, directive: Directive, scope: Scope) -> None:
+def file(reading: Reading, directive: Directive, scope: Scope) -> None:
     """Read `ssl_certificate FILE` or its key, of which there may be several."""
     name, word = directive.name.text, directive.args[0]
-    if "$" in word.text or word.text.startswith("data:"):
-        error = refused(f'a variable in "{name}"', reason="name the file itself")
-        error.span = word.span
-        raise error
+    template(reading, word, directive)
     if name.endswith("_key") and word.text.startswith(("engine:", "store:")):
         error = refused(f'a key by "{word.text.partition(":")[0]}:"', reason="name a PEM file")
         error.span = word.span
@@ -96,13 +94,32 @@ def verify_client(_reading: Reading, directive: Directive, scope: Scope) -> None
     scope.put(name, value)
 
 
+def certificate_cache(_reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `ssl_certificate_cache off | max=NUMBER [inactive=TIME] [valid=TIME]`."""
+    name = directive.name.text
+    scope.claim(name, directive.name.span)
+    found = {"max": 0, "inactive": 10, "valid": 60}
+    off = False
+    for word in directive.args:
+        key, equals, value = word.text.partition("=")
+        if word.text == "off":
+            off = True
+            continue
+        read = values.number if key == "max" else values.seconds
+        number = read(value) if equals and key in found else None
+        if number is None or (key == "max" and not number):
+            hint = "as in: max=1000 inactive=20s valid=1m"
+            raise ConfigError(f'invalid parameter "{word.text}"', word.span, hint=hint)
+        found[key] = number
+    if not off and not found["max"]:
+        raise ConfigError(f'"{name}" must have the "max" parameter', directive.name.span)
+    cache = PairCache(most=found["max"], inactive=found["inactive"], valid=found["valid"])
+    scope.put(name, "off" if off else cache)
+
+
 def command(_reading: Reading, directive: Directive, scope: Scope) -> None:
-    """Read `ssl_conf_command NAME VALUE`."""
+    """Read `ssl_conf_command NAME VALUE`; as in nginx there are no variables in it."""
     name, value = directive.args
-    if "$" in value.text:
-        error = refused(f'a variable in "{directive.name.text}"', reason="write the value itself")
-        error.span = value.span
-        raise error
     scope.add(directive.name.text, (name.text, value.text), directive.name.span)
 
 
@@ -164,19 +181,16 @@ def ticket_key(reading: Reading, directive: Directive, scope: Scope) -> None:
 
 def proxy_name(reading: Reading, directive: Directive, scope: Scope) -> None:
     """Read `proxy_ssl_name NAME`."""
-    del reading
     name, word = directive.name.text, directive.args[0]
     scope.claim(name, directive.name.span)
-    if "$" in word.text:
-        error = refused(f'a variable in "{name}"', reason="write the name itself")
-        error.span = word.span
-        raise error
+    template(reading, word, directive)
     scope.put(name, word.text)
 
 
 _OF_BOTH: dict[str, DraftHandler] = {
     "ssl_certificate": file,
     "ssl_certificate_key": file,
+    "ssl_certificate_cache": certificate_cache,
     "ssl_password_file": password_file,
     "ssl_protocols": protocols,
     "ssl_conf_command": command,
@@ -186,6 +200,7 @@ _OF_BOTH: dict[str, DraftHandler] = {
     "ssl_alpn": alpn,
     "proxy_ssl_certificate": file,
     "proxy_ssl_certificate_key": file,
+    "proxy_ssl_certificate_cache": certificate_cache,
     "proxy_ssl_password_file": password_file,
     "proxy_ssl_protocols": protocols,
     "proxy_ssl_conf_command": command,

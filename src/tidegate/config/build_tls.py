@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.diagnostics import ConfigError
 from tidegate.config.draft import in_protocol
-from tidegate.config.model_tls import KeyPair, Pem, ProxyTls, SessionCache, Tls
+from tidegate.config.model_tls import (
+    KeyPair,
+    NamedPairs,
+    PairCache,
+    Pem,
+    ProxyTls,
+    SessionCache,
+    Tls,
+)
 from tidegate.config.pem_files import as_openssl
 from tidegate.config.secure import SecureError, client_context, server_context
 from tidegate.engine.tls_pem import not_after
+from tidegate.variables.template import parse
 
 if TYPE_CHECKING:
     from tidegate.config.draft import Reading, ServedDraft, ServerDraft
@@ -161,9 +170,11 @@ def _report(
 def _tls(
     reading: Reading, scope: Scope, certificates: tuple[str, ...], keys: tuple[str, ...]
 ) -> Tls:
+    names = tuple(zip(certificates, keys, strict=False))
+    named = _named(reading, scope, names, "ssl_certificate")
     pairs = tuple(
         _pair(reading, certificate, key, "ssl_certificate")
-        for certificate, key in zip(certificates, keys, strict=False)
+        for certificate, key in (names if named is None else ())
     )
     cache = scope.get("ssl_session_cache")
     verify = scope.optional_text("ssl_verify_client") or "off"
@@ -176,6 +187,7 @@ def _tls(
         raise FileError(message, "ssl_verify_client")
     return Tls(
         pairs=pairs,
+        named=named,
         passwords=_passwords(scope, "ssl_password_file"),
         protocols=_protocols(scope, "ssl_protocols"),
         ciphers=str(scope.get("ssl_ciphers")),
@@ -218,9 +230,11 @@ def _handshake_timeout(scope: Scope) -> int:
 def _proxy_tls(
     reading: Reading, scope: Scope, certificate: str | None, key: str | None
 ) -> ProxyTls:
-    pair = None
+    pair, named = None, None
     if certificate and key:
-        pair = _pair(reading, certificate, key, "proxy_ssl_certificate")
+        named = _named(reading, scope, ((certificate, key),), "proxy_ssl_certificate")
+        if named is None:
+            pair = _pair(reading, certificate, key, "proxy_ssl_certificate")
     verify = scope.flag("proxy_ssl_verify")
     trusted, crl = None, None
     if verify:
@@ -229,6 +243,7 @@ def _proxy_tls(
         crl = _pem(reading, scope, "proxy_ssl_crl", 'X509_load_crl_file("{}") failed')
     return ProxyTls(
         pair=pair,
+        named=named,
         passwords=_passwords(scope, "proxy_ssl_password_file"),
         protocols=_protocols(scope, "proxy_ssl_protocols"),
         ciphers=str(scope.get("proxy_ssl_ciphers")),
@@ -237,7 +252,7 @@ def _proxy_tls(
         crl=crl,
         verify=verify,
         verify_depth=scope.integer("proxy_ssl_verify_depth"),
-        name=scope.optional_text("proxy_ssl_name") or "",
+        name=parse(scope.optional_text("proxy_ssl_name") or ""),
         server_name=scope.flag("proxy_ssl_server_name"),
         session_reuse=scope.flag("proxy_ssl_session_reuse"),
         alpn=_texts(scope, "proxy_ssl_alpn"),
@@ -267,6 +282,20 @@ def _passwords(scope: Scope, name: str) -> tuple[bytes, ...]:
 
 
 # --- files ---
+
+
+def _named(
+    reading: Reading, scope: Scope, names: tuple[tuple[str, str], ...], directive: str
+) -> NamedPairs | None:
+    """The pairs, if a name has variables: as in nginx all are read for each handshake then."""
+    if not any("$" in name for pair in names for name in pair):
+        return None
+    cache = scope.get(f"{directive}_cache")
+    return NamedPairs(
+        pairs=tuple((parse(certificate), parse(key)) for certificate, key in names),
+        folder=reading.draft.conf_path(""),
+        cache=cache if isinstance(cache, PairCache) else None,
+    )
 
 
 def _pair(reading: Reading, certificate: str, key: str, directive: str) -> KeyPair:

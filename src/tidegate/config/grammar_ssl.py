@@ -41,6 +41,13 @@ HERE: tuple[Row, ...] = (
         "The file with the private key of a certificate.",
         proof="ssl_certificate",
     ),
+    _row(
+        "ssl_certificate_cache",
+        Kind.SPECIAL,
+        "How many files are kept whose names have variables, and for how long.",
+        default="off",
+        args="1,2,3",
+    ),
     _row("ssl_password_file", Kind.SPECIAL, "A file with pass phrases of keys, one a line."),
     _row(
         "ssl_protocols",
@@ -138,6 +145,13 @@ HERE: tuple[Row, ...] = (
         "The file with the private key of that certificate.",
         proof="proxy_ssl_certificate",
     ),
+    _row(
+        "proxy_ssl_certificate_cache",
+        Kind.SPECIAL,
+        "As ssl_certificate_cache, for our own certificates.",
+        default="off",
+        args="1,2,3",
+    ),
     _row("proxy_ssl_password_file", Kind.SPECIAL, "A file with pass phrases of that key."),
     _row(
         "proxy_ssl_protocols",
@@ -207,11 +221,6 @@ LATER: tuple[Row, ...] = (
     *_later("keys are written to no file", "1", "ssl_key_log proxy_ssl_key_log"),
     *_later("encrypted hellos come later", "1", "ssl_ech_file"),
     *_later("certificates are sent as they are", "flag", "ssl_certificate_compression"),
-    *_later(
-        "it is for names with variables, which come later",
-        "1,2,3",
-        "ssl_certificate_cache proxy_ssl_certificate_cache",
-    ),
 )
 
 ROWS: tuple[Row, ...] = (*HERE, *LATER)

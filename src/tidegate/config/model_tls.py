@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tidegate.config.model import Stream
     from tidegate.config.model_http import Http
+    from tidegate.variables.template import Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,30 @@ class KeyPair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairCache:
+    """`ssl_certificate_cache`: how many files are kept, at most; times in seconds.
+
+    Without a use for `inactive` one goes; after `valid` it is looked at whether it has changed.
+    """
+
+    most: int
+    inactive: int
+    valid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedPairs:
+    """Pairs whose names have variables: files of certificate and key, read for each handshake.
+
+    Relative names are looked up in `folder`.
+    """
+
+    pairs: tuple[tuple[Template, Template], ...]
+    folder: str
+    cache: PairCache | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionCache:
     """`ssl_session_cache`: `own` is "off", "none", or a number of sessions that a worker keeps.
 
@@ -43,9 +68,10 @@ class SessionCache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """The `ssl_…` of a server that has a `listen … ssl`."""
+    """The `ssl_…` of a server that has a `listen … ssl`; with `named` pairs there are no others."""
 
     pairs: tuple[KeyPair, ...]
+    named: NamedPairs | None
     passwords: tuple[bytes, ...] = field(repr=False)
     protocols: tuple[str, ...]
     ciphers: str
@@ -72,6 +98,7 @@ class ProxyTls:
     """The `proxy_ssl_…` of a server with `proxy_ssl on`; without a `name` it is `proxy_pass`'s."""
 
     pair: KeyPair | None
+    named: NamedPairs | None
     passwords: tuple[bytes, ...] = field(repr=False)
     protocols: tuple[str, ...]
     ciphers: str
@@ -80,7 +107,7 @@ class ProxyTls:
     crl: Pem | None
     verify: bool
     verify_depth: int
-    name: str
+    name: Template
     server_name: bool
     session_reuse: bool
     alpn: tuple[str, ...]

@@ -8,12 +8,16 @@ import stat
 from typing import TYPE_CHECKING
 
 from tidegate.config.model_tls import Pem
+from tidegate.variables.values import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # A bundle of all public authorities has 250 kB; lists of revoked certificates may have megabytes.
 MOST_BYTES = 64 << 20
+
+# What begins a name that is no name, but the content itself.
+DATA = "data:"
 
 # OpenSSL's numbers for a file that it does not get: its library of system calls, BIO's own.
 SYSTEM = 0x80000000
@@ -29,7 +33,9 @@ class PemFiles:
         self._read: dict[str, bytes] = {}
 
     def read(self, name: str) -> Pem:
-        """The file; raises OSError."""
+        """The file, or what stands behind "data:"; raises OSError."""
+        if name.startswith(DATA):
+            return Pem(path=DATA, data=encode(name.removeprefix(DATA)))
         path = self._resolve(name)
         data = self._read.get(path)
         if data is None:

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
     from tidegate.config.lexer import Token
     from tidegate.config.model import Bind, MqttNextUpstream
-    from tidegate.config.model_tls import SessionCache
+    from tidegate.config.model_tls import PairCache, SessionCache
     from tidegate.config.parser import Directive
     from tidegate.config.span import Span
 
-    Single: TypeAlias = bool | int | float | str | bytes | Bind | MqttNextUpstream | SessionCache
+    Single: TypeAlias = (
+        bool | int | float | str | bytes | Bind | MqttNextUpstream | SessionCache | PairCache
+    )
     Value: TypeAlias = Single | tuple[str | bytes | tuple[str, str], ...]
 
 

@@ -10,6 +10,7 @@ from tidegate.engine.tls_client import keep_sessions
 from tidegate.engine.tls_context import Context
 from tidegate.engine.tls_pem import TlsError
 from tidegate.engine.tls_resume import TicketKeys
+from tidegate.variables.values import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,8 +48,7 @@ def server_context(
         context.set_alpn([one.encode("utf-8", "surrogateescape") for one in tls.alpn])
     with _blaming("ssl_ciphers"):
         context.set_ciphers(tls.ciphers, prefer_server=tls.prefer_server_ciphers)
-    for pair in tls.pairs:
-        _add_pair(context, pair, tls.passwords, "ssl_certificate")
+    _add_pairs(context, tls)
     if tls.verify_client != "off":
         context.set_verify(tls.verify_client, tls.verify_depth)
     if tls.verify_client != "off" and tls.client_certificate is not None:
@@ -81,6 +81,13 @@ def server_context(
     return context
 
 
+def _add_pairs(context: Context, tls: Tls) -> None:
+    for pair in tls.pairs:
+        _add_pair(context, pair, tls.passwords, "ssl_certificate")
+    if tls.named is not None:
+        context.ask_pairs()
+
+
 def _set_tickets(context: Context, tls: Tls, tickets: TicketKeys | None) -> None:
     if not tls.session_tickets:
         context.set_tickets(None)
@@ -111,8 +118,10 @@ def session_context(tls: Tls) -> bytes:
         ]
     for role, one in parts:
         told.update(f"{role} {hashlib.sha256(one.data).hexdigest()}\n".encode())
+    # As in nginx: of certificates that each client chooses the names have to do.
+    named = tls.named.pairs if tls.named is not None else ()
     # Commands may change whom OpenSSL trusts, too.
-    told.update(repr((tls.verify_client, tls.verify_depth, tls.commands)).encode())
+    told.update(encode(repr((tls.verify_client, tls.verify_depth, tls.commands, named))))
     return told.digest()
 
 

@@ -347,6 +347,8 @@ cdef class Engine:
         self.leave_listener(s)
         if calls & CALL_CERTIFICATES:
             self.served[9] += 1
+            # Until certificates are given it is refused.
+            give_answer(s.ends[CLIENT].ssl, None)
             owner.certificates()
             shake_on(&self.core, s)
             return

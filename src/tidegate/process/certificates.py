@@ -22,6 +22,7 @@ from tidegate.config.parts import (
     tls_of_servers,
     with_tls,
 )
+from tidegate.config.pem_files import DATA
 from tidegate.config.pem_files import content as content_of
 from tidegate.config.secure import SecureError, client_context, server_context
 
@@ -122,6 +123,8 @@ class Certificates:
         return value
 
     def _pem(self, pem: Pem) -> Pem:
+        if pem.path == DATA:
+            return pem
         found = os.stat(pem.path)
         signature = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
         known = self._read.get(pem.path)

@@ -106,6 +106,7 @@ class Builder:
             access_logs=tuple(self._logs.access_log(log, getters) for log in server.access_logs),
             keeps_address=bool(late & OF_THE_SOCKET),
             tls=self._contexts.of(server),
+            pairs=self._contexts.pairs(server, getters),
             assignments=tuple(
                 (one.name, compile_template(one.value, getters)) for one in server.assignments
             ),
@@ -210,7 +211,9 @@ class Builder:
             sources=sources_of(content.bind, upstream.peers, self._getters),
             key=key,
             notify=error_log.enabled(Level.INFO),
-            tls=self._contexts.to_upstream(content, upstream.name, len(upstream.peers)),
+            tls=self._contexts.to_upstream(
+                content, upstream.name, len(upstream.peers), self._getters
+            ),
         )
 
 

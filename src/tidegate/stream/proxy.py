@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tidegate.balance.upstream import Upstream
     from tidegate.config import model
     from tidegate.engine.outcome import Report
+    from tidegate.engine.tls_client import ClientTls
     from tidegate.stream.session import Session
     from tidegate.stream.tls import Upstreams
 
@@ -34,11 +35,12 @@ class Proxy:
         "_tls",
         "_transparent",
         "_tries",
+        "_upstreams",
+        "_varying",
         "asks_again",
         "key",
         "session_drop",
         "sources",
-        "tls_name",
         "unlocked",
         "upstream",
     )
@@ -61,7 +63,8 @@ class Proxy:
         self.session_drop = proxy.session_drop
         self.sources = sources  # None where the kernel chooses our address
         # Each try may ask variables for its source: they stay until a node took the connection.
-        self.asks_again = sources is not None and sources.varies
+        self._varying = tls if tls is not None and tls.varies else None
+        self.asks_again = self._varying is not None or (sources is not None and sources.varies)
         self._notify = notify
         self._transparent = sources is not None and sources.transparent
         self._addresses = tuple(
@@ -76,12 +79,12 @@ class Proxy:
             half_close=proxy.half_close,
             nodelay=nodelay,
         )
-        self.tls_name = tls.name if tls is not None else ""
+        self._upstreams = tls
         self._tls = tls.peers if tls is not None else (None,) * len(upstream.peers)
         # Most sessions have the same plan but for the peer: it is made once.
         self._plain = tuple(
-            self._connect(peer, local=b"", first=b"", notify=False)
-            for peer in range(len(upstream.peers))
+            self._connect(peer, tls, local=b"", first=b"", notify=False)
+            for peer, tls in enumerate(self._tls)
         )
         limits = [n for n in (upstream.tries, proxy.next_upstream_tries) if n]
         self._tries = min(limits) if proxy.next_upstream and limits else 1
@@ -89,9 +92,11 @@ class Proxy:
     def plan(self, session: Session, peer: int, *, anywhere: bool = False) -> Connect:
         """How to reach `peer` for this session, `anywhere` without `proxy_bind`.
 
-        Raises NoSourceError, InvalidAddressError.
+        Raises NoSourceError, InvalidAddressError, TlsError.
         """
         proxy = self._model
+        # First: what is wrong with it is told once.
+        tls = self._tls[peer] if self._varying is None else self._varying.of(session, peer)
         notify = self._notify or self.upstream.failing(peer)
         notify = notify or (self.asks_again and session.values is not None)
         local = b""
@@ -101,8 +106,8 @@ class Proxy:
         header = proxy_header.encode(session, proxy.protocol) if proxy.protocol else b""
         opening = session.opening
         if opening is None:
-            if notify or local or header:
-                return self._connect(peer, local=local, first=header, notify=notify)
+            if notify or local or header or self._varying is not None:
+                return self._connect(peer, tls, local=local, first=header, notify=notify)
             return self._plain[peer]
         return Connect(
             self._addresses[peer],
@@ -120,11 +125,17 @@ class Proxy:
             idle_ms=opening.idle_ms,
             upload=opening.upload,
             body_ms=opening.body_ms,
-            tls=self._tls[peer],
-            plain=len(header) if self._tls[peer] is not None else 0,
+            tls=tls,
+            plain=len(header) if tls is not None else 0,
         )
 
-    def _connect(self, peer: int, *, local: bytes, first: bytes, notify: bool) -> Connect:
+    def tls_name(self, session: Session) -> str:
+        """The name that a node's certificate has to bear."""
+        return self._upstreams.name(session) if self._upstreams is not None else ""
+
+    def _connect(
+        self, peer: int, tls: ClientTls | None, *, local: bytes, first: bytes, notify: bool
+    ) -> Connect:
         """The plan for a session that nobody looks into."""
         return Connect(
             self._addresses[peer],
@@ -135,8 +146,8 @@ class Proxy:
             keepalive=self._model.socket_keepalive,
             notify=notify,
             transparent=self._transparent,
-            tls=self._tls[peer],
-            plain=len(first) if self._tls[peer] is not None else 0,
+            tls=tls,
+            plain=len(first) if tls is not None else 0,
         )
 
     def missed_source(self, session: Session, error: int) -> bool:

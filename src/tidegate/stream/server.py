@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.route import Route
     from tidegate.stream.session import Session
+    from tidegate.stream.tls_pairs import PairFiles
     from tidegate.wire.network import Network
     from tidegate.wire.proxy_protocol import Endpoint
 
@@ -57,6 +58,7 @@ class Server:
         "logged",
         "mqtt",
         "nodelay",
+        "pairs",
         "preread_size",
         "preread_timeout_ms",
         "proxy",
@@ -92,6 +94,7 @@ class Server:
         ssl_preread: bool = False,
         keeps_hello: bool = False,
         tls: Context | None = None,
+        pairs: PairFiles | None = None,
         assignments: tuple[tuple[str, Callable[[Session], str]], ...] = (),
         logged: frozenset[str] = frozenset(),
         tlvs: frozenset[int] = frozenset(),
@@ -117,6 +120,7 @@ class Server:
         self.ssl_preread = ssl_preread
         self.keeps_hello = keeps_hello
         self.tls = tls
+        self.pairs = pairs
         self.assignments = assignments
         self.logged = logged
         self.tlvs = tlvs
@@ -135,5 +139,7 @@ class Port:
         self.server = server
         self.address = listen.address.text
         self.proxy_protocol = listen.proxy_protocol
-        self.asks_accept = listen.proxy_protocol or server.has_rules
         self.tls = server.tls if listen.ssl else None
+        # At level info a client is told of before its handshake, which may fail.
+        tells_all = self.tls is not None and server.tells_all
+        self.asks_accept = listen.proxy_protocol or server.has_rules or tells_all

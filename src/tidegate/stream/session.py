@@ -16,6 +16,7 @@ from tidegate.balance.upstream import Attempt
 from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Outcome, Refuse
+from tidegate.engine.tls_pem import TlsError
 from tidegate.health import failure
 from tidegate.stream import realip
 from tidegate.stream.endings import lines_of
@@ -157,7 +158,14 @@ class Session:
         return None
 
     def certificates(self) -> None:
-        """Say what the client is shown, in the midst of its handshake."""
+        """In the midst of the handshake: what the client is shown, where variables choose it."""
+        server = self.port.server
+        assert server.pairs is not None
+        try:
+            pairs = server.pairs.read(server.pairs.names(self))
+            server.engine.give_certificates(self.handle, pairs)
+        except TlsError as error:
+            self.say_of_client(Level.ERROR, f"{error} while SSL handshaking")
 
     def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
         """The client's first bytes; only sessions that look into them are asked."""
@@ -222,6 +230,9 @@ class Session:
                 self.blame_sources(error)
                 if error.bound:
                     return self.refuse(INTERNAL_ERROR)
+            except TlsError as error:
+                self.complain(Level.ERROR, str(error), self.address)
+                return self.refuse(INTERNAL_ERROR)
             proxy.upstream.cancel(self.peer)
             self.failed = (*self.failed, Try(self.address, 0))
             self.peer = -1
@@ -335,8 +346,8 @@ class Session:
             if hint is not None:
                 self.say(Level.WARN, hint, self.address)
         if report.reason in FAULTS:
-            if report.reason == NO_HANDSHAKE:
-                # It was never accepted here, and its socket is closed.
+            if report.reason == NO_HANDSHAKE and self.server_endpoint is None:
+                # Most often it was never accepted here; its socket is closed.
                 self.server_endpoint = endpoint_of(self.port.address)
             self.tell_fault(report)
         if server.tells_all or report.error:
@@ -450,7 +461,7 @@ class Session:
             fault = self.server.engine.fault(self.handle)
             words = fault[1] if fault is not None else "peer closed connection in SSL handshake"
             if words.endswith("does not match"):
-                words += f' "{self.proxy.tls_name}"'
+                words += f' "{self.proxy.tls_name(self)}"'
             self.say(Level.ERROR, f"{words} while SSL handshaking to upstream", address)
         elif error in OUR_OWN:
             self.complain(Level.ALERT, f"socket() failed {reason}", address)

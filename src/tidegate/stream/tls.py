@@ -7,16 +7,27 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.secure import client_context, server_context
 from tidegate.engine.tls_client import ClientTls, Resumption
+from tidegate.engine.tls_pem import TlsError
+from tidegate.stream.tls_pairs import PairFiles
+from tidegate.variables.template import compile_template
+from tidegate.variables.values import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tidegate.config import model
     from tidegate.config.model_http import HttpServer
     from tidegate.config.model_tls import ProxyTls, Tls
     from tidegate.engine.tls_context import Context
+    from tidegate.engine.tls_pem import Certificate, Key
     from tidegate.engine.tls_resume import TicketKeys
     from tidegate.scoreboard.cache import Cache
+    from tidegate.stream.session import Session
+
+    Getters = Mapping[str, Callable[[Session], str | None]]
+
+# Names and certificates for which sessions with brokers are kept, where variables make them.
+MOST_KEPT = 256
 
 
 class Contexts:
@@ -27,6 +38,7 @@ class Contexts:
         self._caches = caches
         self._made: dict[Tls, Context] = {}
         self._clients: dict[tuple[ProxyTls, int], Context] = {}
+        self._pairs: dict[Tls, PairFiles] = {}
 
     def of(self, server: model.Server | HttpServer) -> Context | None:
         """What the server's `listen … ssl` shake hands with; None where it has none."""
@@ -39,7 +51,19 @@ class Contexts:
             made = self._made[server.tls] = server_context(server.tls, self._tickets, cache)
         return made
 
-    def to_upstream(self, proxy: model.Proxy, upstream: str, peers: int) -> Upstreams | None:
+    def pairs(self, server: model.Server, getters: Getters) -> PairFiles | None:
+        """The server's certificates, where each client chooses them."""
+        tls = server.tls
+        if tls is None or tls.named is None:
+            return None
+        made = self._pairs.get(tls)
+        if made is None:
+            made = self._pairs[tls] = PairFiles(tls.named, tls.passwords, getters)
+        return made
+
+    def to_upstream(
+        self, proxy: model.Proxy, upstream: str, peers: int, getters: Getters
+    ) -> Upstreams | None:
         """How the peers of `upstream` are spoken to; None where that is in plain text."""
         tls = proxy.tls
         if tls is None:
@@ -49,33 +73,96 @@ class Contexts:
         if context is None:
             context = client_context(tls, timeout_ms=proxy.connect_timeout_ms)
             self._clients[key] = context
-        return Upstreams(tls, context, tls.name or host_of(upstream), peers)
+        return Upstreams(tls, context, host_of(upstream), peers, getters)
 
 
 class Upstreams:
-    """TLS with each peer of an upstream, and what is kept of the last session with it."""
+    """TLS with each peer of an upstream, and what is kept of the last session with it.
 
-    __slots__ = ("name", "peers")
+    `peers` has one for each; it is empty where it `varies`, as variables tell for each connection.
+    """
 
-    def __init__(self, tls: ProxyTls, context: Context, name: str, peers: int) -> None:
-        self.name = name
-        self.peers = tuple(
-            ClientTls(
-                context,
-                name=name.encode("utf-8", "surrogateescape"),
-                # RFC 6066 allows no addresses there.
-                sends_name=tls.server_name and not is_address(name),
-                verifies_name=tls.verify,
-                resumption=Resumption() if tls.session_reuse else None,
-            )
-            for _ in range(peers)
+    __slots__ = (
+        "_context",
+        "_count",
+        "_host",
+        "_kept",
+        "_name",
+        "_pairs",
+        "_tls",
+        "peers",
+        "varies",
+    )
+
+    def __init__(
+        self, tls: ProxyTls, context: Context, host: str, peers: int, getters: Getters
+    ) -> None:
+        self._tls = tls
+        self._context = context
+        self._count = peers
+        self._host = host
+        self._name = compile_template(tls.name, getters) if tls.name.parts != ("",) else None
+        self._pairs = None
+        if tls.named is not None:
+            self._pairs = PairFiles(tls.named, tls.passwords, getters)
+        self.varies = tls.named is not None or tls.name.constant is None
+        # By all that a session with a peer may depend on; what was used last is last.
+        self._kept: dict[tuple[object, ...], tuple[Resumption | None, ...]] = {}
+        self.peers: tuple[ClientTls, ...] = ()
+        if not self.varies:
+            name = host_of(tls.name.constant or "") or host
+            self.peers = tuple(self._client(name, one, ()) for one in self._resumptions(()))
+
+    def name(self, session: Session) -> str:
+        """What a peer's certificate has to be made out to."""
+        return host_of(self._name(session)) if self._name is not None else self._host
+
+    def of(self, session: Session, peer: int) -> ClientTls:
+        """How this session's connection to a peer is secured; raises TlsError."""
+        name = self.name(session)
+        if self._tls.verify and (not name or "\0" in name):
+            message = f'upstream SSL certificate does not match "{name}"'
+            raise TlsError(message)
+        files = self._pairs.names(session) if self._pairs is not None else ()
+        # A session of another name, or as somebody else, would be a way around the checks.
+        resumption = self._resumptions((name, files))[peer]
+        pairs = self._pairs.read(files) if self._pairs is not None else ()
+        return self._client(name, resumption, pairs)
+
+    def _client(
+        self,
+        name: str,
+        resumption: Resumption | None,
+        pairs: tuple[tuple[Certificate, Key], ...],
+    ) -> ClientTls:
+        return ClientTls(
+            self._context,
+            name=encode(name),
+            # RFC 6066 allows no addresses there.
+            sends_name=self._tls.server_name and not is_address(name),
+            verifies_name=self._tls.verify,
+            resumption=resumption,
+            pairs=pairs,
         )
+
+    def _resumptions(self, key: tuple[object, ...]) -> tuple[Resumption | None, ...]:
+        if not self._tls.session_reuse:
+            return (None,) * self._count
+        kept = self._kept.pop(key, None)
+        if kept is None:
+            kept = tuple(Resumption() for _ in range(self._count))
+            if len(self._kept) >= MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+        self._kept[key] = kept
+        return kept
 
 
 def host_of(upstream: str) -> str:
     """What `proxy_pass` names, without a port and without the brackets of IPv6."""
     if upstream.startswith("["):
         return upstream[1:].partition("]")[0]
+    if upstream.count(":") > 1:
+        return upstream
     return upstream.partition(":")[0]
 
 
