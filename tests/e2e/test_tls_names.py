@@ -258,3 +258,23 @@ def test_a_name_may_have_a_port_that_does_not_count(lab, authority, secure_node,
     with open_raw(port) as sock:
         assert echoes(sock)
     assert node.clients[0]["name"] == "localhost"
+
+
+def test_a_server_of_http_shows_the_certificate_of_the_name_too(lab, authority, files):
+    port = lab.ports.free()
+    lab.idle_balancer(
+        f"daemon off; pid balancer.pid; error_log error.log info; {user()} events {{}}"
+        f" http {{ server {{ listen 127.0.0.1:{port} ssl; {files.text} return 204; }} }}"
+    ).start().wait_ready([port], 1)
+    context = client_context(authority)
+    for name in NAMES:
+        with connect(port, context, name=name) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert sock.recv(100).startswith(b"HTTP/1.1 204")
+            assert sock.getpeercert()["subject"][0][0][1] == name
+    assert refusal(port, context, name="gone.example") == "TLSV1_ALERT_INTERNAL_ERROR"
+
+
+def user():
+    """Workers have to read the files of the test."""
+    return "user root;" if os.getuid() == 0 else ""

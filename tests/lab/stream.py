@@ -61,7 +61,7 @@ class StreamRig(Rig):
         stream = loaded.model.stream
         self.zones = {one.name: Zone.create(one.size) for one in stream.limit_conn_zones}
         attached = {name: Zone.attach(zone.fd, worker=0) for name, zone in self.zones.items()}
-        caches = {name: Cache.create(size) for name, size in session_caches(loaded.model)}
+        caches = {name: Cache.create(size) for name, size in session_caches(stream)}
         self.prepared = self.runtime.prepare(stream, placement, attached, caches)
 
     def serve(self, sock) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.server import ErrorLog
     from tidegate.stream.tls import Contexts
+    from tidegate.stream.tls_pairs import PairFiles
     from tidegate.variables.template import Template
 
     Text = Callable[[Any], str]
@@ -98,13 +99,15 @@ class Builder:
     ) -> HttpPort:
         listen, default = next((one for one in here if one[0].default), here[0])
         tls: Context | None = None
+        pairs: PairFiles | None = None
         if any(one.listen.ssl for one, _server in here):
-            tls = self._contexts.of(default)
+            tls, pairs = self._contexts.of(default), self._contexts.pairs(default, self._getters)
         return HttpPort(
             listen.listen,
             Names(((one.names, servers[one.span]) for _l, one in here), servers[default.span]),
             gauges=self._gauges,
             tls=tls,
+            pairs=pairs,
             local=self._local,
         )
 
@@ -312,7 +315,9 @@ class Builder:
             sources=sources_of(content.bind, upstream.peers, self._getters),
             key=key,
             notify=error_log.enabled(Level.INFO),
-            tls=self._contexts.to_upstream(plain, upstream.name, len(upstream.peers)),
+            tls=self._contexts.to_upstream(
+                plain, upstream.name, len(upstream.peers), self._getters
+            ),
         )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tidegate.http.proxy_request import RequestWriter
     from tidegate.http.proxy_response import ResponseWriter
     from tidegate.http.session import HttpSession
+    from tidegate.stream.tls_pairs import PairFiles
 
 
 class Returns:
@@ -146,6 +147,7 @@ class HttpPort:
         "header_timeout_ms",
         "local",
         "names",
+        "pairs",
         "proxy_protocol",
         "server",
         "tls",
@@ -158,6 +160,7 @@ class HttpPort:
         *,
         gauges: Gauges,
         tls: Context | None,
+        pairs: PairFiles | None,
         local: str | None,
     ) -> None:
         """`local` is the path of the control process's socket."""
@@ -168,6 +171,7 @@ class HttpPort:
         self.proxy_protocol = listen.proxy_protocol
         self.asks_accept = listen.proxy_protocol
         self.tls = tls
+        self.pairs = pairs
         self.gauges = gauges
         self.local = local
         model = default.model

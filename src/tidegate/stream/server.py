@@ -133,13 +133,14 @@ class Port:
     accept phase: something to do before anything of the client is read.
     """
 
-    __slots__ = ("address", "asks_accept", "proxy_protocol", "server", "tls")
+    __slots__ = ("address", "asks_accept", "pairs", "proxy_protocol", "server", "tls")
 
     def __init__(self, server: Server, listen: Listen) -> None:
         self.server = server
         self.address = listen.address.text
         self.proxy_protocol = listen.proxy_protocol
         self.tls = server.tls if listen.ssl else None
+        self.pairs = server.pairs
         # At level info a client is told of before its handshake, which may fail.
         tells_all = self.tls is not None and server.tells_all
         self.asks_accept = listen.proxy_protocol or server.has_rules or tells_all

@@ -159,11 +159,11 @@ class Session:
 
     def certificates(self) -> None:
         """In the midst of the handshake: what the client is shown, where variables choose it."""
-        server = self.port.server
-        assert server.pairs is not None
+        files = self.port.pairs
+        assert files is not None
         try:
-            pairs = server.pairs.read(server.pairs.names(self))
-            server.engine.give_certificates(self.handle, pairs)
+            pairs = files.read(files.names(self))
+            self.port.server.engine.give_certificates(self.handle, pairs)
         except TlsError as error:
             self.say_of_client(Level.ERROR, f"{error} while SSL handshaking")
 

@@ -51,7 +51,7 @@ class Contexts:
             made = self._made[server.tls] = server_context(server.tls, self._tickets, cache)
         return made
 
-    def pairs(self, server: model.Server, getters: Getters) -> PairFiles | None:
+    def pairs(self, server: model.Server | HttpServer, getters: Getters) -> PairFiles | None:
         """The server's certificates, where each client chooses them."""
         tls = server.tls
         if tls is None or tls.named is None:
