@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from lab import proc, same_http
+from lab.http import SWITCH, Broker, upgrade
 from lab.waiting import wait_until
 from tidegate.version import VERSION
 
@@ -160,3 +161,35 @@ def test_variables_tell_the_same(lab):
             wait_until(
                 lambda sock=second: same_http.ask_on(sock, "/").body == b"2 0 1 1", "all counted"
             )
+
+
+def test_ctl_tells_of_brokers_of_http_and_of_the_control_process(lab):
+    node = lab.node(Broker(SWITCH))
+    http = f"""
+        upstream ws {{ server {node.address} weight=2; }}
+        server {{
+            listen PORT;
+            location /status {{ stub_status; }}
+            location /mqtt {{ proxy_pass http://ws; }}
+        }}
+    """
+    stream = f"upstream ws {{ server {node.address}; }} server {{ listen MQTT; proxy_pass ws; }}"
+    _nginx, (balancer, port, mqtt) = same_http.both(lab, http, stream=stream)
+    with same_http.connect(port) as first, same_http.connect(port) as second:
+        for sock in (first, second):
+            sock.sendall(upgrade())
+            assert sock.recv(12) == b"HTTP/1.1 101"
+        with same_http.connect(mqtt):
+            told = wait_until(
+                lambda: (
+                    (groups := balancer.told("upstreams")["upstreams"])[0]["peers"][0]["active"]
+                    and groups
+                ),
+                "the session of stream is there",
+            )
+    assert [(one["name"], one["http"]) for one in told] == [("ws", False), ("ws", True)]
+    assert [one["peers"][0]["active"] for one in told] == [1, 2]
+    (control,) = balancer.told("status")["control"]
+    assert control["state"] == "serving"
+    assert control["memory"] > 2**20
+    assert control["pid"] in proc.children(balancer.pid)

@@ -147,7 +147,6 @@ async def test_one_without_content_in_any_location_starts_when_it_is_asked(kept)
 
 async def test_no_content_needs_no_process(kept):
     assert kept.content.path_for(replace(kept.model, http=None)) == ""
-    assert kept.content.path_for(replace(kept.model, http=local.SPAN)) == ""
     assert kept.pids() == []
 
 

@@ -149,7 +149,7 @@ def _upstreams_text(answer: Mapping[str, object]) -> str:
             active = f"{peer['active']:,}"
             rows.append(
                 (
-                    upstream["name"],
+                    upstream["name"] + (" (http)" if upstream["http"] else ""),
                     peer["address"] + (" backup" if peer["backup"] else ""),
                     peer["state"],
                     str(peer["weight"]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tidegate.config import parts
 from tidegate.health.failure import words
 
 if TYPE_CHECKING:
@@ -56,16 +57,17 @@ def private_memory(pid: int) -> int | None:
 
 
 def upstreams(model: Model, placement: Placement, board: Board) -> list[dict[str, object]]:
-    """Each upstream with its peers, in the order of the configuration."""
+    """Each upstream with its peers, in the order of the configuration: stream's, then http's."""
     from tidegate.balance.upstream import places  # noqa: PLC0415 only for who asks
 
     found: list[dict[str, object]] = []
-    for upstream in model.stream.upstreams if model.stream is not None else ():
+    for upstream in parts.upstreams(model):
         rows = [board.peer_row(row) for row in places(upstream, placement)[1:]]
         single = len(upstream.peers) == 1
         found.append(
             {
                 "name": upstream.name,
+                "http": upstream.http,
                 "method": type(upstream.method).__name__,
                 "peers": [
                     _peer(peer, row, single=single)

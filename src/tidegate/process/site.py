@@ -13,7 +13,8 @@ import pwd
 import socket
 from typing import TYPE_CHECKING
 
-from tidegate.config.model_http import Files, Http, StubStatus
+from tidegate.config.model_http import Files, StubStatus
+from tidegate.config.parts import http_servers
 from tidegate.process.errors import StartError, failed
 
 if TYPE_CHECKING:
@@ -93,9 +94,7 @@ def _is_local(location: Location) -> bool:
 
 
 def _locations(model: Model) -> Iterator[tuple[bool, Location]]:
-    if not isinstance(model.http, Http):
-        return
-    for server in model.http.servers:
+    for server in http_servers(model):
         yield from ((True, location) for location in _nested(server.locations))
         yield not server.locations, server.outside
 
