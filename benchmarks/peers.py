@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import machine
 
+from tidegate.bench.upgrade import request
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -37,6 +39,8 @@ PATIENCE = 15.0
 STREAM_MODULE = "ngx_stream_module.so"
 # Beside the one that nginx itself names.
 MODULE_FOLDERS = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules")
+# Answered as an echo is, once all is ready: any other answer counts as none, and is the row's end.
+UPGRADE = request("bench.example", "/mqtt", b"AAAAAAAAAAAAAAAAAAAAAA==")
 NAMES = ("nginx", "haproxy", "tidegate", "relay", "openssl")
 
 
@@ -65,6 +69,7 @@ class Running:
     process: subprocess.Popen[bytes]
     log: str
     tls: Tls | None = None
+    websocket: bool = False
     ready_after: float = 0.0  # seconds from its start to the first connection through it
     pids: list[int] = field(default_factory=list)
 
@@ -146,6 +151,7 @@ def started(
     workers: int = 1,
     reads: str = "",
     tls: Tls | None = None,
+    websocket: bool = False,
 ) -> Iterator[Running]:
     """Run a proxy in front of `target`, on `cores` only, until the block ends.
 
@@ -153,11 +159,13 @@ def started(
     """
     port = free_port()
     log = os.path.join(folder, f"{peer.name}-{port}.log")
-    settings = Settings(port=port, target=target, workers=workers, reads=reads, tls=tls)
+    settings = Settings(
+        port=port, target=target, workers=workers, reads=reads, tls=tls, websocket=websocket
+    )
     command = _command(peer, folder, settings)
     before = time.monotonic()
     process = popen(command, cores=cores, log=log, cwd=folder)
-    running = Running(peer=peer, port=port, process=process, log=log, tls=tls)
+    running = Running(peer=peer, port=port, process=process, log=log, tls=tls, websocket=websocket)
     try:
         wait_for_echo(running, before)
         running.pids = machine.tree(process.pid)
@@ -223,8 +231,8 @@ def wait_for_echo(running: Running, before: float) -> None:
             break
         try:
             with _connect(running) as sock:
-                sock.sendall(b"e")
-                if sock.recv(1) == b"e":
+                sock.sendall(UPGRADE if running.websocket else b"e")
+                if sock.recv(1) == (b"H" if running.websocket else b"e"):
                     running.ready_after = time.monotonic() - before
                     return
         except OSError:
@@ -264,6 +272,7 @@ class Settings:
     workers: int
     reads: str
     tls: Tls | None = None
+    websocket: bool = False
 
     @property
     def nodes(self) -> list[str]:
@@ -303,16 +312,7 @@ def _nginx(peer: Peer, folder: str, settings: Settings) -> str:
     method = "hash $mqtt_preread_clientid consistent;" if reads == "clientid" else ""
     servers = " ".join(f"server {node};" for node in settings.nodes)
     own = f"{folder}/{peer.name}-{settings.port}"
-    return f"""\
-{module}
-{user}
-daemon off;
-worker_processes {settings.workers};
-worker_rlimit_nofile {DESCRIPTORS};
-pid {own}.pid;
-error_log {own}-error.log error;
-events {{ worker_connections {DESCRIPTORS}; }}
-stream {{
+    served = f"""stream {{
     access_log off;
     tcp_nodelay on;
     {preread}
@@ -325,8 +325,41 @@ stream {{
         proxy_connect_timeout 10s;
         proxy_timeout 10m;
     }}
-}}
+}}"""
+    if settings.websocket:
+        served = _nginx_http(settings, servers)
+    return f"""\
+{module}
+{user}
+daemon off;
+worker_processes {settings.workers};
+worker_rlimit_nofile {DESCRIPTORS};
+pid {own}.pid;
+error_log {own}-error.log error;
+events {{ worker_connections {DESCRIPTORS}; }}
+{served}
 """
+
+
+def _nginx_http(settings: Settings, servers: str) -> str:
+    return f"""http {{
+    access_log off;
+    upstream nodes {{ {servers} }}
+    server {{
+        listen 127.0.0.1:{settings.port} backlog={BACKLOG};
+        location /mqtt {{
+            proxy_pass http://nodes;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "Upgrade";
+            proxy_set_header Host $host;
+            proxy_buffer_size {BUFFER};
+            proxy_buffers 4 {BUFFER};
+            proxy_connect_timeout 10s;
+            proxy_read_timeout 10m;
+        }}
+    }}
+}}"""
 
 
 def _nginx_tls(tls: Tls) -> str:
@@ -374,10 +407,11 @@ global
     maxconn {DESCRIPTORS // 2 - 100}
     tune.bufsize {BUFFER}
 defaults
-    mode tcp
+    mode {"http" if settings.websocket else "tcp"}
     timeout connect 10s
     timeout client 10m
     timeout server 10m
+    timeout tunnel 10m
 frontend entrance
     bind 127.0.0.1:{settings.port} backlog {BACKLOG}{_haproxy_tls(settings.tls)}
     {preread}

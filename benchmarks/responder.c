@@ -1,8 +1,9 @@
 /* What stands behind the proxies: answers as fast as it can, so that it is never the limit.
  *
  * A connection whose first byte is that of a CONNECT gets MQTT: CONNACK, SUBACK, PUBACK, PINGRESP,
- * and every PUBLISH back. Any other gets its own bytes back. One thread, epoll, no time-outs: it
- * lives as long as the benchmark that started it.
+ * and every PUBLISH back. One that begins with GET gets a WebSocket, and MQTT in it; each frame has
+ * to hold whole packets, as the generator's do. Any other gets its own bytes back. One thread,
+ * epoll, no time-outs: it lives as long as the benchmark that started it.
  *
  * Usage: responder PORT; prints "ready" when it listens on that port of all loopback addresses.
  */
@@ -10,6 +11,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,7 +24,7 @@
 #include <unistd.h>
 
 enum { EVENTS = 512, BUFFER = 262144, MOST_DESCRIPTORS = 1 << 20 };
-enum protocol { UNKNOWN, ECHO, MQTT };
+enum protocol { UNKNOWN, ECHO, MQTT, REQUEST, WEBSOCKET };
 
 struct peer {
     enum protocol protocol;
@@ -92,6 +95,31 @@ static int flush(int fd)
     return 0;
 }
 
+/* The same in a frame of a WebSocket, where the client has one. */
+static int answer_packet(int fd, const char *data, size_t size)
+{
+    static char frame[BUFFER + 16];
+    size_t head = 2;
+    if (peers[fd].protocol != WEBSOCKET)
+        return answer(fd, data, size);
+    if (size > BUFFER)
+        return -1;
+    frame[0] = (char)0x82;
+    if (size < 126) {
+        frame[1] = (char)size;
+    } else if (size < 65536) {
+        frame[1] = 126;
+        head = 4;
+    } else {
+        frame[1] = 127;
+        head = 10;
+    }
+    for (size_t i = 2, bits = 8 * (head - 2); i < head; i++)
+        frame[i] = (char)(size >> (bits -= 8));
+    memcpy(frame + head, data, size);
+    return answer(fd, frame, head + size);
+}
+
 /* The size of the packet that begins here, with its header's; 0 while that is not known. */
 static size_t packet_size(const uint8_t *data, size_t size, size_t *header)
 {
@@ -115,22 +143,22 @@ static int serve_packet(int fd, const uint8_t *packet, size_t size, size_t heade
     switch (packet[0] & 0xF0) {
     case 0x10:
         peer->version = length > 6 ? body[2 + body[1]] : 4;
-        return answer(fd, peer->version == 5 ? "\x20\x03\x00\x00\x00" : "\x20\x02\x00\x00",
-                      peer->version == 5 ? 5 : 4);
+        return answer_packet(fd, peer->version == 5 ? "\x20\x03\x00\x00\x00" : "\x20\x02\x00\x00",
+                             peer->version == 5 ? 5 : 4);
     case 0x30:
         if (packet[0] & 0x02 && length > 4) {
             size_t at = 2 + (size_t)(body[0] << 8 | body[1]);
             char puback[4] = { 0x40, 2, (char)body[at], (char)body[at + 1] };
-            if (at + 2 > length || answer(fd, puback, sizeof puback))
+            if (at + 2 > length || answer_packet(fd, puback, sizeof puback))
                 return -1;
         }
-        return answer(fd, (const char *)packet, size);
+        return answer_packet(fd, (const char *)packet, size);
     case 0x80: {
         char suback[6] = { (char)0x90, 3, (char)body[0], (char)body[1], 0, 0 };
         if (length < 2)
             return -1;
         suback[1] = peer->version == 5 ? 4 : 3;
-        return answer(fd, suback, peer->version == 5 ? 6 : 5);
+        return answer_packet(fd, suback, peer->version == 5 ? 6 : 5);
     }
     case 0xC0:
         return answer(fd, pingresp, sizeof pingresp);
@@ -141,14 +169,9 @@ static int serve_packet(int fd, const uint8_t *packet, size_t size, size_t heade
     }
 }
 
-static int serve(int fd, const char *data, size_t size)
+/* What was taken of a piece of MQTT; -1 when the connection is over. */
+static ssize_t serve_packets(int fd, const char *data, size_t size)
 {
-    struct peer *peer = &peers[fd];
-    if (peer->in_size) {
-        append(&peer->in, &peer->in_size, data, size);
-        data = peer->in;
-        size = peer->in_size;
-    }
     size_t at = 0;
     while (at < size) {
         size_t header, whole = packet_size((const uint8_t *)data + at, size - at, &header);
@@ -158,6 +181,88 @@ static int serve(int fd, const char *data, size_t size)
             return -1;
         at += whole;
     }
+    return (ssize_t)at;
+}
+
+/* The same of a piece of a WebSocket. */
+static ssize_t serve_frames(int fd, char *data, size_t size)
+{
+    size_t at = 0;
+    while (size - at >= 6) {
+        uint8_t *frame = (uint8_t *)data + at;
+        size_t length = frame[1] & 0x7F, head = length < 126 ? 2 : length == 126 ? 4 : 10;
+        if (size - at < head + 4)
+            break;
+        if (head > 2) {
+            length = 0;
+            for (size_t i = 2; i < head; i++)
+                length = length << 8 | frame[i];
+        }
+        if (size - at - head - 4 < length)
+            break;
+        if (frame[0] != 0x82)
+            return -1;
+        for (size_t i = 0; i < length; i++)
+            frame[head + 4 + i] ^= frame[head + (i & 3)];
+        if (serve_packets(fd, (char *)frame + head + 4, length) != (ssize_t)length)
+            return -1;
+        at += head + 4 + length;
+    }
+    return (ssize_t)at;
+}
+
+/* Grant an upgrade (RFC 6455, 4.2.2). */
+static ssize_t serve_request(int fd, const char *data, size_t size)
+{
+    static const char name[] = "sec-websocket-key: ";
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    unsigned char text[24 + sizeof guid - 1], digest[SHA_DIGEST_LENGTH];
+    char accept[32], said[256];
+    const char *end = memmem(data, size, "\r\n\r\n", 4), *key = data;
+    if (end == NULL)
+        return 0;
+    while (key < end && strncasecmp(key, name, sizeof name - 1))
+        key++;
+    if (end - key < (long)sizeof name - 1 + 24)
+        return -1;
+    memcpy(text, key + sizeof name - 1, 24);
+    memcpy(text + 24, guid, sizeof guid - 1);
+    SHA1(text, sizeof text, digest);
+    EVP_EncodeBlock((unsigned char *)accept, digest, SHA_DIGEST_LENGTH);
+    int length = snprintf(said, sizeof said,
+                          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                          "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
+                          "Sec-WebSocket-Protocol: mqtt\r\n\r\n", accept);
+    if (answer(fd, said, (size_t)length))
+        return -1;
+    peers[fd].protocol = WEBSOCKET;
+    return end + 4 - data;
+}
+
+static ssize_t serve_some(int fd, char *data, size_t size)
+{
+    switch (peers[fd].protocol) {
+    case REQUEST:
+        return serve_request(fd, data, size);
+    case WEBSOCKET:
+        return serve_frames(fd, data, size);
+    default:
+        return serve_packets(fd, data, size);
+    }
+}
+
+static int serve(int fd, char *data, size_t size)
+{
+    struct peer *peer = &peers[fd];
+    if (peer->in_size) {
+        append(&peer->in, &peer->in_size, data, size);
+        data = peer->in;
+        size = peer->in_size;
+    }
+    ssize_t taken = serve_some(fd, data, size);
+    if (taken < 0)
+        return -1;
+    size_t at = (size_t)taken;
     if (data == peer->in) {
         peer->in_size -= at;
         memmove(peer->in, peer->in + at, peer->in_size);
@@ -178,8 +283,8 @@ static int on_readable(int fd)
     if (n <= 0)
         return n < 0 && errno == EAGAIN ? 0 : -1;
     if (peer->protocol == UNKNOWN)
-        peer->protocol = buffer[0] == 0x10 ? MQTT : ECHO;
-    return peer->protocol == MQTT ? serve(fd, buffer, (size_t)n) : answer(fd, buffer, (size_t)n);
+        peer->protocol = buffer[0] == 0x10 ? MQTT : buffer[0] == 'G' ? REQUEST : ECHO;
+    return peer->protocol == ECHO ? answer(fd, buffer, (size_t)n) : serve(fd, buffer, (size_t)n);
 }
 
 static void on_connection(int listener)

@@ -136,7 +136,7 @@ class Bench:
         self.proxy_cores, self.load_cores = {cores[-1]}, {cores[0]}
         self.results = results
         self._targets = 0
-        self.responder = build("responder", folder)
+        self.responder = build("responder", folder, *OPENSSL)
         terminator = None
         if tls:
             terminator = build("terminator", folder, *OPENSSL)
@@ -289,6 +289,7 @@ class Bench:
             workers=scenario.workers,
             reads=scenario.reads,
             tls=tls,
+            websocket=scenario.websocket,
         )
 
     def _target(self, port: int) -> tuple[str, int]:

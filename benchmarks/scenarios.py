@@ -15,6 +15,7 @@ from tidegate.bench import packets
 from tidegate.bench.generator import Generator
 from tidegate.bench.result import Meter
 from tidegate.bench.tls import TargetTls
+from tidegate.bench.upgrade import WebSocket, websocket
 from tidegate.engine.address import pack_address
 from tidegate.engine.tls_context import Context
 
@@ -53,6 +54,7 @@ class Scenario:
     signs: str = "ecdsa"  # the server's key, one of certificates.KEYS
     resumed: bool = False  # handshakes are short
     mutual: bool = False  # clients show a certificate
+    websocket: bool = False  # MQTT goes in frames, which the proxy passes on as they are
     quick: bool = False  # in bench-quick too
 
     @property
@@ -161,6 +163,27 @@ SCENARIOS = (
         tls="1.3",
         signs="rsa",
     ),
+    Scenario(
+        key="ws-rt-100",
+        title="64 B, 100 connections, WebSocket",
+        kind="trips",
+        connections=100,
+        websocket=True,
+    ),
+    Scenario(
+        key="ws-connects",
+        title="new connections, upgrade, CONNECT and CONNACK",
+        kind="connects",
+        connections=50,
+        websocket=True,
+    ),
+    Scenario(
+        key="ws-memory",
+        title="4,000 idle connections, WebSocket",
+        kind="memory",
+        connections=4000,
+        websocket=True,
+    ),
 )
 
 
@@ -203,6 +226,13 @@ def target_tls(tls: Tls | None, *, reuse: bool = False) -> TargetTls | None:
     return TargetTls(context, reuse=reuse)
 
 
+def way(scenario: Scenario) -> WebSocket | None:
+    """The WebSocket of each connection, where there is one."""
+    if not scenario.websocket:
+        return None
+    return websocket(count=scenario.connections, host="bench.example", path="/mqtt")
+
+
 def address_of(running: Running | None, target: tuple[str, int]) -> bytes:
     """The proxy, or the responder itself where there is none."""
     host, port = ("127.0.0.1", running.port) if running is not None else target
@@ -228,6 +258,7 @@ class Trips:
             silent=True,
             message_period=NANO // scenario.rate if scenario.rate else 0,
             tls=target_tls(running.tls if running is not None else None),
+            websocket=way(scenario),
         )
         connect_all(self._generator, scenario.connections, running)
         self._generator.speak()
@@ -260,6 +291,7 @@ def new_connections(
         connects=connect_packets(scenario),
         reconnect=True,
         tls=target_tls(running.tls if running is not None else None, reuse=scenario.resumed),
+        websocket=way(scenario),
     )
     with contextlib.closing(generator):
         generator.run(timing.warm)
@@ -330,6 +362,7 @@ def idle_memory(scenario: Scenario, running: Running, target: tuple[str, int]) -
         connects=connect_packets(scenario),
         at_once=AT_ONCE,
         tls=target_tls(running.tls),
+        websocket=way(scenario),
     )
     with contextlib.closing(generator):
         connect_all(generator, scenario.connections, running)

@@ -146,3 +146,16 @@ def test_rows_with_tls_have_their_samples(run):
     assert trips["samples"].keys() == storm["samples"].keys() == {"tidegate"}
     (sample,) = storm["samples"]["tidegate"]
     assert sample["growth"] == sample["p99"] - sample["quiet"]
+
+
+def test_rows_with_websocket_have_their_samples(run):
+    program, out = run(
+        "--quick", "--rounds", "1", "--peers", "tidegate", "relay",
+        "--only", "ws-rt-100", "ws-connects",
+    )  # fmt: skip
+    assert program.wait(90) == 0, program.tail()
+    with open(os.path.join(out, "bench.json"), encoding="utf-8") as file:
+        results = json.load(file)
+    for scenario in results["scenarios"]:
+        assert all(sample["cpu"] > 0 for sample in scenario["samples"]["tidegate"])
+        assert scenario["ratios"]["cpu"][0]["to"] == "relay"
