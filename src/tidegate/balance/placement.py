@@ -8,8 +8,9 @@ what goes keeps it too until no worker is left that knows of it.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from tidegate.dataclasses import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping

@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
@@ -26,6 +25,7 @@ from tidegate.config.model import (
     Stream,
 )
 from tidegate.config.scope import Scope
+from tidegate.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from tidegate.config.draft import Draft, ServerDraft, StreamDraft

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidegate.config.build_listen import MOST_PORTS, Options, read_parameter
@@ -19,6 +18,7 @@ from tidegate.config.draft_http import (
 )
 from tidegate.config.scope import Scope
 from tidegate.config.urls import UrlError, addresses, parse_url
+from tidegate.dataclasses import replace
 from tidegate.variables.hostnames import EXACT, HEAD, HEAD_OR_ITSELF, WildcardError, split_wildcard
 from tidegate.variables.values import encode
 from tidegate.wire.address import Address

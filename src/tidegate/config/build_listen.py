@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
@@ -11,6 +10,7 @@ from tidegate.config.diagnostics import ConfigError
 from tidegate.config.draft import in_server, in_stream, refused
 from tidegate.config.model import Keepalive, Listen
 from tidegate.config.urls import UrlError, addresses, parse_url
+from tidegate.dataclasses import dataclass, replace
 
 if TYPE_CHECKING:
     from tidegate.config.draft import Reading

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
@@ -21,6 +20,7 @@ from tidegate.config.model import (
 )
 from tidegate.config.row import Kind
 from tidegate.config.scope import EXPECTED
+from tidegate.dataclasses import replace
 from tidegate.variables.template import Template, TemplateError, parse
 
 if TYPE_CHECKING:

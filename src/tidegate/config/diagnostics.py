@@ -6,11 +6,11 @@ know ours; the source line, the caret and the hint below it are for the reader.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.config.model import Level
 from tidegate.config.span import COMMAND_LINE, Span
+from tidegate.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tidegate.config.diagnostics import ConfigError
 from tidegate.config.model import RoundRobin
 from tidegate.config.pem_files import PemFiles
 from tidegate.config.scope import Scope
+from tidegate.dataclasses import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

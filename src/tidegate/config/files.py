@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from tidegate.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,6 @@ Those of `proxy_pass` and of upstreams stand in `grammar_http_proxy`, those that
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tidegate.config import (
     grammar_access,
     grammar_http_proxy,
@@ -16,6 +14,7 @@ from tidegate.config import (
     grammar_variables,
 )
 from tidegate.config.row import FREE, Kind, Row
+from tidegate.dataclasses import replace
 
 HTTP = ("http",)
 SERVER = ("http.server",)

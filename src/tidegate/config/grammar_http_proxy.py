@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tidegate.config import grammar_mqtt, grammar_stream
 from tidegate.config.row import Kind, Row
+from tidegate.dataclasses import replace
 
 LOCATION = ("http.location",)
 UPSTREAM = ("http.upstream",)

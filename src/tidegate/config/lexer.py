@@ -8,13 +8,13 @@ is `a"b`. A `{` after `$` belongs to the word. Nothing here knows a directive.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.config.diagnostics import Problem
 from tidegate.config.model import Level
 from tidegate.config.span import COMMAND_LINE, Span
+from tidegate.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tidegate.config.build import Places, make_model
@@ -15,6 +14,7 @@ from tidegate.config.parser import Directive, Parser
 from tidegate.config.span import COMMAND_LINE, Span
 from tidegate.config.urls import Resolve, resolve_name
 from tidegate.config.walk import Walk
+from tidegate.dataclasses import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,10 @@ nginx's and stand in `config.grammar`; here every field is given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from tidegate.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from tidegate.config.model_http import Http

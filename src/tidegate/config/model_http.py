@@ -6,8 +6,9 @@ location, too: `outside`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tidegate.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

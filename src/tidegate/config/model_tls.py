@@ -6,8 +6,9 @@ shows them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from tidegate.dataclasses import dataclass, field
 
 if TYPE_CHECKING:
     from tidegate.config.model import Stream

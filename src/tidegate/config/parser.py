@@ -6,13 +6,12 @@ of every kind in the order in which nginx would.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from tidegate.config.diagnostics import Problem
 from tidegate.config.files import MAX_INCLUDE_DEPTH, FileError, Files
 from tidegate.config.lexer import Ending, Lexer, Statement, Token
 from tidegate.config.model import Level
 from tidegate.config.span import COMMAND_LINE, Span
+from tidegate.dataclasses import dataclass, field
 
 # Blocks inside blocks, includes counted. nginx's own deepest is server/location/if: 5 or 6.
 MAX_NESTING = 64

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidegate.config import model
 from tidegate.config.model_http import HttpProxy
+from tidegate.dataclasses import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

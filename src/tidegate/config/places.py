@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidegate.config import parts
 from tidegate.config.diagnostics import Problem
 from tidegate.config.model import Level
+from tidegate.dataclasses import replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

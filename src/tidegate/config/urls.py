@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 from tidegate.config.values import number
+from tidegate.dataclasses import dataclass, replace
 from tidegate.wire.address import Address
 
 # Gives the addresses of a host name and port, in order; raises OSError when there are none.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidegate.config.build_tls import ending
@@ -25,6 +24,7 @@ from tidegate.config.parts import (
 from tidegate.config.pem_files import DATA
 from tidegate.config.pem_files import content as content_of
 from tidegate.config.secure import SecureError, client_context, server_context
+from tidegate.dataclasses import fields, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,8 +8,9 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tidegate.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from tidegate.balance.placement import Placement

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidegate.balance.placement import Placement, Places
 from tidegate.config.model import Level
+from tidegate.dataclasses import replace
 from tidegate.process import handover
 from tidegate.process.handover import Handover
 from tidegate.process.site import Site, has_content, has_written_content

@@ -6,8 +6,9 @@ configuration of an instance comes into force in the same way as every later one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tidegate.dataclasses import dataclass
 
 if TYPE_CHECKING:
     import asyncio

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tidegate.dataclasses import dataclass, replace
 from tidegate.engine.tls_resume import TicketKeys
 from tidegate.stream.build import Builder, Logs
 from tidegate.stream.mqtt_session import MqttSession

@@ -6,9 +6,9 @@ time. What `set` and the groups of regular expressions gave is remembered in the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic
 
+from tidegate.dataclasses import dataclass
 from tidegate.variables import geo as geos
 from tidegate.variables.geo import Geo
 from tidegate.variables.map import Finder, Map

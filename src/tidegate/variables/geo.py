@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tidegate.dataclasses import dataclass
 from tidegate.wire.network import Network, holds, number_of
 
 if TYPE_CHECKING:

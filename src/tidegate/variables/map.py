@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
+from tidegate.dataclasses import dataclass
 from tidegate.variables.hostnames import Wildcards
 from tidegate.variables.template import Template, compile_template
 from tidegate.variables.values import S, decode, encode

@@ -7,10 +7,10 @@ property `Device-Type` is `$mqtt_user_property_device_type`. Of several that fit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from tidegate.dataclasses import dataclass
 from tidegate.wire import tlvs
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tidegate.dataclasses import dataclass
 from tidegate.variables.murmur import murmur2
 
 if TYPE_CHECKING:

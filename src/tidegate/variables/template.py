@@ -6,8 +6,9 @@ into a function of a session, once per worker and configuration.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+
+from tidegate.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
