@@ -2,11 +2,11 @@
 
 import http.client
 import socket
-from dataclasses import replace
 
 from tidegate.config import model
 from tidegate.config.model_http import Files, Http, HttpServer, Location, StubStatus
 from tidegate.config.span import Span
+from tidegate.dataclasses import replace
 from tidegate.http.local import file_request, folder
 from tidegate.variables.template import compile_template, parse
 

@@ -9,13 +9,13 @@ import signal
 import socket
 import stat
 import tempfile
-from dataclasses import replace
 
 import pytest
 
 from lab import local, proc
 from lab.process import read
 from lab.waiting import PATIENCE
+from tidegate.dataclasses import replace
 from tidegate.http.local import STUB_STATUS, status_request, verdict
 from tidegate.observe.error_log import ErrorLog
 from tidegate.observe.opening import open_log

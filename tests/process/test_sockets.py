@@ -4,12 +4,12 @@ import re
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
 from tidegate.config.model import Keepalive, Level, Listen
 from tidegate.config.span import Span
+from tidegate.dataclasses import replace
 from tidegate.process import sockets as module
 from tidegate.process.errors import StartError
 from tidegate.process.sockets import ListeningSockets
