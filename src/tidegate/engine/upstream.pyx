@@ -203,6 +203,9 @@ cdef void inspect(Core *core, Session *s, uint32_t need) noexcept nogil:
         return
     if s.ends[UPSTREAM].pending is not NULL:
         write_to(core, s, UPSTREAM)
+        if s.state == ANSWERING and streams(s):
+            s.until = core.now + patience(s)  # what was sent at once need not be waited for
+            arm(core, s, s.until)
     else:
         refresh(core, s, UPSTREAM)
     if s.state == ANSWERING and (s.answer is NULL or s.exchange is not NULL):
