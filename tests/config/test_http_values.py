@@ -22,7 +22,6 @@ OF_LOCATIONS = {
     "absolute_redirect off": ("absolute_redirect", True, False),
     "port_in_redirect off": ("port_in_redirect", True, False),
     "server_name_in_redirect on": ("server_name_in_redirect", False, True),
-    "satisfy any": ("satisfy_any", False, True),
     "limit_conn_status 429": ("limit_conn_status", 503, 429),
     "real_ip_header X-Forwarded-For": ("real_ip_header", "x-real-ip", "x-forwarded-for"),
     "real_ip_recursive on": ("real_ip_recursive", False, True),

@@ -118,6 +118,16 @@ IN_SERVERS = {
         "underscores_in_headers on;",
         get("/", "a_b: 1"),
     ),
+    "large_client_header_buffers": (
+        "large_client_header_buffers 4 2k;",
+        "large_client_header_buffers 4 8k;",
+        get("/" + "x" * 5000),
+    ),
+    "client_header_buffer_size": (
+        "large_client_header_buffers 4 2k;",
+        "large_client_header_buffers 4 2k; client_header_buffer_size 8k;",
+        get("/" + "x" * 5000),
+    ),
     "ignore_invalid_headers": (
         "ignore_invalid_headers on;",
         "ignore_invalid_headers off;",
@@ -263,3 +273,91 @@ def test_each_setting_of_a_server_changes_what_is_seen_as_in_nginx(sides):
         heard = [ours.hears(request, host=host) for host in hosts]
         assert heard == [nginx.hears(request, host=host) for host in hosts], name
         assert heard[0] != heard[1], name
+
+
+NAMES = (
+    ("exact.example",),
+    ("*.example", "*.b.example", ".dot.example"),
+    ("www.*", "a.b.*"),
+    (r"~^(?<first>r\d+)\.example$", r"~^r(?<digits>\d+)\."),
+    ("second.example", r"~EXACT\.EXAMPLE", "UPPER.example"),
+    ('""',),
+)
+HOSTS = (
+    *("exact.example", "EXACT.example:80", "exact.example.", "a.example", "a.b.example", "example"),
+    *(
+        "dot.example",
+        "x.dot.example",
+        "www.org",
+        "www.b.example",
+        "a.b.c",
+        "r12.example",
+        "r12.org",
+    ),
+    *("second.example", "upper.example", "nobody.org", "127.0.0.1", "a.b.exact.example", "[::1]"),
+    *("r1.example", "xr12.example"),
+)
+
+LOCATIONS = (
+    *("= /exact", "/exact", "/pre", "^~ /pre/fix", "/pre/fix/longer", "/dir/", "= /", '"/a b"'),
+    *(r"~ ^/pre/(?<rest>\w+)\.php$", r"~ \.php$", r"~* \.JPG$", "/UPPER"),
+)
+NESTED = "location /nest { location ~ ^/nest/(a|b)$ { TELL } location = /nest/exact { TELL } TELL }"
+PATHS = (
+    *("/", "/exact", "/exact/", "/exact/x", "/pre", "/pre/x.php", "/pre/fix/x.php", "/prefix"),
+    *("/pre/fix/longer/x.php", "/pre/fix", "/x.jpg", "/X.JPG", "/x.PHP", "/dir", "/dir/", "/dir/x"),
+    *("/a%20b", "/a b".replace(" ", "%20") + "/c", "/upper", "/UPPER", "//exact", "/./exact"),
+    *("/x/../exact", "/%65xact", "/nest", "/nest/a", "/nest/ab", "/nest/exact", "/nest/exact/"),
+    *("/nest/x.php", "/nowhere", "/exact?x=.php", "/pre/x.php?a", "/pre//fix/x.php"),
+)
+
+
+@pytest.fixture
+def both(lab):
+    """Make both programs, with a configuration in which PORT is to be listened on."""
+
+    def make(text):
+        found = []
+        for program in ("tidegate", "nginx"):
+            port = lab.ports.free()
+            http.balancer(lab, text.replace("PORT", f"127.0.0.1:{port}"), program=program)
+            found.append(port)
+        return found
+
+    return make
+
+
+def body_for(port, request):
+    """Status and body of an answer; pages of errors name their program."""
+    status, _fields, body = split(ask(port, request))
+    return status, body if status == 200 else b""
+
+
+def test_a_name_leads_to_the_same_server(both):
+    servers = "".join(
+        f"server {{ listen PORT; server_name {' '.join(names)};"
+        f' return 200 "{number} $server_name $host $first"; }}\n'
+        for number, names in enumerate(NAMES)
+    )
+    ours, nginx = both(f"server {{ listen PORT; server_name none; return 200 x; }} {servers}")
+    requests = {host: get().replace(b"a.example", host.encode()) for host in HOSTS}
+    requests["nobody"] = b"GET / HTTP/1.0\r\n\r\n"
+    heard = {host: body_for(ours, data) for host, data in requests.items()}
+    assert heard == {host: body_for(nginx, data) for host, data in requests.items()}
+    assert len({body[:1] for _status, body in heard.values()}) > len(NAMES)
+
+
+def test_a_path_leads_to_the_same_location(both):
+    locations = "".join(
+        f'location {words} {{ return 200 "{number} $uri"; }}\n'
+        for number, words in enumerate(LOCATIONS)
+    )
+    nested = NESTED
+    for number in range(3):
+        nested = nested.replace("TELL", f'return 200 "nested {number} $uri";', 1)
+    ours, nginx = both(f"server {{ listen PORT; {locations} {nested} }}")
+    requests = {path: get(path) for path in PATHS}
+    heard = {path: body_for(ours, data) for path, data in requests.items()}
+    assert heard == {path: body_for(nginx, data) for path, data in requests.items()}
+    found = {body.split()[0] for _status, body in heard.values() if body}
+    assert found == {str(number).encode() for number in range(len(LOCATIONS))} | {b"nested"}

@@ -56,7 +56,6 @@ WRONG_IN_LOCATIONS = [
     "set $ y;",
     "set $x;",
     "stub_status x y;",
-    "satisfy any; satisfy all;",
     "proxy_ssl_verify on; proxy_pass https://127.0.0.1;",
     "proxy_ssl_certificate x; proxy_pass https://127.0.0.1;",
     "proxy_ssl_certificate x; proxy_ssl_certificate_key y; proxy_pass https://127.0.0.1;",

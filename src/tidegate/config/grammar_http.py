@@ -23,6 +23,9 @@ SERVERS = (*HTTP, *SERVER)
 INSIDE = (*SERVER, *LOCATION)
 ALL = (*SERVERS, *LOCATION)
 
+_SETTINGS = "tests/nginx/test_same_http_settings.py::"
+SEEN = _SETTINGS + "test_each_setting_changes_what_is_seen_as_in_nginx"
+OF_SERVERS = _SETTINGS + "test_each_setting_of_a_server_changes_what_is_seen_as_in_nginx"
 PROOFS = "tests/config/test_http_values.py::"
 
 
@@ -66,13 +69,7 @@ BLOCKS: tuple[Row, ...] = (
         opens="http.location",
         proof="tests/config/test_location.py::test_a_location_keeps_how_it_matches",
     ),
-    _row(
-        "types",
-        "The media types of files, by extension.",
-        args="0",
-        opens=FREE,
-        proof="test_types_are_by_extension",
-    ),
+    _row("types", "The media types of files, by extension.", args="0", opens=FREE, proof=SEEN),
 )
 
 CLIENTS: tuple[Row, ...] = (
@@ -98,7 +95,7 @@ CLIENTS: tuple[Row, ...] = (
         contexts=SERVERS,
         kind=Kind.TIME,
         default="60s",
-        proof="test_a_value_reaches_servers",
+        proof="tests/e2e/test_http_settings.py::test_a_client_may_be_silent_for_so_long",
     ),
     _row(
         "client_header_buffer_size",
@@ -122,7 +119,7 @@ CLIENTS: tuple[Row, ...] = (
         contexts=SERVERS,
         kind=Kind.FLAG,
         default="on",
-        proof="test_a_value_reaches_servers",
+        proof=OF_SERVERS,
     ),
     _row(
         "underscores_in_headers",
@@ -130,7 +127,7 @@ CLIENTS: tuple[Row, ...] = (
         contexts=SERVERS,
         kind=Kind.FLAG,
         default="off",
-        proof="test_a_value_reaches_servers",
+        proof=OF_SERVERS,
     ),
     _row(
         "merge_slashes",
@@ -138,19 +135,21 @@ CLIENTS: tuple[Row, ...] = (
         contexts=SERVERS,
         kind=Kind.FLAG,
         default="on",
-        proof="test_a_value_reaches_servers",
+        proof=OF_SERVERS,
     ),
     _row(
         "client_max_body_size",
         "The longest body of a request; 0: any.",
         kind=Kind.OFFSET,
         default="1m",
+        proof=SEEN,
     ),
     _row(
         "client_body_timeout",
         "How long a client may be silent while it sends a body.",
         kind=Kind.TIME,
         default="60s",
+        proof="tests/e2e/test_http_settings.py::test_a_client_may_be_silent_for_so_long",
     ),
     _row(
         "send_timeout",
@@ -163,18 +162,21 @@ CLIENTS: tuple[Row, ...] = (
         "How long a client may stay without a request, and what it is told of that.",
         args="1,2",
         default="75s",
+        proof=SEEN,
     ),
     _row(
         "keepalive_requests",
         "The most requests of one connection.",
         kind=Kind.NUMBER,
         default="1000",
+        proof=SEEN,
     ),
     _row(
         "tcp_nodelay",
         "Whether small pieces are sent at once (TCP_NODELAY).",
         kind=Kind.FLAG,
         default="on",
+        proof="tests/e2e/test_http_settings.py::test_options_reach_the_sockets_of_a_tunnel",
     ),
 )
 
@@ -184,133 +186,112 @@ ANSWERS: tuple[Row, ...] = (
         "Answers with a code and a text, or sends the client elsewhere.",
         contexts=INSIDE,
         args="1,2",
-        proof="test_return_is_a_code_a_text_or_a_url",
+        proof=SEEN,
     ),
     _row(
         "set",
         "Gives a variable a value in the requests of a server or location.",
         contexts=INSIDE,
         args="2",
-        proof="test_set_is_done_where_it_stands",
+        proof=SEEN,
     ),
     _row(
         "stub_status",
         "Answers with the counts of connections and requests.",
         contexts=INSIDE,
         args="0,1",
-        proof="test_stub_status_is_content",
+        proof="tests/process/test_local_content.py::test_the_status_page_is_nginx_s_to_the_byte",
     ),
-    _row(
-        "internal",
-        "Keeps a location from clients.",
-        contexts=LOCATION,
-        args="0",
-        proof="test_an_internal_location_is_kept_from_clients",
-    ),
-    _row(
-        "root",
-        "The folder that paths of requests are looked up in.",
-        default="html",
-        proof="test_files_are_below_a_root_or_an_alias",
-    ),
+    _row("internal", "Keeps a location from clients.", contexts=LOCATION, args="0", proof=SEEN),
+    _row("root", "The folder that paths of requests are looked up in.", default="html", proof=SEEN),
     _row(
         "alias",
         "A folder in place of the part of a path that the location matches.",
         contexts=LOCATION,
-        proof="test_files_are_below_a_root_or_an_alias",
+        proof=SEEN,
     ),
     _row(
-        "index",
-        "The files that stand for a folder.",
-        args="1+",
-        default="index.html",
-        proof="test_index_try_files_and_autoindex_are_kept",
+        "index", "The files that stand for a folder.", args="1+", default="index.html", proof=SEEN
     ),
     _row(
         "try_files",
         "The files to look for, and where to go when none is there.",
         contexts=INSIDE,
         args="2+",
-        proof="test_try_files_are_not_inherited",
+        proof=SEEN,
     ),
-    _row(
-        "autoindex",
-        "Whether a folder is listed.",
-        kind=Kind.FLAG,
-        default="off",
-        proof="test_index_try_files_and_autoindex_are_kept",
-    ),
+    _row("autoindex", "Whether a folder is listed.", kind=Kind.FLAG, default="off", proof=SEEN),
     _row(
         "default_type",
         "The media type of files of no known extension.",
         kind=Kind.TEXT,
         default="text/plain",
+        proof=SEEN,
     ),
     _row(
-        "error_page",
-        "Where to go for an error, and the status to answer.",
-        args="2+",
-        proof="test_error_pages_are_by_code",
+        "error_page", "Where to go for an error, and the status to answer.", args="2+", proof=SEEN
     ),
     _row(
         "add_header",
         "A field for the answer; with `always` for one of any status.",
         args="2,3",
-        proof="tests/config/test_http_proxy.py::test_lists_go_over_as_a_whole",
+        proof=SEEN,
     ),
     _row(
         "server_tokens",
         "Whether clients are told the version.",
         default="on",
+        proof="tests/e2e/test_http_settings.py::test_the_version_is_told_unless_it_is_switched_off",
     ),
     _row(
         "absolute_redirect",
         "Whether redirects name the host.",
         kind=Kind.FLAG,
         default="on",
+        proof=SEEN,
     ),
     _row(
         "port_in_redirect",
         "Whether absolute redirects name the port.",
         kind=Kind.FLAG,
         default="on",
+        proof=SEEN,
     ),
     _row(
         "server_name_in_redirect",
         "Whether absolute redirects name the server, not the host of the request.",
         kind=Kind.FLAG,
         default="off",
+        proof=SEEN,
     ),
 )
 
 RULES: tuple[Row, ...] = (
     _row(
-        "satisfy",
-        "Whether all rules have to let a client in, or any.",
-        default="all",
-    ),
-    _row(
         "limit_conn_status",
         "The status for clients over a limit.",
         kind=Kind.NUMBER,
         default="503",
+        proof="tests/e2e/test_http_settings.py::test_the_status_for_clients_over_a_limit",
     ),
     _row(
         "set_real_ip_from",
         "Whose header names the client: an address, a network, `unix:`.",
-        proof="test_a_real_ip_is_told_by_those_trusted",
+        proof=SEEN,
     ),
     _row(
         "real_ip_header",
         "The field that names the client, or `proxy_protocol`.",
         kind=Kind.TEXT,
         default="X-Real-IP",
+        proof=SEEN,
     ),
     _row(
         "real_ip_recursive",
         "Whether the last address that is not trusted is the client's.",
         kind=Kind.FLAG,
         default="off",
+        proof=SEEN,
     ),
 )
 

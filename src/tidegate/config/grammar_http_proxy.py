@@ -10,6 +10,8 @@ LOCATION = ("http.location",)
 UPSTREAM = ("http.upstream",)
 ALL = ("http", "http.server", "http.location")
 
+_SETTINGS = "tests/nginx/test_same_http_settings.py::"
+SEEN = _SETTINGS + "test_each_setting_changes_what_is_seen_as_in_nginx"
 PROOFS = "tests/config/test_http_proxy.py::"
 
 
@@ -30,7 +32,7 @@ def _row(
         kind=kind,
         default=default,
         doc=doc,
-        proof=PROOFS + proof,
+        proof=proof if "::" in proof else PROOFS + proof,
     )
 
 
@@ -39,60 +41,61 @@ PASS: tuple[Row, ...] = (
         "proxy_pass",
         "Where requests go: http:// or https:// and a group, host:port, or `unix:` path.",
         contexts=LOCATION,
-        proof="test_a_url_is_taken_apart",
+        proof=SEEN,
     ),
     _row(
         "proxy_http_version",
         "The version of HTTP for brokers; WebSocket needs 1.1.",
         default="1.1",
+        proof=SEEN,
     ),
     _row(
         "proxy_set_header",
         "A field for brokers in place of the client's; an empty one is not sent.",
         args="2",
         default="Host $proxy_host; Connection close",
-        proof="test_two_headers_are_set_unless_they_are_written",
+        proof=SEEN,
     ),
-    _row(
-        "proxy_hide_header",
-        "A field of brokers that clients do not get.",
-        proof="test_headers_of_brokers_are_hidden",
-    ),
+    _row("proxy_hide_header", "A field of brokers that clients do not get.", proof=SEEN),
     _row(
         "proxy_pass_header",
         "A field of brokers that clients get though it is one of those hidden.",
-        proof="test_headers_of_brokers_are_hidden",
+        proof=SEEN,
     ),
     _row(
         "proxy_redirect",
         "What is put in place of a broker's address where it sends a client elsewhere.",
         args="1,2",
         default="default",
-        proof="test_redirects_are_rewritten_as_written",
+        proof=SEEN,
     ),
     _row(
         "proxy_pass_request_headers",
         "Whether the client's fields go to brokers.",
         kind=Kind.FLAG,
         default="on",
+        proof=SEEN,
     ),
     _row(
         "proxy_pass_request_body",
         "Whether the client's body goes to brokers.",
         kind=Kind.FLAG,
         default="on",
+        proof=SEEN,
     ),
     _row(
         "proxy_intercept_errors",
         "Whether error_page is for errors of brokers, too.",
         kind=Kind.FLAG,
         default="off",
+        proof=SEEN,
     ),
     _row(
         "proxy_connect_timeout",
         "How long a connect to a broker may take.",
         kind=Kind.TIME,
         default="60s",
+        proof="tests/e2e/test_http_settings.py::test_a_broker_may_be_silent_for_so_long",
     ),
     _row(
         "proxy_send_timeout",
@@ -105,41 +108,48 @@ PASS: tuple[Row, ...] = (
         "How long a broker may be silent; without it MQTT's keep alive holds in a tunnel.",
         kind=Kind.TIME,
         default="60s",
+        proof="tests/e2e/test_http_settings.py::test_a_broker_may_be_silent_for_so_long",
     ),
     _row(
         "proxy_buffer_size",
         "The longest head of a broker's answer.",
         kind=Kind.SIZE,
         default="4k",
+        proof=SEEN,
     ),
     _row(
         "proxy_bind",
         "Our address, or addresses in turn, on the way to brokers; `transparent`; or `off`.",
         args="1+",
+        proof=SEEN,
     ),
     _row(
         "proxy_next_upstream",
         "What makes the next broker be asked: error, timeout, http_503 and others, or off.",
         args="1+",
         default="error timeout",
+        proof=SEEN,
     ),
     _row(
         "proxy_next_upstream_tries",
         "The most brokers tried for one request; 0: all.",
         kind=Kind.NUMBER,
         default="0",
+        proof=SEEN,
     ),
     _row(
         "proxy_next_upstream_timeout",
         "How long brokers are tried for one request; 0: no limit.",
         kind=Kind.TIME,
         default="0",
+        proof="tests/e2e/test_http_settings.py::test_brokers_are_tried_for_so_long",
     ),
     _row(
         "proxy_socket_keepalive",
         "Whether the kernel probes silent connections to brokers.",
         kind=Kind.FLAG,
         default="off",
+        proof="tests/e2e/test_http_settings.py::test_options_reach_the_sockets_of_a_tunnel",
     ),
     _row(
         "proxy_session_drop",
@@ -152,6 +162,7 @@ PASS: tuple[Row, ...] = (
         "Whether brokers are told the client's address by a PROXY protocol header.",
         kind=Kind.FLAG,
         default="off",
+        proof="tests/e2e/test_http_settings.py::test_a_broker_is_told_the_client_by_a_header",
     ),
     _row(
         "mqtt_websocket_to",

@@ -254,6 +254,14 @@ ROWS: tuple[Row, ...] = (
         for row in group(names, contexts=contexts, args=args, status=Status.LATER, reason=reason)
     ),
     *group(
+        "satisfy",
+        contexts=ALL,
+        args="1",
+        status=Status.IGNORED,
+        reason="there is one kind of rules: allow and deny",
+        always="all",
+    ),
+    *group(
         "charset_map",
         contexts=HTTP,
         args="2",
