@@ -305,7 +305,17 @@ LOCATIONS = (
 NESTED = "location /nest { location ~ ^/nest/(a|b)$ { TELL } location = /nest/exact { TELL } TELL }"
 PATHS = (
     *("/", "/exact", "/exact/", "/exact/x", "/pre", "/pre/x.php", "/pre/fix/x.php", "/prefix"),
-    *("/pre/fix/longer/x.php", "/pre/fix", "/x.jpg", "/X.JPG", "/x.PHP", "/dir", "/dir/", "/dir/x"),
+    *(
+        "/pre/fix/longer/x.php",
+        "/pre/fix/longer/x",
+        "/pre/fix",
+        "/x.jpg",
+        "/X.JPG",
+        "/x.PHP",
+        "/dir",
+        "/dir/",
+        "/dir/x",
+    ),
     *("/a%20b", "/a b".replace(" ", "%20") + "/c", "/upper", "/UPPER", "//exact", "/./exact"),
     *("/x/../exact", "/%65xact", "/nest", "/nest/a", "/nest/ab", "/nest/exact", "/nest/exact/"),
     *("/nest/x.php", "/nowhere", "/exact?x=.php", "/pre/x.php?a", "/pre//fix/x.php"),
