@@ -38,8 +38,11 @@ class Client:
         username=None,
         source="",
         tls=None,
+        path=None,
     ):
         """`will` is (topic, payload, qos, retain), `source` our own address, `tls` a context.
+
+        With `path` it comes by WebSocket.
 
         Raises RefusedError.
         """
@@ -52,8 +55,11 @@ class Client:
             client_id=client_id,
             protocol=version,
             reconnect_on_failure=False,
+            transport="tcp" if path is None else "websockets",
             **({} if version == V5 else {"clean_session": clean}),
         )
+        if path is not None:
+            self._client.ws_set_options(path=path)
         self._client.on_connect = lambda *args: self._answers.put(args[3:])
         self._client.on_subscribe = lambda *args: self._answers.put(args[3])
         self._client.on_disconnect = self._disconnected

@@ -60,9 +60,10 @@ class Lab:
         """Another broker, which is slower to start."""
         return self._started(Ejabberd(folder=self._own_folder("ejabberd"), port=self.ports.free()))
 
-    def rabbitmq(self) -> RabbitMQ:
+    def rabbitmq(self, *, web=False) -> RabbitMQ:
         """A broker that reads PROXY headers, and takes ten seconds to start, or more."""
-        return self._started(RabbitMQ(folder=self._own_folder("rabbitmq"), ports=self.ports))
+        folder = self._own_folder("rabbitmq")
+        return self._started(RabbitMQ(folder=folder, ports=self.ports, web=web))
 
     def haproxy(self, **options) -> HAProxy:
         """A running PROXY reader."""

@@ -1,6 +1,7 @@
 // One client of mqtt.js: subscribes, publishes, and prints what came back as JSON.
 //
-// usage: node mqttjs.js '{"options": {…}, "messages": [[payload, qos]…]}'
+// usage: node mqttjs.js '{"options": {…}, "messages": [[payload, qos]…], "url": …}'
+// With a URL (ws://… or wss://…) it comes by WebSocket.
 
 const fs = require('fs')
 const net = require('net')
@@ -13,11 +14,10 @@ for (const name of ['ca', 'cert', 'key']) {
 }
 const connect = job.options.ca ? tls.connect : net.connect
 // Its own way of connecting leaves localAddress out.
-const client = new mqtt.MqttClient(() => connect(job.options), {
-  ...job.options,
-  reconnectPeriod: 0,
-  connectTimeout: 15000
-})
+const options = { ...job.options, reconnectPeriod: 0, connectTimeout: 15000 }
+const client = job.url
+  ? mqtt.connect(job.url, options)
+  : new mqtt.MqttClient(() => connect(job.options), options)
 const got = []
 let ending = false
 

@@ -11,16 +11,24 @@ SLOW = 90.0  # it takes ten seconds on an idle machine
 class RabbitMQ(Erlang):
     """One node with a port mapper of its own, all in `folder`."""
 
-    def __init__(self, *, folder, ports, name="rabbitmq"):
-        """`ports` gives three: for MQTT, the port mapper, and what other nodes would connect to."""
+    def __init__(self, *, folder, ports, name="rabbitmq", web=False):
+        """`ports` gives three: for MQTT, the port mapper, and what other nodes would connect to.
+
+        With `web` one more is for MQTT by WebSocket, at /mqtt on `web_port`; it reads no header.
+        """
         self.host, self.port = "127.0.0.1", ports.free()
         self.address = f"127.0.0.1:{self.port}"
 
         def inside(file):
             return os.path.join(folder, file)
 
-        _write(inside("rabbitmq.conf"), _CONF.format(port=self.port))
-        _write(inside("plugins"), "[rabbitmq_mqtt].\n")
+        conf, plugins = _CONF.format(port=self.port), "[rabbitmq_mqtt].\n"
+        if web:
+            self.web_port = ports.free()
+            conf += _WEB_CONF.format(port=self.web_port)
+            plugins = "[rabbitmq_mqtt,rabbitmq_web_mqtt].\n"
+        _write(inside("rabbitmq.conf"), conf)
+        _write(inside("plugins"), plugins)
         super().__init__(
             ["/usr/lib/rabbitmq/bin/rabbitmq-server"],
             folder=folder,
@@ -69,4 +77,10 @@ mqtt.allow_anonymous = true
 log.file = false
 log.console = true
 log.console.level = info
+"""
+
+_WEB_CONF = """
+web_mqtt.tcp.ip = 127.0.0.1
+web_mqtt.tcp.port = {port}
+web_mqtt.ws_path = /mqtt
 """

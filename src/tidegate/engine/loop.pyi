@@ -122,7 +122,8 @@ class Engine:
 
         With `header_timeout_ms` a PROXY protocol header has to come first, in that time.
         `asks_accept` is for sessions with an accept phase that need no header.
-        With `idle_counts` a session that has not said a byte counts as `waiting`.
+        With `idle_counts` a session that has not said a byte counts as `waiting`; and one that
+        begins without TLS, where there is `tls`, is served all the same (`secure` tells).
         With `tls` a session comes to its decisions when its handshake is done. One whose handshake
         fails has an `end` alone, with the reason "no_handshake" and status 500.
         """

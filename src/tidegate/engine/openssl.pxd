@@ -211,6 +211,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_session_reused(const SSL *ssl)
     const char *SSL_get_version(const SSL *ssl)
     const char *SSL_get_cipher_name(const SSL *ssl)
+    int SSL_in_before(const SSL *ssl)
     const char *SSL_get_servername(const SSL *ssl, int kind)
     long SSL_set_tlsext_host_name(SSL *ssl, const char *name)
     int SSL_set1_host(SSL *ssl, const char *name)

@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint32_t
 from tidegate.engine.ends cimport (
     arm,
     call,
+    calm,
     finish,
     linger_over,
     linger_read,
@@ -31,6 +32,8 @@ from tidegate.engine.tls cimport (
     drop_tls,
     note_fault,
     tls_accept,
+    tls_free,
+    tls_unheard,
 )
 from tidegate.engine.types cimport (
     ANSWERING,
@@ -136,8 +139,29 @@ cdef void secure(Core *core, Session *s) noexcept nogil:
         want(core, s, CLIENT, EPOLLIN)
 
 
+cdef bint speaks_plain(Core *core, Session *s) noexcept nogil:
+    """Whether a client began without TLS where that may be told it; then it is heard so."""
+    cdef unsigned char first
+    if not s.idle_counts or not tls_unheard(&s.ends[CLIENT]):
+        return False
+    if recv(s.ends[CLIENT].fd, <char *>&first, 1, MSG_PEEK) != 1:
+        return False
+    # A record of TLS, or what version 2 of SSL begins with.
+    if first == 0x16 or first & 0x80:
+        return False
+    calm(core, s, CLIENT)
+    tls_free(&s.ends[CLIENT])
+    drop_tls(s.tls)
+    s.tls = NULL
+    begin(core, s)
+    return True
+
+
 cdef void shake_client(Core *core, Session *s) noexcept nogil:
-    cdef Shake step = shake(core, s, CLIENT)
+    cdef Shake step
+    if speaks_plain(core, s):
+        return
+    step = shake(core, s, CLIENT)
     if step == SHAKE_ASKS:
         call(core, s, CALL_CERTIFICATES)
     elif step == SHAKE_FAILED:

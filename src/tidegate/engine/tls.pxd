@@ -24,6 +24,7 @@ cdef ssize_t tls_read(
 ) noexcept nogil
 cdef ssize_t tls_write(Session *s, int side, const char *data, size_t size) noexcept nogil
 cdef void tls_goodbye(End *end) noexcept nogil
+cdef bint tls_unheard(End *end) noexcept nogil
 cdef void tls_free(End *end) noexcept nogil
 cdef void run_again(Core *core, Session *s, int side) noexcept nogil
 cdef void note_fault(Session *s, const char *what, int error) noexcept nogil

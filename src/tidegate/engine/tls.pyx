@@ -48,6 +48,7 @@ from tidegate.engine.openssl cimport (
     SSL_get_SSL_CTX,
     SSL_get_verify_result,
     SSL_has_pending,
+    SSL_in_before,
     SSL_is_init_finished,
     SSL_new,
     SSL_read,
@@ -396,6 +397,11 @@ cdef void tls_goodbye(End *end) noexcept nogil:
     clear_errors()
     SSL_shutdown(end.ssl)
     clear_errors()
+
+
+cdef bint tls_unheard(End *end) noexcept nogil:
+    """Whether not a byte of the other side's TLS was read."""
+    return SSL_in_before(end.ssl) == 1
 
 
 cdef void tls_free(End *end) noexcept nogil:

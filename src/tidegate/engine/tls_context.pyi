@@ -38,8 +38,11 @@ class Context:
         """The private key of the certificate that was added last."""
     def ask_pairs(self) -> None:
         """Have the session asked for its certificates, when the client's hello is known."""
-    def set_verify(self, mode: str, depth: int) -> None:
-        """Ask the other side for its certificate; `mode` is one of VERIFY."""
+    def set_verify(self, mode: str, depth: int, *, judge: bool = True) -> None:
+        """Ask the other side for its certificate; `mode` is one of VERIFY.
+
+        Without `judge` the handshake succeeds with any, or none: `$ssl_client_verify` tells.
+        """
     def add_trusted(self, name: str, pem: bytes, *, tell: bool = False) -> None:
         """Authorities by which certificates are verified; with `tell` the client hears of them."""
     def add_crl(self, name: str, pem: bytes) -> None:

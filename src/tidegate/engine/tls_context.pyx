@@ -112,7 +112,7 @@ from tidegate.engine.openssl cimport (
 from tidegate.engine.tls cimport drop_tls
 from tidegate.engine.tls_pem cimport Certificate, Key, at_end, fault, give_pairs, memory
 from tidegate.engine.tls_resume cimport TicketKeys, use_cache, use_tickets
-from tidegate.engine.types cimport Tls
+from tidegate.engine.types cimport VERIFY_OFF, Tls
 from tidegate.scoreboard.cache cimport Cache
 
 cdef enum:
@@ -276,9 +276,12 @@ cdef class Context:
         """Have the session asked for its certificates, when the client's hello is known."""
         SSL_CTX_set_cert_cb(self.tls.ctx, ask_pairs, NULL)
 
-    def set_verify(self, str mode, int depth):
-        """Ask the other side for its certificate; `mode` is one of VERIFY."""
-        self.tls.verify = <uint8_t>VERIFY.index(mode)
+    def set_verify(self, str mode, int depth, *, bint judge=True):
+        """Ask the other side for its certificate; `mode` is one of VERIFY.
+
+        Without `judge` the handshake succeeds with any, or none: `$ssl_client_verify` tells.
+        """
+        self.tls.verify = <uint8_t>VERIFY.index(mode) if judge else VERIFY_OFF
         SSL_CTX_set_verify(self.tls.ctx, SSL_VERIFY_PEER, go_on)
         SSL_CTX_set_verify_depth(self.tls.ctx, depth)
 

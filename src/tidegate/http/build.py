@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.balance.ip_hash import key_of
 from tidegate.config import model, model_http
 from tidegate.config.model import Level
+from tidegate.config.secure import read_pairs
 from tidegate.http import redirects
 from tidegate.http.local import folder
 from tidegate.http.locations import REGEX, REGEX_CASELESS, Place, Tree
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
 
     from tidegate.balance.single import Single
     from tidegate.balance.upstream import Upstream
+    from tidegate.config.model_tls import Tls
     from tidegate.config.span import Span
     from tidegate.engine.loop import Engine
     from tidegate.engine.tls_context import Context
+    from tidegate.engine.tls_pem import Certificate, Key
     from tidegate.http.gauges import Gauges
     from tidegate.http.session import HttpSession
     from tidegate.scoreboard.zone import Zone
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.server import ErrorLog
     from tidegate.stream.tls import Contexts
-    from tidegate.stream.tls_pairs import PairFiles
     from tidegate.variables.template import Template
 
     Text = Callable[[Any], str]
@@ -77,6 +79,7 @@ class Builder:
         self._local = local
         self._variables = dict(http.variables)
         self._getters = with_computed(self._variables)
+        self._made_pairs: dict[Tls, tuple[tuple[Certificate, Key], ...]] = {}
         self._made: list[Location] = []  # of the server that is being built
         self._types: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
 
@@ -99,17 +102,27 @@ class Builder:
     ) -> HttpPort:
         listen, default = next((one for one in here if one[0].default), here[0])
         tls: Context | None = None
-        pairs: PairFiles | None = None
-        if any(one.listen.ssl for one, _server in here):
-            tls, pairs = self._contexts.of(default), self._contexts.pairs(default, self._getters)
+        if default.tls is not None and any(one.listen.ssl for one, _server in here):
+            secured = [one for _listen, one in here if one.tls is not None]
+            several = len({(one.tls.pairs, one.tls.named) for one in secured if one.tls}) > 1
+            tls = self._contexts.of_address(default.tls, several=several)
+            for one in secured:
+                servers[one.span].named = self._contexts.pairs(one, self._getters)
+                if several and one.tls is not None:
+                    servers[one.span].pairs = self._pairs(one.tls)
         return HttpPort(
             listen.listen,
             Names(((one.names, servers[one.span]) for _l, one in here), servers[default.span]),
             gauges=self._gauges,
             tls=tls,
-            pairs=pairs,
             local=self._local,
         )
+
+    def _pairs(self, tls: Tls) -> tuple[tuple[Certificate, Key], ...]:
+        made = self._made_pairs.get(tls)
+        if made is None:
+            made = self._made_pairs[tls] = read_pairs(tls)
+        return made
 
     def _server(self, server: model_http.HttpServer) -> VirtualServer:
         outside = self._location(server, server.outside)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tidegate.config.model import Level
-from tidegate.http import local_content, proxying, realip, replies
+from tidegate.http import local_content, proxying, realip, replies, secure
 from tidegate.http.answers import page
 from tidegate.http.names import HostError, host_of
 from tidegate.http.request import MOST_REDIRECTS
@@ -45,7 +45,7 @@ def enter(session: HttpSession) -> Outcome:
     if matched is not None:
         remember(session, *matched)
     realip.apply(session)
-    fault = session.tls_fault()
+    fault = secure.fault(session)
     if fault:
         return replies.error(session, fault)
     if server.returns is not None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tidegate.config import model_http
     from tidegate.config.model import Listen
     from tidegate.engine.tls_context import Context
+    from tidegate.engine.tls_pem import Certificate, Key
     from tidegate.http.gauges import Gauges
     from tidegate.http.local import Folder
     from tidegate.http.locations import Tree
@@ -116,7 +117,7 @@ class Location(Server):
 class VirtualServer:
     """One `server`: its locations, and what it does before any of them is chosen."""
 
-    __slots__ = ("model", "name", "outside", "returns", "tree")
+    __slots__ = ("model", "name", "named", "outside", "pairs", "returns", "tree")
 
     def __init__(
         self,
@@ -129,6 +130,10 @@ class VirtualServer:
         self.model = server
         self.name = server.names[0] if server.names else ""
         self.outside = outside
+        # What a client is shown that asks for this server, where others have their own, and
+        # where variables say it.
+        self.pairs: tuple[tuple[Certificate, Key], ...] = ()
+        self.named: PairFiles | None = None
         self.tree = tree
         self.returns = returns
 
@@ -147,7 +152,6 @@ class HttpPort:
         "header_timeout_ms",
         "local",
         "names",
-        "pairs",
         "proxy_protocol",
         "server",
         "tls",
@@ -160,7 +164,6 @@ class HttpPort:
         *,
         gauges: Gauges,
         tls: Context | None,
-        pairs: PairFiles | None,
         local: str | None,
     ) -> None:
         """`local` is the path of the control process's socket."""
@@ -171,7 +174,6 @@ class HttpPort:
         self.proxy_protocol = listen.proxy_protocol
         self.asks_accept = listen.proxy_protocol
         self.tls = tls
-        self.pairs = pairs
         self.gauges = gauges
         self.local = local
         model = default.model

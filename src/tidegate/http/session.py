@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, ClassVar
 from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Need, Refuse, Say
+from tidegate.engine.tls_pem import TlsError
 from tidegate.http import keepalive, local_content, proxying, realip, replies, routing
 from tidegate.http.request import Request
 from tidegate.http.uri import UriError, read_target
 from tidegate.stream import realip as proxy_header
 from tidegate.stream.judged_session import JudgedSession
 from tidegate.stream.session import NO_HANDSHAKE, OK, client_text, tried_so_far
-from tidegate.variables.values import cut, decode
+from tidegate.variables.values import cut, decode, encode
 from tidegate.wire.quoted import quoted
 from tidegate.wire.request_head import RequestError, read_request_head
 
@@ -380,11 +381,18 @@ class HttpSession(JudgedSession):
             self.server_endpoint = unpack_address(packed)
         return self.server_endpoint
 
-    def tls_fault(self) -> int:
-        """nginx's status where the client's certificate is not what it should be; else 0."""
-        if not self.secure:
-            return 0
-        return 0
+    def certificates(self) -> None:
+        """Show the client the certificates of the server that it asks for."""
+        engine, names = self.port.server.engine, self.port.names
+        asked = engine.tls(self.handle, "server_name")
+        server, _matched = names.find(None if asked is None else encode(asked.lower()))
+        if not server.pairs and server.named is None:
+            server = names.default
+        try:
+            named = () if server.named is None else server.named.read(server.named.names(self))
+            engine.give_certificates(self.handle, (*server.pairs, *named))
+        except TlsError as error:
+            self.say_of_client(Level.ERROR, f"{error} while SSL handshaking")
 
     @property
     def bytes_sent(self) -> int:

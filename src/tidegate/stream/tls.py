@@ -40,7 +40,17 @@ class Contexts:
         self._clients: dict[tuple[ProxyTls, int], Context] = {}
         self._pairs: dict[Tls, PairFiles] = {}
 
-    def of(self, server: model.Server | HttpServer) -> Context | None:
+    def of_address(self, tls: Tls, *, several: bool) -> Context:
+        """What the servers of http at one address shake hands with, on the terms of the default.
+
+        With `several` each shows certificates of its own. Who the client is, is judged by the
+        request.
+        """
+        zone = tls.session_cache.zone
+        cache = None if zone is None else self._caches[zone[0]]
+        return server_context(tls, self._tickets, cache, judge=False, ask=several)
+
+    def of(self, server: model.Server) -> Context | None:
         """What the server's `listen … ssl` shake hands with; None where it has none."""
         if server.tls is None:
             return None

@@ -1,0 +1,105 @@
+"""Who comes to `listen … ssl` of http is answered as by the installed nginx, with its pages."""
+
+from __future__ import annotations
+
+import re
+import ssl
+
+import pytest
+
+from lab import http, sockets
+from lab.certificates import Authority
+
+pytestmark = pytest.mark.needs("nginx", "openssl")
+
+
+class Side:
+    """One program with servers of several names on one TLS address."""
+
+    def __init__(self, lab, program, pairs, more=""):
+        self.port = lab.ports.free()
+        servers = " ".join(
+            f"server {{ listen 127.0.0.1:{self.port} ssl; server_name {name}; {more}"
+            f" ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]};"
+            f' return 200 "{name} $ssl_client_verify $https $scheme"; }}'
+            for name, pair in pairs.items()
+        )
+        self.balancer = http.balancer(lab, servers, program=program)
+
+    def ask(self, authority, *, name="one.example", pair=None):
+        """The certificate's name that a client sees, and what it is answered."""
+        context = ssl.create_default_context(cafile=authority.certificate)
+        context.check_hostname = False
+        if pair is not None:
+            context.load_cert_chain(*pair)
+        with (
+            sockets.open_raw(self.port) as plain,
+            context.wrap_socket(plain, server_hostname=name) as client,
+        ):
+            client.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+            answer = b""
+            while more := client.recv(65536):
+                answer += more
+            shown = dict(part[0] for part in client.getpeercert()["subject"])["commonName"]
+        return shown, alike(answer)
+
+
+def alike(answer):
+    answer = re.sub(rb"(?m)^(Date|Server|Content-Length): .*\r$", rb"\1: X\r", answer)
+    return re.sub(rb"<center>(nginx|tidegate)[^<]*", b"<center>X", answer)
+
+
+@pytest.fixture(scope="module")
+def pairs(authority):
+    return {name: authority.sign(name) for name in ("one.example", "two.example", "*.b.example")}
+
+
+def test_each_name_has_its_own_certificate(lab, authority, pairs):
+    sides = [Side(lab, program, pairs) for program in ("nginx", "tidegate")]
+    for name in ("one.example", "two.example", "TWO.example", "x.b.example", "other", None):
+        nginx, ours = (side.ask(authority, name=name) for side in sides)
+        assert ours == nginx, name
+
+
+def test_plain_http_on_a_tls_port_is_told_so(lab, authority, pairs):
+    nginx, ours = (Side(lab, program, pairs) for program in ("nginx", "tidegate"))
+    for data in (http.get(), b"hello\r\n\r\n", b"\r\n\r\n"):
+        assert alike(http.ask(ours.port, data, end=True)) == alike(
+            http.ask(nginx.port, data, end=True)
+        )
+    assert b"The plain HTTP request was sent to HTTPS port" in http.ask(ours.port, http.get())
+    assert ours.ask(authority)[1].startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("verify", ["on", "optional", "optional_no_ca"])
+def test_clients_are_verified_with_nginxs_pages(lab, authority, pairs, tmp_path, verify):
+    strangers = Authority(str(tmp_path))
+    known, unknown = authority.sign("known"), strangers.sign("unknown")
+    more = f"ssl_client_certificate {authority.certificate}; ssl_verify_client {verify};"
+    sides = [Side(lab, program, pairs, more) for program in ("nginx", "tidegate")]
+    for pair in (None, known, unknown):
+        nginx, ours = (side.ask(authority, pair=pair) for side in sides)
+        assert ours == nginx
+    assert b" 200 OK" in sides[1].ask(authority, pair=known)[1]
+
+
+def test_a_server_that_verifies_as_no_other_does_lets_nobody_in_by_anothers_handshake(
+    lab, authority, pairs, tmp_path
+):
+    strangers = Authority(str(tmp_path))
+    port = lab.ports.free()
+    one, two = list(pairs.values())[:2]
+    http.balancer(
+        lab,
+        f"server {{ listen 127.0.0.1:{port} ssl; server_name one.example; ssl_certificate {one[0]};"
+        f" ssl_certificate_key {one[1]}; ssl_client_certificate {strangers.certificate};"
+        " ssl_verify_client optional; return 200 one; }"
+        f"server {{ listen 127.0.0.1:{port} ssl; server_name two.example; ssl_certificate {two[0]};"
+        f" ssl_certificate_key {two[1]}; ssl_client_certificate {authority.certificate};"
+        " ssl_verify_client on; return 200 two; }",
+    )
+    side = Side.__new__(Side)
+    side.port = port
+    pair = strangers.sign("stranger")
+    assert b" 200 OK" in side.ask(authority, pair=pair)[1]
+    assert b" 421 " in side.ask(authority, name="two.example", pair=pair)[1]
