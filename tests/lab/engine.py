@@ -16,6 +16,8 @@ from tidegate.engine.selector import EngineSelector
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tidegate.engine.tls_client import ClientTls
+
 # What runs under valgrind (scripts/memcheck) takes its time.
 SLOWER = float(os.environ.get("TIDEGATE_SLOWER", "1"))
 RELAY = Relay(timeout_ms=60_000, buffer_size=16384)
@@ -83,8 +85,10 @@ class Forward:
         timeout_ms: int = 5000,
         first: bytes = b"",
         notify: bool = False,
+        tls: ClientTls | None = None,
     ) -> None:
         self.rig = rig
+        self.tls = tls
         self.ports = ports
         self.relay = relay
         self.timeout_ms = timeout_ms
@@ -122,6 +126,7 @@ class ForwardSession:
             timeout_ms=owner.timeout_ms,
             first=owner.first,
             notify=owner.notify,
+            tls=owner.tls,
         )
 
     def answer(self, error: int, connect_ms: int) -> Outcome:

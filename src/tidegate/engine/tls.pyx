@@ -22,6 +22,7 @@ from tidegate.engine.openssl cimport (
     SSL_ERROR_ZERO_RETURN,
     SSL_OP_NO_RENEGOTIATION,
     X509,
+    X509_VERIFY_PARAM,
     X509_V_ERR_CERT_HAS_EXPIRED,
     X509_V_ERR_CERT_UNTRUSTED,
     X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
@@ -38,10 +39,12 @@ from tidegate.engine.openssl cimport (
     ERR_peek_error,
     ERR_peek_error_data,
     ERR_peek_last_error,
+    OPENSSL_free,
     SSL_CTX_free,
     SSL_CTX_remove_session,
     SSL_do_handshake,
     SSL_free,
+    SSL_get0_param,
     SSL_get0_peer_certificate,
     SSL_get_error,
     SSL_get_session,
@@ -58,8 +61,12 @@ from tidegate.engine.openssl cimport (
     SSL_set_verify_result,
     SSL_shutdown,
     SSL_write,
+    X509_check_host,
+    X509_check_ip_asc,
     X509_cmp_current_time,
     X509_get0_notAfter,
+    X509_VERIFY_PARAM_get0_host,
+    X509_VERIFY_PARAM_get1_ip_asc,
     X509_verify_cert_error_string,
 )
 from tidegate.engine.tls_socket cimport MOST_CHATTER, tls_attach
@@ -229,16 +236,35 @@ cdef bint excusable(long result) noexcept nogil:
     )
 
 
-cdef bint expired_meanwhile(SSL *ssl) noexcept nogil:
-    """Whether a session was taken up whose certificate held when it was made, and does no more.
+cdef void judge_again(SSL *ssl) noexcept nogil:
+    """Look at the certificate of a session that is taken up: OpenSSL does that only once.
 
-    OpenSSL does not look at it again, and each session makes the next: it would hold for ever.
+    It may have ended, and each session makes the next; and an upstream may have to bear another
+    name than the last time.
     """
-    cdef X509 *certificate
-    if not SSL_session_reused(ssl):
-        return False
-    certificate = SSL_get0_peer_certificate(ssl)
-    return certificate is not NULL and X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0
+    cdef X509 *certificate = SSL_get0_peer_certificate(ssl)
+    if certificate is NULL:
+        return
+    if X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0:
+        SSL_set_verify_result(ssl, X509_V_ERR_CERT_HAS_EXPIRED)
+    elif not bears_name(ssl, certificate):
+        SSL_set_verify_result(ssl, X509_V_ERR_HOSTNAME_MISMATCH)
+
+
+cdef bint bears_name(SSL *ssl, X509 *certificate) noexcept nogil:
+    """Whether the name or address that the connection asks for, if any, is in the certificate."""
+    cdef X509_VERIFY_PARAM *wanted = SSL_get0_param(ssl)
+    cdef const char *name = X509_VERIFY_PARAM_get0_host(wanted, 0)
+    cdef char *address
+    cdef int found
+    if name is not NULL:
+        return X509_check_host(certificate, name, 0, 0, NULL) == 1
+    address = X509_VERIFY_PARAM_get1_ip_asc(wanted)
+    if address is NULL:
+        return True
+    found = X509_check_ip_asc(certificate, address, 0)
+    OPENSSL_free(address)
+    return found == 1
 
 
 cdef bint verified(Session *s, int side) noexcept nogil:
@@ -253,24 +279,25 @@ cdef bint verified(Session *s, int side) noexcept nogil:
         return True
     # Faults that were let pass on the way here are not of this one's making.
     clear_errors()
-    if expired_meanwhile(ssl):
-        SSL_set_verify_result(ssl, X509_V_ERR_CERT_HAS_EXPIRED)
+    if SSL_session_reused(ssl):
+        judge_again(ssl)
+        clear_errors()
     result = SSL_get_verify_result(ssl)
     if result != X509_V_OK and not (
         s.tls.verify == VERIFY_OPTIONAL_NO_CA and excusable(result)
     ):
         if result == X509_V_ERR_HOSTNAME_MISMATCH or result == X509_V_ERR_IP_ADDRESS_MISMATCH:
             # Whose name it should bear is added by those who know it.
-            note_fault(s, b"upstream SSL certificate does not match", 0)
-            return False
-        snprintf(
-            text,
-            sizeof(text),
-            b"%s SSL certificate verify error: (%ld:%s)",
-            <const char *>b"client" if side == CLIENT else <const char *>b"upstream",
-            result,
-            X509_verify_cert_error_string(result),
-        )
+            snprintf(text, sizeof(text), b"upstream SSL certificate does not match")
+        else:
+            snprintf(
+                text,
+                sizeof(text),
+                b"%s SSL certificate verify error: (%ld:%s)",
+                <const char *>b"client" if side == CLIENT else <const char *>b"upstream",
+                result,
+                X509_verify_cert_error_string(result),
+            )
         note_fault(s, text, 0)
     elif s.tls.verify == VERIFY_ON and SSL_get0_peer_certificate(ssl) is NULL:
         if side == CLIENT:
