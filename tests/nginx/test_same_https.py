@@ -26,7 +26,7 @@ class Side:
         )
         self.balancer = http.balancer(lab, servers, program=program)
 
-    def ask(self, authority, *, name="one.example", pair=None):
+    def ask(self, authority, *, name="one.example", pair=None, host=None):
         """The certificate's name that a client sees, and what it is answered."""
         context = ssl.create_default_context(cafile=authority.certificate)
         context.check_hostname = False
@@ -36,7 +36,8 @@ class Side:
             sockets.open_raw(self.port) as plain,
             context.wrap_socket(plain, server_hostname=name) as client,
         ):
-            client.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+            asked = host or name
+            client.sendall(f"GET / HTTP/1.1\r\nHost: {asked}\r\nConnection: close\r\n\r\n".encode())
             answer = b""
             while more := client.recv(65536):
                 answer += more
@@ -102,4 +103,7 @@ def test_a_server_that_verifies_as_no_other_does_lets_nobody_in_by_anothers_hand
     side.port = port
     pair = strangers.sign("stranger")
     assert b" 200 OK" in side.ask(authority, pair=pair)[1]
-    assert b" 421 " in side.ask(authority, name="two.example", pair=pair)[1]
+    assert b" 421 " in side.ask(authority, pair=pair, host="two.example")[1]
+    assert b"The SSL certificate error" in side.ask(authority, name="two.example", pair=pair)[1]
+    ours = authority.sign("known")
+    assert b" 200 OK" in side.ask(authority, name="two.example", pair=ours)[1]

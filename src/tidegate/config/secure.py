@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.engine.tls_client import keep_sessions
 from tidegate.engine.tls_context import Context
-from tidegate.engine.tls_pem import Certificate, Key, TlsError
+from tidegate.engine.tls_pem import TlsError
 from tidegate.engine.tls_resume import TicketKeys
 from tidegate.variables.values import encode
 
@@ -42,19 +42,18 @@ def server_context(
     cache: Cache | None = None,
     *,
     judge: bool = True,
-    ask: bool = False,
 ) -> Context:
     """The context of a server; `tickets` are the instance's keys, `cache` its sessions.
 
     Without `judge` clients with any certificate, or none, are let in; somebody else is to look.
-    With `ask` the session says which certificates its client is shown. Raises SecureError.
+    Raises SecureError.
     """
     context = Context(protocols=tls.protocols, timeout_ms=tls.handshake_timeout_ms)
     if tls.alpn:
         context.set_alpn([one.encode("utf-8", "surrogateescape") for one in tls.alpn])
     with _blaming("ssl_ciphers"):
         context.set_ciphers(tls.ciphers, prefer_server=tls.prefer_server_ciphers)
-    _add_pairs(context, tls, ask=ask)
+    _add_pairs(context, tls)
     if tls.verify_client != "off":
         _verify(context, tls, judge=judge)
     if tls.trusted_certificate is not None:
@@ -83,10 +82,10 @@ def server_context(
     return context
 
 
-def _add_pairs(context: Context, tls: Tls, *, ask: bool) -> None:
-    for pair in () if ask else tls.pairs:
+def _add_pairs(context: Context, tls: Tls) -> None:
+    for pair in tls.pairs:
         _add_pair(context, pair, tls.passwords, "ssl_certificate")
-    if ask or tls.named is not None:
+    if tls.named is not None:
         context.ask_pairs()
 
 
@@ -96,17 +95,6 @@ def _verify(context: Context, tls: Tls, *, judge: bool) -> None:
         with _blaming("ssl_client_certificate"):
             pem = tls.client_certificate
             context.add_trusted(pem.path, pem.data, tell=True)
-
-
-def read_pairs(tls: Tls) -> tuple[tuple[Certificate, Key], ...]:
-    """The certificates of a server, for sessions that are asked for them."""
-    return tuple(
-        (
-            Certificate(pair.certificate.path, pair.certificate.data),
-            Key(pair.key.path, pair.key.data, tls.passwords),
-        )
-        for pair in tls.pairs
-    )
 
 
 def _set_tickets(context: Context, tls: Tls, tickets: TicketKeys | None) -> None:

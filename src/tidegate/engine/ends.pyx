@@ -29,6 +29,7 @@ from tidegate.engine.linux cimport (
 from tidegate.engine.timers cimport timers_drop, timers_set
 from tidegate.engine.tls cimport (
     SHAKE_ASKS,
+    SHAKE_GREETED,
     SHAKE_DONE,
     SHAKE_FAILED,
     SHAKE_READ,
@@ -137,7 +138,7 @@ cdef Shake shake(Core *core, Session *s, int side) noexcept nogil:
     cdef Shake step = tls_shake(s, side)
     if step == SHAKE_DONE or step == SHAKE_FAILED:
         calm(core, s, side)
-    elif step == SHAKE_ASKS:
+    elif step == SHAKE_ASKS or step == SHAKE_GREETED:
         want(core, s, side, 0)
     else:
         want(core, s, side, EPOLLIN if step == SHAKE_READ else EPOLLOUT)

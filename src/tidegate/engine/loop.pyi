@@ -22,6 +22,11 @@ class Session(Protocol):
         What is no such header is not read at all; then `header` is its beginning. `error` is
         ETIMEDOUT where none came in time, or the errno of reading it.
         """
+    def greeted(self, name: bytes, /) -> None:
+        """At the beginning of a handshake whose `Context` asks for rules: `use_context`, or go on.
+
+        `name` is the server's that the client asks for, as it wrote it; b"" is none.
+        """
     def certificates(self, /) -> None:
         """In the midst of a handshake whose `Context` has none of its own: `give_certificates`.
 
@@ -170,6 +175,8 @@ class Engine:
 
         None refuses the client, and so does what raises.
         """
+    def use_context(self, handle: int, context: Context) -> None:
+        """Let the handshake of a session that was `greeted` go by these rules."""
     def fault(self, handle: int) -> tuple[int, str] | None:
         """What went wrong in TLS last, once: a level of the error log and nginx's words."""
     def number(self, handle: int) -> int:

@@ -64,7 +64,13 @@ from tidegate.engine.session cimport preread, proceed, refuse, say, shake_on
 from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free
 from tidegate.engine.timers cimport timers_free
 from tidegate.engine.tls cimport drop_tls, tls_free
-from tidegate.engine.tls_context cimport Context, give_answer
+from tidegate.engine.tls_context cimport (
+    Context,
+    asked_name,
+    change_context,
+    give_answer,
+    greet,
+)
 from tidegate.engine.tls_facts cimport tls_fact
 from tidegate.engine.turn cimport empty_graveyard, read_clock, run
 from tidegate.engine.types cimport (
@@ -74,6 +80,7 @@ from tidegate.engine.types cimport (
     CALL_CONNECTED,
     CALL_DONE,
     CALL_END,
+    CALL_GREETED,
     CALL_INSPECT,
     CALL_OVERHEAR,
     CALL_PICK,
@@ -84,6 +91,7 @@ from tidegate.engine.types cimport (
     ENDED,
     EVENTS,
     FREE,
+    HANDSHAKE,
     KILLED,
     LINGER,
     NO_HANDSHAKE,
@@ -144,6 +152,7 @@ CALLS = (
     "done",
     "overhear",
     "certificates",
+    "greeted",
 )
 
 
@@ -154,7 +163,7 @@ cdef class Engine:
     cdef uint64_t[:] serial
     cdef object notice
     cdef object trouble
-    cdef uint64_t served[10]
+    cdef uint64_t served[11]
     cdef uint32_t listener_ids
 
     def __cinit__(self, *, uint32_t connections, counters, serial, notice, trouble):
@@ -292,7 +301,7 @@ cdef class Engine:
 
     @property
     def calls(self):
-        return dict(zip(CALLS, [self.served[i] for i in range(10)]))
+        return dict(zip(CALLS, [self.served[i] for i in range(11)]))
 
     def serve(self):
         """Serve the sessions that wait for Python, at most SERVED_AT_ONCE of them."""
@@ -345,6 +354,12 @@ cdef class Engine:
             self.apply(s, self.ask_accept(s, owner))
             return
         self.leave_listener(s)
+        if calls & CALL_GREETED:
+            self.served[10] += 1
+            owner.greeted(asked_name(s.ends[CLIENT].ssl))
+            greet(s.ends[CLIENT].ssl)
+            shake_on(&self.core, s)
+            return
         if calls & CALL_CERTIFICATES:
             self.served[9] += 1
             # Until certificates are given it is refused.
@@ -963,6 +978,16 @@ cdef class Engine:
         if s.ends[CLIENT].ssl is NULL:
             raise ValueError("this session has no TLS")
         give_answer(s.ends[CLIENT].ssl, pairs)
+
+    def use_context(self, uint64_t handle, Context context not None):
+        """Let the handshake of a session that was `greeted` go by these rules."""
+        cdef Session *s = self.find(handle)
+        if s.state != HANDSHAKE or s.ends[CLIENT].ssl is NULL:
+            raise ValueError("this session is in no handshake")
+        change_context(s.ends[CLIENT].ssl, context)
+        context.tls.refs += 1
+        drop_tls(s.tls)
+        s.tls = context.tls
 
     def fault(self, uint64_t handle):
         """What went wrong in TLS last, once: a level of the error log and words, or None."""

@@ -40,6 +40,9 @@ cdef extern from "<openssl/ssl.h>" nogil:
         SSL_ERROR_WANT_READ
         SSL_ERROR_WANT_WRITE
         SSL_ERROR_WANT_X509_LOOKUP
+        SSL_ERROR_WANT_CLIENT_HELLO_CB
+        SSL_CLIENT_HELLO_SUCCESS
+        SSL_CLIENT_HELLO_RETRY
         SSL_ERROR_SYSCALL
         SSL_ERROR_ZERO_RETURN
         SSL_RECEIVED_SHUTDOWN
@@ -67,6 +70,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
         SSL_CONF_FLAG_CLIENT
         SSL_CONF_FLAG_CERTIFICATE
         SSL_CONF_FLAG_SHOW_ERRORS
+        SSL_R_CALLBACK_FAILED
         SSL_R_UNRECOGNIZED_NAME
         SSL_AD_UNRECOGNIZED_NAME
         SSL_AD_NO_APPLICATION_PROTOCOL
@@ -104,6 +108,19 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_CTX_set1_chain(SSL_CTX *ctx, X509_CHAIN *chain)
     int SSL_CTX_use_PrivateKey(SSL_CTX *ctx, EVP_PKEY *key)
     int SSL_CTX_get_security_level(const SSL_CTX *ctx)
+    void SSL_CTX_set_client_hello_cb(
+        SSL_CTX *ctx, int (*callback)(SSL *, int *, void *) noexcept, void *data
+    )
+    int SSL_client_hello_get0_ext(
+        SSL *ssl, unsigned int kind, const unsigned char **out, size_t *size
+    )
+    SSL_CTX *SSL_set_SSL_CTX(SSL *ssl, SSL_CTX *ctx)
+    uint64_t SSL_CTX_get_options(const SSL_CTX *ctx)
+    uint64_t SSL_clear_options(SSL *ssl, uint64_t options)
+    int SSL_CTX_get_verify_mode(const SSL_CTX *ctx)
+    int SSL_CTX_get_verify_depth(const SSL_CTX *ctx)
+    void SSL_set_verify(SSL *ssl, int mode, int (*check)(int, X509_STORE_CTX *) noexcept)
+    void SSL_set_verify_depth(SSL *ssl, int depth)
     void SSL_CTX_set_cert_cb(SSL_CTX *ctx, int (*callback)(SSL *, void *) noexcept, void *data)
     X509_STORE *SSL_CTX_get_cert_store(const SSL_CTX *ctx)
     void SSL_CTX_set_verify(SSL_CTX *ctx, int mode, int (*check)(int, X509_STORE_CTX *) noexcept)

@@ -26,6 +26,7 @@ from tidegate.engine.proxy_header cimport TAKEN_ALL, TAKEN_FAILED, Taken, take_h
 from tidegate.engine.relay cimport collect, due, limit_ms, refresh, write_to
 from tidegate.engine.tls cimport (
     SHAKE_ASKS,
+    SHAKE_GREETED,
     SHAKE_DONE,
     SHAKE_FAILED,
     Shake,
@@ -39,6 +40,7 @@ from tidegate.engine.types cimport (
     ANSWERING,
     CALL_ACCEPT,
     CALL_CERTIFICATES,
+    CALL_GREETED,
     CALL_PICK,
     CALL_PREREAD,
     CLIENT,
@@ -164,6 +166,8 @@ cdef void shake_client(Core *core, Session *s) noexcept nogil:
     step = shake(core, s, CLIENT)
     if step == SHAKE_ASKS:
         call(core, s, CALL_CERTIFICATES)
+    elif step == SHAKE_GREETED:
+        call(core, s, CALL_GREETED)
     elif step == SHAKE_FAILED:
         s.status = INTERNAL_ERROR
         finish(core, s, NO_HANDSHAKE, True)

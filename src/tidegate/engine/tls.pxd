@@ -11,6 +11,7 @@ cdef enum Shake:
     SHAKE_READ
     SHAKE_WRITE
     SHAKE_ASKS  # for the certificates of this client
+    SHAKE_GREETED  # the hello is there, and by it the rules are to be chosen
     SHAKE_FAILED
 
 cdef size_t put_queue(char *out, size_t at) noexcept nogil

@@ -16,11 +16,13 @@ from tidegate.engine.openssl cimport (
     ERR_TXT_STRING,
     SSL,
     SSL_ERROR_SYSCALL,
+    SSL_ERROR_WANT_CLIENT_HELLO_CB,
     SSL_ERROR_WANT_READ,
     SSL_ERROR_WANT_WRITE,
     SSL_ERROR_WANT_X509_LOOKUP,
     SSL_ERROR_ZERO_RETURN,
     SSL_OP_NO_RENEGOTIATION,
+    SSL_R_CALLBACK_FAILED,
     X509,
     X509_VERIFY_PARAM,
     X509_V_ERR_CERT_HAS_EXPIRED,
@@ -36,6 +38,7 @@ from tidegate.engine.openssl cimport (
     ERR_error_string_n,
     ERR_get_error,
     ERR_GET_LIB,
+    ERR_GET_REASON,
     ERR_peek_error,
     ERR_peek_error_data,
     ERR_peek_last_error,
@@ -213,6 +216,8 @@ cdef Shake tls_shake(Session *s, int side) noexcept nogil:
         return SHAKE_WRITE
     if error == SSL_ERROR_WANT_X509_LOOKUP:
         return SHAKE_ASKS
+    if error == SSL_ERROR_WANT_CLIENT_HELLO_CB:
+        return SHAKE_GREETED
     if error == SSL_ERROR_ZERO_RETURN or ERR_peek_error() == 0:
         end.broken = True
         note_fault(
@@ -220,6 +225,10 @@ cdef Shake tls_shake(Session *s, int side) noexcept nogil:
             b"peer closed connection in SSL handshake",
             c.errno if error == SSL_ERROR_SYSCALL else 0,
         )
+    elif ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_CALLBACK_FAILED:
+        # Of our callbacks only that of ssl_reject_handshake fails in this way.
+        clear_errors()
+        note_fault(s, b"handshake rejected", 0)
     else:
         note_fault(s, b"SSL_do_handshake() failed", 0)
     return SHAKE_FAILED

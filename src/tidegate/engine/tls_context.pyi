@@ -38,6 +38,8 @@ class Context:
         """The private key of the certificate that was added last."""
     def ask_pairs(self) -> None:
         """Have the session asked for its certificates, when the client's hello is known."""
+    def ask_rules(self) -> None:
+        """Have the session `greeted` before anything is chosen: it may `use_context`."""
     def set_verify(self, mode: str, depth: int, *, judge: bool = True) -> None:
         """Ask the other side for its certificate; `mode` is one of VERIFY.
 

@@ -18,7 +18,10 @@ from tidegate.engine.openssl cimport (
     OPENSSL_VERSION,
     SSL,
     SSL_AD_UNRECOGNIZED_NAME,
+    SSL_CLIENT_HELLO_RETRY,
+    SSL_CLIENT_HELLO_SUCCESS,
     SSL_CONF_CTX,
+    SSL_CTX,
     SSL_CONF_FLAG_CERTIFICATE,
     SSL_CONF_FLAG_CLIENT,
     SSL_CONF_FLAG_FILE,
@@ -63,6 +66,8 @@ from tidegate.engine.openssl cimport (
     PEM_read_bio_Parameters,
     PEM_read_bio_X509_AUX,
     PEM_read_bio_X509_CRL,
+    SSL_clear_options,
+    SSL_client_hello_get0_ext,
     SSL_CONF_cmd,
     SSL_CONF_CTX_finish,
     SSL_CONF_CTX_free,
@@ -73,7 +78,10 @@ from tidegate.engine.openssl cimport (
     SSL_CTX_get_cert_store,
     SSL_CTX_get_ex_data,
     SSL_CTX_get_ex_new_index,
+    SSL_CTX_get_options,
     SSL_CTX_get_security_level,
+    SSL_CTX_get_verify_depth,
+    SSL_CTX_get_verify_mode,
     SSL_CTX_new,
     SSL_CTX_sess_set_cache_size,
     SSL_CTX_set0_tmp_dh_pkey,
@@ -83,6 +91,7 @@ from tidegate.engine.openssl cimport (
     SSL_CTX_set_alpn_select_cb,
     SSL_CTX_set_cert_cb,
     SSL_CTX_set_cipher_list,
+    SSL_CTX_set_client_hello_cb,
     SSL_CTX_set_ex_data,
     SSL_CTX_set_max_proto_version,
     SSL_CTX_set_min_proto_version,
@@ -100,8 +109,13 @@ from tidegate.engine.openssl cimport (
     SSL_CTX_use_PrivateKey,
     SSL_get_ex_data,
     SSL_get_ex_new_index,
+    SSL_get_options,
     SSL_select_next_proto,
     SSL_set_ex_data,
+    SSL_set_options,
+    SSL_set_SSL_CTX,
+    SSL_set_verify,
+    SSL_set_verify_depth,
     TLS_method,
     X509_CRL_free,
     X509_free,
@@ -119,6 +133,9 @@ cdef enum:
     # What a handshake that asked for certificates hangs on its SSL.
     ANSWER_GIVEN = 1
     ANSWER_REFUSED
+    # The extension with the name of the server, and what in it stands before the name.
+    SERVER_NAME = 0
+    NAME_HEAD = 5
 
 PROTOCOLS = {
     "SSLv3": SSL_OP_NO_SSLv3,
@@ -149,6 +166,7 @@ cdef void drop_protocols(
 
 cdef int protocols_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, drop_protocols)
 cdef int answer_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL)
+cdef int greeted_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL)
 
 
 # --- what OpenSSL calls ---
@@ -181,6 +199,46 @@ cdef int choose_alpn(
 cdef int refuse_name(SSL *_ssl, int *alert, void *_data) noexcept nogil:
     alert[0] = SSL_AD_UNRECOGNIZED_NAME
     return SSL_TLSEXT_ERR_ALERT_FATAL
+
+
+cdef int take_name(SSL *_ssl, int *_alert, void *_data) noexcept nogil:
+    """Nothing is left to do: by then the rules are those of the server of that name."""
+    return SSL_TLSEXT_ERR_OK
+
+
+cdef int wait_for_rules(SSL *ssl, int *_alert, void *_data) noexcept nogil:
+    """Let the handshake pause, before anything is chosen, until `greet`."""
+    if SSL_get_ex_data(ssl, greeted_index) is not NULL:
+        return SSL_CLIENT_HELLO_SUCCESS
+    return SSL_CLIENT_HELLO_RETRY
+
+
+cdef void greet(SSL *ssl) noexcept:
+    """Let a handshake go on that has paused at its hello."""
+    SSL_set_ex_data(ssl, greeted_index, <void *>ssl)
+
+
+cdef asked_name(SSL *ssl):
+    """The name in the hello at which a handshake has paused (RFC 6066, section 3); b"" is none."""
+    cdef const unsigned char *data = NULL
+    cdef size_t size = 0
+    if SSL_client_hello_get0_ext(ssl, SERVER_NAME, &data, &size) != 1 or size <= NAME_HEAD:
+        return b""
+    name = data[NAME_HEAD:size]
+    # The list, a kind, and the name's own length; OpenSSL refuses what does not fit later on.
+    if data[2] != 0 or len(name) != (data[3] << 8) + data[4]:
+        return b""
+    return name
+
+
+cdef void change_context(SSL *ssl, Context context) noexcept:
+    """As nginx does it: certificates, authorities and ciphers come along, the rest is copied."""
+    cdef SSL_CTX *ctx = context.tls.ctx
+    SSL_set_SSL_CTX(ssl, ctx)
+    SSL_set_verify(ssl, SSL_CTX_get_verify_mode(ctx), go_on)
+    SSL_set_verify_depth(ssl, SSL_CTX_get_verify_depth(ctx))
+    SSL_clear_options(ssl, SSL_get_options(ssl) & ~SSL_CTX_get_options(ctx))
+    SSL_set_options(ssl, SSL_CTX_get_options(ctx) | SSL_OP_NO_RENEGOTIATION)
 
 
 cdef int ask_pairs(SSL *ssl, void *_data) noexcept nogil:
@@ -219,6 +277,8 @@ cdef class Context:
         for name, option in PROTOCOLS.items():
             if name not in protocols:
                 SSL_CTX_set_options(self.tls.ctx, option)
+        if server:
+            SSL_CTX_set_tlsext_servername_callback(self.tls.ctx, take_name)
         SSL_CTX_set_min_proto_version(self.tls.ctx, 0)
         SSL_CTX_set_max_proto_version(self.tls.ctx, TLS1_3_VERSION)
         SSL_CTX_set_options(
@@ -275,6 +335,10 @@ cdef class Context:
     def ask_pairs(self):
         """Have the session asked for its certificates, when the client's hello is known."""
         SSL_CTX_set_cert_cb(self.tls.ctx, ask_pairs, NULL)
+
+    def ask_rules(self):
+        """Have the session `greeted` before anything is chosen: it may `use_context`."""
+        SSL_CTX_set_client_hello_cb(self.tls.ctx, wait_for_rules, NULL)
 
     def set_verify(self, str mode, int depth, *, bint judge=True):
         """Ask the other side for its certificate; `mode` is one of VERIFY.

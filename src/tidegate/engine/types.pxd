@@ -71,6 +71,7 @@ cdef enum Call:
     CALL_DONE = 128
     CALL_OVERHEAR = 256
     CALL_CERTIFICATES = 512  # in the midst of a client's handshake
+    CALL_GREETED = 1024  # as its first message is there
 
 cdef enum Reason:
     CLIENT_CLOSED = 0

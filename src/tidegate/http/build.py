@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from tidegate.balance.ip_hash import key_of
 from tidegate.config import model, model_http
 from tidegate.config.model import Level
-from tidegate.config.secure import read_pairs
 from tidegate.http import redirects
 from tidegate.http.local import folder
 from tidegate.http.locations import REGEX, REGEX_CASELESS, Place, Tree
@@ -16,7 +15,15 @@ from tidegate.http.names import Names
 from tidegate.http.proxy_request import RequestWriter
 from tidegate.http.proxy_response import ResponseWriter
 from tidegate.http.realip import PROXY_PROTOCOL
-from tidegate.http.server import HttpPort, Location, Page, ProxyLimits, Returns, VirtualServer
+from tidegate.http.server import (
+    HttpPort,
+    Location,
+    Page,
+    ProxyLimits,
+    Returns,
+    Rules,
+    VirtualServer,
+)
 from tidegate.http.variables import LATE, kept, with_computed
 from tidegate.stream.access import compile_rules
 from tidegate.stream.build import key_of_method, sources_of
@@ -32,11 +39,9 @@ if TYPE_CHECKING:
 
     from tidegate.balance.single import Single
     from tidegate.balance.upstream import Upstream
-    from tidegate.config.model_tls import Tls
     from tidegate.config.span import Span
     from tidegate.engine.loop import Engine
     from tidegate.engine.tls_context import Context
-    from tidegate.engine.tls_pem import Certificate, Key
     from tidegate.http.gauges import Gauges
     from tidegate.http.session import HttpSession
     from tidegate.scoreboard.zone import Zone
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.server import ErrorLog
     from tidegate.stream.tls import Contexts
+    from tidegate.stream.tls_pairs import PairFiles
     from tidegate.variables.template import Template
 
     Text = Callable[[Any], str]
@@ -79,7 +85,6 @@ class Builder:
         self._local = local
         self._variables = dict(http.variables)
         self._getters = with_computed(self._variables)
-        self._made_pairs: dict[Tls, tuple[tuple[Certificate, Key], ...]] = {}
         self._made: list[Location] = []  # of the server that is being built
         self._types: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
 
@@ -102,27 +107,27 @@ class Builder:
     ) -> HttpPort:
         listen, default = next((one for one in here if one[0].default), here[0])
         tls: Context | None = None
+        pairs: PairFiles | None = None
+        rules: dict[VirtualServer, Rules] = {}
         if default.tls is not None and any(one.listen.ssl for one, _server in here):
-            secured = [one for _listen, one in here if one.tls is not None]
-            several = len({(one.tls.pairs, one.tls.named) for one in secured if one.tls}) > 1
-            tls = self._contexts.of_address(default.tls, several=several)
-            for one in secured:
-                servers[one.span].named = self._contexts.pairs(one, self._getters)
-                if several and one.tls is not None:
-                    servers[one.span].pairs = self._pairs(one.tls)
+            others = [one for _listen, one in here if one.tls not in (None, default.tls)]
+            tls = self._contexts.of_address(default.tls, asks_rules=bool(others))
+            pairs = self._contexts.pairs(default, self._getters)
+            rules = {servers[one.span]: self._rules(one) for one in others}
         return HttpPort(
             listen.listen,
             Names(((one.names, servers[one.span]) for _l, one in here), servers[default.span]),
             gauges=self._gauges,
             tls=tls,
+            pairs=pairs,
+            rules=rules,
             local=self._local,
         )
 
-    def _pairs(self, tls: Tls) -> tuple[tuple[Certificate, Key], ...]:
-        made = self._made_pairs.get(tls)
-        if made is None:
-            made = self._made_pairs[tls] = read_pairs(tls)
-        return made
+    def _rules(self, server: model_http.HttpServer) -> Rules:
+        assert server.tls is not None
+        context = self._contexts.of_address(server.tls)
+        return Rules(server.tls, context, self._contexts.pairs(server, self._getters))
 
     def _server(self, server: model_http.HttpServer) -> VirtualServer:
         outside = self._location(server, server.outside)

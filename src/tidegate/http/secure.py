@@ -1,7 +1,7 @@
 """Who a client of TLS is to be: what nginx answers with pages, behind a handshake that succeeded.
 
-All servers of an address shake hands on the terms of the default one. A server that wants clients
-verified in another way than that cannot know them, and turns them away.
+A client shakes hands on the terms of the server that its hello names, or of the default one. Where
+its request then asks for a server that wants clients verified in another way, it is turned away.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def fault(session: HttpSession) -> int:
     tls = session.location.virtual.model.tls
     if tls is None or tls.verify_client == "off":
         return 0
-    known = session.port.names.default.model.tls
+    rules = session.rules
+    known = session.port.names.default.model.tls if rules is None else rules.tls
     if known is None or verification(known) != verification(tls):
         session.say_of_client(
             Level.INFO, f"client was verified as another server of the address asks {READING}"

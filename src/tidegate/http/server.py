@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.stream.server import Server
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from tidegate.config import model_http
     from tidegate.config.model import Listen
+    from tidegate.config.model_tls import Tls
     from tidegate.engine.tls_context import Context
-    from tidegate.engine.tls_pem import Certificate, Key
     from tidegate.http.gauges import Gauges
     from tidegate.http.local import Folder
     from tidegate.http.locations import Tree
@@ -117,7 +117,7 @@ class Location(Server):
 class VirtualServer:
     """One `server`: its locations, and what it does before any of them is chosen."""
 
-    __slots__ = ("model", "name", "named", "outside", "pairs", "returns", "tree")
+    __slots__ = ("model", "name", "outside", "returns", "tree")
 
     def __init__(
         self,
@@ -130,12 +130,16 @@ class VirtualServer:
         self.model = server
         self.name = server.names[0] if server.names else ""
         self.outside = outside
-        # What a client is shown that asks for this server, where others have their own, and
-        # where variables say it.
-        self.pairs: tuple[tuple[Certificate, Key], ...] = ()
-        self.named: PairFiles | None = None
         self.tree = tree
         self.returns = returns
+
+
+class Rules(NamedTuple):
+    """What a client's TLS goes by that asks for a server; `pairs` as in `stream.server.Server`."""
+
+    tls: Tls
+    context: Context
+    pairs: PairFiles | None
 
 
 class HttpPort:
@@ -152,7 +156,9 @@ class HttpPort:
         "header_timeout_ms",
         "local",
         "names",
+        "pairs",
         "proxy_protocol",
+        "rules",
         "server",
         "tls",
     )
@@ -164,9 +170,14 @@ class HttpPort:
         *,
         gauges: Gauges,
         tls: Context | None,
+        pairs: PairFiles | None,
+        rules: Mapping[VirtualServer, Rules],
         local: str | None,
     ) -> None:
-        """`local` is the path of the control process's socket."""
+        """`local` is the path of the control process's socket.
+
+        `rules` are those of the servers but the default one, where not all have the same TLS.
+        """
         default = names.default
         self.address = listen.address.text
         self.names = names
@@ -174,6 +185,8 @@ class HttpPort:
         self.proxy_protocol = listen.proxy_protocol
         self.asks_accept = listen.proxy_protocol
         self.tls = tls
+        self.pairs = pairs
+        self.rules = rules
         self.gauges = gauges
         self.local = local
         model = default.model

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, ClassVar
 from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Need, Refuse, Say
-from tidegate.engine.tls_pem import TlsError
 from tidegate.http import keepalive, local_content, proxying, realip, replies, routing
+from tidegate.http.names import HostError, host_of
 from tidegate.http.request import Request
 from tidegate.http.uri import UriError, read_target
 from tidegate.stream import realip as proxy_header
 from tidegate.stream.judged_session import JudgedSession
 from tidegate.stream.session import NO_HANDSHAKE, OK, client_text, tried_so_far
-from tidegate.variables.values import cut, decode, encode
+from tidegate.variables.values import cut, decode
 from tidegate.wire.quoted import quoted
 from tidegate.wire.request_head import RequestError, read_request_head
 
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tidegate.engine.outcome import Connect, Heard, Outcome, Report
-    from tidegate.http.server import HttpPort, Location
+    from tidegate.http.server import HttpPort, Location, Rules
     from tidegate.stream.limit_conn import Limits
+    from tidegate.stream.tls_pairs import PairFiles
     from tidegate.wire.chunked import ChunkedBody
     from tidegate.wire.proxy_protocol import Endpoint
     from tidegate.wire.request_head import RequestHead
@@ -68,6 +69,7 @@ class HttpSession(JudgedSession):
         "phase",
         "request",
         "requests",
+        "rules",
         "sent",
         "sent_before",
         "status",
@@ -87,6 +89,7 @@ class HttpSession(JudgedSession):
         self.location: Location = port.server
         self.request: Request | None = None
         self.requests = 0
+        self.rules: Rules | None = None  # of TLS, where the hello chose them
         self.kept: tuple[str | None, ...] | None = None
         self.told: tuple[str, str, str] | None = None
         self.chunks: ChunkedBody | None = None
@@ -381,18 +384,20 @@ class HttpSession(JudgedSession):
             self.server_endpoint = unpack_address(packed)
         return self.server_endpoint
 
-    def certificates(self) -> None:
-        """Show the client the certificates of the server that it asks for."""
-        engine, names = self.port.server.engine, self.port.names
-        asked = engine.tls(self.handle, "server_name")
-        server, _matched = names.find(None if asked is None else encode(asked.lower()))
-        if not server.pairs and server.named is None:
-            server = names.default
+    def greeted(self, name: bytes, /) -> None:
+        """The client's TLS goes by the rules of the server that it names, if there is one."""
         try:
-            named = () if server.named is None else server.named.read(server.named.names(self))
-            engine.give_certificates(self.handle, (*server.pairs, *named))
-        except TlsError as error:
-            self.say_of_client(Level.ERROR, f"{error} while SSL handshaking")
+            server, _matched = self.port.names.find(host_of(name) if name else None)
+        except HostError:
+            return
+        rules = self.rules = self.port.rules.get(server)
+        if rules is not None:
+            self.port.server.engine.use_context(self.handle, rules.context)
+
+    @property
+    def pairs(self) -> PairFiles | None:
+        """The certificates of the server that the client's hello named, where variables choose."""
+        return self.port.pairs if self.rules is None else self.rules.pairs
 
     @property
     def bytes_sent(self) -> int:

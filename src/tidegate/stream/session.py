@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tidegate.stream.proxy import Proxy
     from tidegate.stream.realip import Origin
     from tidegate.stream.server import Port, Server
+    from tidegate.stream.tls_pairs import PairFiles
     from tidegate.wire.client_hello import ClientHello
     from tidegate.wire.proxy_protocol import Endpoint
 
@@ -157,9 +158,12 @@ class Session:
             return Refuse(FORBIDDEN)
         return None
 
+    def greeted(self, name: bytes, /) -> None:
+        """Where the client's hello decides by what rules its TLS goes."""
+
     def certificates(self) -> None:
         """In the midst of the handshake: what the client is shown, where variables choose it."""
-        files = self.port.pairs
+        files = self.pairs
         assert files is not None
         try:
             pairs = files.read(files.names(self))
@@ -369,6 +373,11 @@ class Session:
     def server(self) -> Server:
         """What is configured for the session."""
         return self.port.server
+
+    @property
+    def pairs(self) -> PairFiles | None:
+        """The certificates that the client may be shown, where variables choose them."""
+        return self.port.pairs
 
     def compute(self) -> Values:
         """The computed variables, with what the server's `set` give them."""

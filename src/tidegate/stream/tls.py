@@ -37,18 +37,22 @@ class Contexts:
         self._tickets = tickets
         self._caches = caches
         self._made: dict[Tls, Context] = {}
+        self._of_http: dict[tuple[Tls, bool], Context] = {}
         self._clients: dict[tuple[ProxyTls, int], Context] = {}
         self._pairs: dict[Tls, PairFiles] = {}
 
-    def of_address(self, tls: Tls, *, several: bool) -> Context:
-        """What the servers of http at one address shake hands with, on the terms of the default.
+    def of_address(self, tls: Tls, *, asks_rules: bool = False) -> Context:
+        """What a server of http shakes hands with; who the client is, is judged by the request.
 
-        With `several` each shows certificates of its own. Who the client is, is judged by the
-        request.
+        With `asks_rules` it is that of an address where other servers have rules of their own.
         """
-        zone = tls.session_cache.zone
-        cache = None if zone is None else self._caches[zone[0]]
-        return server_context(tls, self._tickets, cache, judge=False, ask=several)
+        made = self._of_http.get((tls, asks_rules))
+        if made is None:
+            made = server_context(tls, self._tickets, self._cache(tls), judge=False)
+            if asks_rules:
+                made.ask_rules()
+            self._of_http[tls, asks_rules] = made
+        return made
 
     def of(self, server: model.Server) -> Context | None:
         """What the server's `listen … ssl` shake hands with; None where it has none."""
@@ -56,10 +60,13 @@ class Contexts:
             return None
         made = self._made.get(server.tls)
         if made is None:
-            zone = server.tls.session_cache.zone
-            cache = None if zone is None else self._caches[zone[0]]
-            made = self._made[server.tls] = server_context(server.tls, self._tickets, cache)
+            made = server_context(server.tls, self._tickets, self._cache(server.tls))
+            self._made[server.tls] = made
         return made
+
+    def _cache(self, tls: Tls) -> Cache | None:
+        zone = tls.session_cache.zone
+        return None if zone is None else self._caches[zone[0]]
 
     def pairs(self, server: model.Server | HttpServer, getters: Getters) -> PairFiles | None:
         """The server's certificates, where each client chooses them."""
