@@ -176,3 +176,21 @@ def test_options_reach_the_sockets_of_a_tunnel(lab, name, option, expected):
             for sock in both:
                 borrowed.enter_context(sock)
             assert [bool(sock.getsockopt(*option)) for sock in both] == expected[value]
+
+
+def test_a_client_that_ends_its_side_gets_what_it_asked_for(lab, tmp_path):
+    tmp_path.chmod(0o755)
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 3_000_000)
+    port = lab.ports.free()
+    http.balancer(
+        lab,
+        f"server {{ listen 127.0.0.1:{port}; root {tmp_path};"
+        " location = /status { stub_status; } location = /text { return 200 text; } }",
+    )
+    request = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
+    for path, size in ((b"large", 3_000_000), (b"text", 4)):
+        answer = http.ask(port, request % path, end=True)
+        assert len(split(answer)[2]) == size
+    answer = http.ask(port, request % b"status" + request % b"text", end=True)
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 2

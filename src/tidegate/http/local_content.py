@@ -28,7 +28,7 @@ MOVED: Final = 301
 CONNECT_MS: Final = 5_000
 ANSWER_MS: Final = 60_000
 HEAD_SIZE: Final = 16_384
-RELAY: Final = Relay(timeout_ms=60_000, buffer_size=65_536)
+RELAY: Final = Relay(timeout_ms=60_000, buffer_size=65_536, half_close=True)
 
 # What the control process says of its own connection, and what has a place of its own.
 NOT_PASSED: Final = frozenset(
