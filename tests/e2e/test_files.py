@@ -145,6 +145,11 @@ def test_every_place_is_answered_as_by_nginx(pair):
         same(pair, target, method="POST", headers=["Content-Length: 0"])
 
 
+def test_the_head_of_a_file_has_nginx_s_fields(pair):
+    nginx, ours = (same_http.ask(port, "/page.html") for _, port, _ in pair)
+    assert sorted(name for name, _ in ours.head) == sorted(name for name, _ in nginx.head)
+
+
 def test_nothing_leads_out_of_the_root(pair):
     for target in OUTSIDE:
         assert b"secret" not in same(pair, target).body, target

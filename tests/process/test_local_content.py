@@ -19,7 +19,9 @@ from tidegate.dataclasses import replace
 from tidegate.http.local import STUB_STATUS, status_request, verdict
 from tidegate.observe.error_log import ErrorLog
 from tidegate.observe.opening import open_log
+from tidegate.process.errors import StartError
 from tidegate.process.local_content import LocalContent
+from tidegate.process.site import Site
 from tidegate.scoreboard.board import Board
 
 STATUS = (
@@ -132,6 +134,33 @@ async def test_the_folder_is_of_the_workers_alone_and_goes_at_the_end(kept):
     kept.content.settle(replace(kept.model, http=None), [])
     assert not exists(folder)
     await kept.until(lambda: not kept.pids(), "the control process leaves")
+
+
+def test_what_a_killed_instance_left_is_removed_by_the_next(monkeypatch):
+    with tempfile.TemporaryDirectory() as name:
+        monkeypatch.setenv("TMPDIR", name)
+        model = local.of_model(pathlib.Path(name))
+        left, young, living = Site(model), Site(model), Site(model)
+        for site in (left, young):
+            site.socket.close()
+        for site in (left, living):
+            os.utime(site.path, (0, 0))
+        other = Site(model)
+        there = [exists(site.path) for site in (left, young, living, other)]
+        assert there == [False, True, True, True]
+        assert not exists(left.folder)
+        for site in (young, living, other):
+            site.remove()
+        assert not os.listdir(name)
+
+
+def test_a_folder_too_deep_for_a_socket_is_named(monkeypatch, tmp_path):
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    monkeypatch.setenv("TMPDIR", str(deep))
+    with pytest.raises(StartError, match=r"path too long\); TMPDIR may name another folder"):
+        Site(local.of_model(tmp_path))
+    assert not os.listdir(deep)
 
 
 async def test_one_without_content_in_any_location_starts_when_it_is_asked(kept):

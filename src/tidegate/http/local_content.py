@@ -34,6 +34,13 @@ RELAY: Final = Relay(timeout_ms=60_000, buffer_size=65_536, half_close=True)
 NOT_PASSED: Final = frozenset(
     {b"connection", b"server", b"date", b"content-type", b"content-length", b"transfer-encoding"}
 )
+# The framework writes names in small letters; some clients look for them as nginx has them.
+NAMES: Final = {
+    b"accept-ranges": b"Accept-Ranges",
+    b"content-range": b"Content-Range",
+    b"etag": b"ETag",
+    b"last-modified": b"Last-Modified",
+}
 
 
 def begin(session: HttpSession) -> Outcome:
@@ -128,7 +135,11 @@ def relay(session: HttpSession, head: ResponseHead) -> Outcome:
         content_type=head.fields.get(b"content-type"),
         length=head.length,
         keep_alive=session.location.model.keepalive_header if keeps else None,
-        fields=[one for one in head.fields if one[0].lower() not in NOT_PASSED],
+        fields=[
+            (NAMES.get(name.lower(), name), value)
+            for name, value in head.fields
+            if name.lower() not in NOT_PASSED
+        ],
     )
     replies.add_headers(session, response)
     data = replies.head_of(session, response)

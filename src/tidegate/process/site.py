@@ -10,7 +10,9 @@ import contextlib
 import grp
 import os
 import pwd
+import re
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from tidegate.config.model_http import Files, StubStatus
@@ -28,6 +30,9 @@ BACKLOG = 1024
 FOLDER_MODE = 0o700
 SOCKET_MODE = 0o600
 NAME = "control.sock"
+FOLDER = re.compile("tidegate-[0-9a-f]{16}")
+# Between the making of a socket and its listening there are microseconds.
+YOUNG_SECONDS = 60.0
 
 
 class Site:
@@ -36,6 +41,7 @@ class Site:
     def __init__(self, model: Model) -> None:
         """Make it; raises StartError."""
         parent = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 the name cannot be foreseen
+        sweep(parent)
         self.folder = os.path.join(parent, f"tidegate-{os.urandom(8).hex()}")
         self.path = os.path.join(self.folder, NAME)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -50,13 +56,38 @@ class Site:
             self.socket.listen(BACKLOG)
         except OSError as error:
             self.remove()
-            what = failed(f'bind() to "{self.path}"', error)
+            what = f'bind() to "{self.path}"'
+            # A path of more than 107 bytes has no number of the system's.
+            what = failed(what, error) if error.errno else f"{what} failed ({error})"
             raise StartError(what, "TMPDIR may name another folder for it") from error
 
     def remove(self) -> None:
         """Close and remove it; a second call does nothing."""
         self.socket.close()
         clear(self.path)
+
+
+def sweep(parent: str) -> None:
+    """Remove what instances left there that were killed with all their processes."""
+    with contextlib.suppress(OSError), os.scandir(parent) as folders:
+        for folder in folders:
+            path = os.path.join(folder.path, NAME)
+            if FOLDER.fullmatch(folder.name) and _is_left(path):
+                clear(path)
+
+
+def _is_left(path: str) -> bool:
+    """Whether nobody listens there, nor is about to."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+        try:
+            if time.time() - os.stat(path).st_mtime < YOUNG_SECONDS:
+                return False
+            sock.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 def clear(path: str) -> None:
