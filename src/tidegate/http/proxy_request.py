@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tidegate.http.uri import escape
 from tidegate.variables.values import encode
+from tidegate.wire.fields import escape_controls, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,13 +81,13 @@ class RequestWriter:
         """The head, its empty line included; notes the URI in the request."""
         head = request.head
         assert head is not None
-        request.sent_uri = self.uri(session, request)
+        request.sent_uri = escape_controls(self.uri(session, request))
         version = self._version if head.minor else b"1.0"
         lines = [head.method + b" " + request.sent_uri + b" HTTP/" + version]
         for name, text in self._fields:
             value = encode(text(session))
             if value:
-                lines.append(name + b": " + value)
+                lines.append(name + b": " + one_line(value))
         if self._body and b"content-length" not in self._set:
             length = head.length if not head.chunked else len(request.body)
             if length is not None:

@@ -8,6 +8,7 @@ from tidegate.engine.outcome import Refuse
 from tidegate.http.answers import BODILESS, LAST, NO_ANSWER, page, status_line
 from tidegate.http.response import Response
 from tidegate.variables.values import decode, encode
+from tidegate.wire.fields import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +109,7 @@ def add_headers(session: HttpSession, response: Response) -> None:
 
 def place(session: HttpSession, response: Response, location: bytes) -> None:
     """Say where to go; a path becomes a whole URL, as the server may ask."""
+    location = escape_controls(location)
     if location.startswith(b"/") and session.location.model.absolute_redirect:
         response.location = base_of(session) + location
     else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tidegate.http.answers import http_date, server_name
+from tidegate.wire.fields import one_line
 
 if TYPE_CHECKING:
     from tidegate.wire.fields import Field
@@ -56,5 +57,5 @@ class Response:
     def head(self, *, tokens: bool) -> bytes:
         """The bytes of the head; `tokens` tells whether our version is named."""
         lines = [b"HTTP/1.1 " + self.line.encode("latin-1")]
-        lines += [name + b": " + value for name, value in self.every(tokens=tokens)]
+        lines += [name + b": " + one_line(value) for name, value in self.every(tokens=tokens)]
         return b"\r\n".join(lines) + b"\r\n\r\n"

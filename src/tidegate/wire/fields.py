@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Final, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Field = tuple[bytes, bytes]
+
+SPACE: Final = 0x20
+DELETE: Final = 0x7F
+ONE_LINE: Final = bytes(SPACE if one in b"\r\n\0" else one for one in range(256))
 
 
 class Fields:
@@ -48,3 +52,20 @@ def words(value: bytes | None) -> frozenset[bytes]:
     if value is None:
         return frozenset()
     return frozenset(word.strip().lower() for word in value.split(b","))
+
+
+def one_line(value: bytes) -> bytes:
+    """A value that ends no line before its end: RFC 9110, section 5.5, puts spaces there.
+
+    Texts of a configuration may hold what a client has escaped (`$uri`), or a certificate.
+    """
+    return value.translate(ONE_LINE)
+
+
+def escape_controls(target: bytes) -> bytes:
+    """A target without what would end it, or its line: that is written as %XX."""
+    if not any(one <= SPACE or one == DELETE for one in target):
+        return target
+    return b"".join(
+        b"%%%02X" % one if one <= SPACE or one == DELETE else bytes([one]) for one in target
+    )
