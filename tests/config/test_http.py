@@ -181,7 +181,14 @@ def test_what_somebody_would_rely_on_is_refused_by_name(folder, line, message):
 
 
 @pytest.mark.parametrize(
-    "line", ["auth_basic off;", "ssi off;", "proxy_cookie_path off;", "userid off;"]
+    "line",
+    [
+        "auth_basic off;",
+        "ssi off;",
+        "proxy_cookie_path off;",
+        "userid off;",
+        "add_header_inherit on;",
+    ],
 )
 def test_off_is_as_if_it_were_not_there(folder, line):
     text = f"events {{}} http {{ server {{ listen 1; location / {{ {line} }} }} }}"

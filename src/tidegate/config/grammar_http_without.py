@@ -24,6 +24,10 @@ RESOLVER = "names are resolved when the configuration is read"
 UNUSED = "what it belongs to is not supported"
 IF = 'write a "location" for each case, or a "map"'
 AUTH = "nobody would be kept out; use allow and deny, or ssl_verify_client"
+WHOLE = "the nearest block that has some counts"
+SOCKETS = "the kernel sizes these buffers"
+CHECKS = "active checks come later"
+KEYS = 'use a "map"'
 LIMITS = "nobody would be held back; use limit_conn"
 FILTERS = "answers are passed on unchanged"
 CONTENT = "tidegate passes requests by proxy_pass, and serves plain files"
@@ -55,6 +59,9 @@ IGNORED: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         ),
     ),
     (HASHES, INSIDE, "1", "referer_hash_bucket_size referer_hash_max_size"),
+    (SERVING, ALL, "1", "keepalive_min_timeout status_zone"),
+    (TOWARDS, ALL, "1+", "early_hints"),
+    (TOWARDS, ALL, "flag", "proxy_pass_trailers"),
     (SERVING, SERVERS, "1", "connection_pool_size max_headers request_pool_size ssl_buffer_size"),
     (
         SERVING,
@@ -157,7 +164,16 @@ IGNORED: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
             "http2_max_requests http2_pool_size http2_recv_timeout http2_streams_index_size"
         ),
     ),
-    (HTTP2, SERVERS, "flag", "http2 http3"),
+    (HTTP2, SERVERS, "flag", "http2 http3 http3_hq quic_gso quic_retry"),
+    (
+        HTTP2,
+        SERVERS,
+        "1",
+        (
+            "http3_max_concurrent_streams http3_stream_buffer_size quic_active_connection_id_limit"
+            " quic_host_key"
+        ),
+    ),
     (HTTP2, ALL, "1", "http2_chunk_size http2_push"),
     (HTTP2, ALL, "flag", "http2_push_preload"),
     (RESOLVER, ALL, "1", "resolver_timeout"),
@@ -217,6 +233,11 @@ LATER: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     ),
     (FILTERS, ALL, "2", "sub_filter"),
     (FILTERS, ALL, "2,3", "add_trailer"),
+    (WHOLE, ALL, "1", "add_header_inherit add_trailer_inherit"),
+    (SOCKETS, ALL, "1", "proxy_socket_rcvbuf proxy_socket_sndbuf"),
+    (CHECKS, LOCATION, "0+", "health_check"),
+    (KEYS, HTTP, "3+", "keyval"),
+    (KEYS, HTTP, "1+", "keyval_zone"),
     (FILTERS, ALL, "flag", "ssi"),
     (CONTENT, ALL, "1+", "dav_methods"),
     (CONTENT, LOCATION, "0", "empty_gif flv mp4"),
@@ -251,7 +272,14 @@ ROWS: tuple[Row, ...] = (
     *(
         row
         for reason, contexts, args, names in LATER
-        for row in group(names, contexts=contexts, args=args, status=Status.LATER, reason=reason)
+        for row in group(
+            names,
+            contexts=contexts,
+            args=args,
+            status=Status.LATER,
+            reason=reason,
+            always="on" if reason is WHOLE else "off",
+        )
     ),
     *group(
         "satisfy",
@@ -275,7 +303,7 @@ ROWS: tuple[Row, ...] = (
         args="1",
         opens=FREE,
         status=Status.LATER,
-        reason="active checks come later",
+        reason=CHECKS,
     ),
     *group("if", contexts=INSIDE, args="1+", opens=FREE, status=Status.LATER, reason=IF),
     *group(

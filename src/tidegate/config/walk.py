@@ -93,7 +93,9 @@ class Walk(Generic[D]):
     def _refuse(self, directive: Directive, row: Row, scope: Scope) -> None:
         if row.kind is Kind.FLAG:
             slot(row, directive.args[0])
-        if row.status is Status.LATER and [word.text for word in directive.args] == ["off"]:
+        if row.status is Status.LATER and [word.text for word in directive.args] == [
+            row.always or "off"
+        ]:
             return  # as if it were not there
         handler = self._handlers.get((scope.context, row.name))
         if handler is not None:
