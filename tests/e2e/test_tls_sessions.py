@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from lab.sockets import receive
 from lab.tls import V12, V13, client_context, connect, echoes, resumed
 from lab.waiting import wait_until
 
@@ -179,3 +180,41 @@ def test_a_session_ends_with_the_certificate_that_it_was_made_with(
     with connect(port, lasting, session=sessions[0]) as sock:
         assert echoes(sock)
         assert sock.session_reused
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_servers_of_one_address_may_keep_their_sessions_in_other_ways(
+    lab, authority, server_pair, version
+):
+    port = lab.ports.free()
+    certificate, key = server_pair
+    ways = {
+        "shared": "ssl_session_tickets off; ssl_session_cache shared:A:1m;",
+        "none": "ssl_session_tickets off; ssl_session_cache none;",
+        "tickets": "ssl_session_cache none;",
+    }
+    servers = "\n".join(
+        f"server {{ listen 127.0.0.1:{port} ssl; server_name {name}; {way} return 204; }}"
+        for name, way in ways.items()
+    )
+    balancer = lab.idle_balancer(
+        "daemon off; pid balancer.pid; error_log error.log info; events {} http {"
+        f"ssl_certificate {certificate}; ssl_certificate_key {key};\n{servers} }}"
+    )
+    balancer.start().wait_ready([port], 1)
+    workers = balancer.workers()
+    context = client_context(authority, version=version, verify=False)
+
+    def answered(name, session):
+        with connect(port, context, session=session, name=name) as sock:
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert receive(sock, 12) == b"HTTP/1.1 204"
+            return sock.session, sock.session_reused
+
+    for first in ways:
+        session, _ = answered(first, None)
+        for second in ways:
+            # The name that it was made for is in a session: OpenSSL takes it up for no other.
+            _, reused = answered(second, session)
+            assert not reused or first == second
+    assert balancer.workers() == workers

@@ -144,6 +144,9 @@ cdef int ticket_key(
     cdef TicketKey *key
     cdef const EVP_CIPHER *cipher
     cdef uint32_t i = 0
+    if keys is NULL:
+        # The rules are those of another server than the one whose context called us.
+        return -1 if encrypt else 0
     if encrypt:
         key = &keys.keys[0]
     else:
@@ -197,17 +200,21 @@ cdef use_cache(SSL_CTX *ctx, Cache cache):
 
 
 cdef inline Ring *ring_of(const SSL_CTX *ctx) noexcept nogil:
+    """The cache of a context; NULL where it has none, though that of its address calls us."""
     return <Ring *>SSL_CTX_get_ex_data(ctx, ring_index)
 
 
 cdef int keep_session(SSL *ssl, SSL_SESSION *session) noexcept nogil:
     """A handshake made a session; 0 says that it is not ours."""
     cdef SSL_CTX *ctx = SSL_get_SSL_CTX(ssl)
+    cdef Ring *ring = ring_of(ctx)
     cdef unsigned char data[LONGEST_SESSION]
     cdef unsigned char *end = data
     cdef const unsigned char *id
     cdef unsigned int id_size = 0
     cdef int size
+    if ring is NULL:
+        return 0
     if SSL_version(ssl) == TLS1_3_VERSION and not SSL_get_options(ssl) & SSL_OP_NO_TICKET:
         # It is in a ticket; OpenSSL only tells of it.
         return 0
@@ -216,7 +223,7 @@ cdef int keep_session(SSL *ssl, SSL_SESSION *session) noexcept nogil:
         return 0
     i2d_SSL_SESSION(session, &end)
     id = SSL_SESSION_get_id(session, &id_size)
-    keep(ring_of(ctx), id, id_size, data, <uint32_t>size, <uint32_t>SSL_CTX_get_timeout(ctx))
+    keep(ring, id, id_size, data, <uint32_t>size, <uint32_t>SSL_CTX_get_timeout(ctx))
     OPENSSL_cleanse(data, <size_t>size)
     return 0
 
@@ -228,9 +235,12 @@ cdef SSL_SESSION *find_session(
     cdef unsigned char data[LONGEST_SESSION]
     cdef const unsigned char *at = data
     cdef SSL_SESSION *session = NULL
+    cdef Ring *ring = ring_of(SSL_get_SSL_CTX(ssl))
     cdef uint32_t size
     copy[0] = 0
-    size = look_up(ring_of(SSL_get_SSL_CTX(ssl)), id, <uint32_t>id_size, data, LONGEST_SESSION)
+    if ring is NULL:
+        return NULL
+    size = look_up(ring, id, <uint32_t>id_size, data, LONGEST_SESSION)
     if size:
         session = d2i_SSL_SESSION(NULL, &at, size)
         OPENSSL_cleanse(data, size)
@@ -240,4 +250,5 @@ cdef SSL_SESSION *find_session(
 cdef void forget_session(SSL_CTX *ctx, SSL_SESSION *session) noexcept nogil:
     cdef unsigned int id_size = 0
     cdef const unsigned char *id = SSL_SESSION_get_id(session, &id_size)
-    forget(ring_of(ctx), id, id_size)
+    if ring_of(ctx) is not NULL:
+        forget(ring_of(ctx), id, id_size)
