@@ -78,6 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """How many `-n auto` is: tests wait for programs more often than they compute."""
     return TESTS_PER_PROCESSOR * len(os.sched_getaffinity(0))
