@@ -692,6 +692,11 @@ cdef class Engine:
             raise ValueError(
                 f"cannot take {outcome.take} of {kept} bytes, or read {outcome.need} of {size}"
             )
+        if outcome.session is not None:
+            Py_INCREF(outcome.session)
+            before = <object>s.owner
+            s.owner = <PyObject *>outcome.session
+            Py_DECREF(before)
         leave_upstream(&self.core, s)
         drop_first(s, outcome.take)
         s.answer_size = 0

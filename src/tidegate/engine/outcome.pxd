@@ -21,6 +21,7 @@ cdef class Say:
     cdef long timeout_ms
     cdef long send_ms
     cdef bint idle
+    cdef object session
 
 
 cdef class Tell:

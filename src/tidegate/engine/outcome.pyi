@@ -2,6 +2,7 @@
 
 from typing import Final, TypeAlias
 
+from tidegate.engine.loop import Session
 from tidegate.engine.tls_client import ClientTls
 
 class Relay:
@@ -41,7 +42,8 @@ class Say:
     `timeout_ms` have passed since it took our words (0 is as long as last time, and before that
     the listener's `preread_timeout_ms`). It may keep us waiting with our words for `send_ms` a
     time. `size` is the new limit of the preread bytes, 0 leaves it. With `idle` it may as well
-    leave: `close_idle` does not wait for such a client, and it counts as `waiting`.
+    leave: `close_idle` does not wait for such a client, and it counts as `waiting`. From here on
+    `session` is the Python half, where there is one.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Say:
         timeout_ms: int = 0,
         send_ms: int = 5000,
         idle: bool = False,
+        session: Session | None = None,
     ) -> None: ...
 
 class Connect:

@@ -83,6 +83,7 @@ cdef class Say:
         long timeout_ms=0,
         long send_ms=LINGER_MS,
         bint idle=False,
+        object session=None,
     ):
         if need == 0 or send_ms <= 0:
             raise ValueError("need and send_ms are positive")
@@ -93,6 +94,7 @@ cdef class Say:
         self.timeout_ms = timeout_ms
         self.send_ms = send_ms
         self.idle = idle
+        self.session = session
 
 
 cdef class Tell:

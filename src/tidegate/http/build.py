@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.balance.ip_hash import key_of
 from tidegate.config import model, model_http
 from tidegate.config.model import Level
-from tidegate.http import redirects
+from tidegate.http import redirects, websocket
 from tidegate.http.local import folder
 from tidegate.http.locations import REGEX, REGEX_CASELESS, Place, Tree
 from tidegate.http.names import Names
@@ -28,6 +28,8 @@ from tidegate.http.variables import LATE, kept, with_computed
 from tidegate.stream.access import compile_rules
 from tidegate.stream.build import key_of_method, sources_of
 from tidegate.stream.limit_conn import Limit, Limits
+from tidegate.stream.mqtt_rules import MqttRules, Setting
+from tidegate.stream.mqtt_variables import OF_CONNACK
 from tidegate.stream.proxy import Proxy
 from tidegate.stream.route import Route
 from tidegate.variables.computed import needed
@@ -179,7 +181,7 @@ class Builder:
             limits=self._limits(one),
             denies=compile_rules(one.access),
             nodelay=one.tcp_nodelay,
-            mqtt=None,
+            mqtt=self._rules(content, logged),
             refusals=self._refusals,
             header_timeout_ms=server.proxy_protocol_timeout_ms or 1,
             real_ip_from=one.real_ip_from if one.real_ip_header == PROXY_PROTOCOL else (),
@@ -217,6 +219,9 @@ class Builder:
         location.status = isinstance(content, model_http.StubStatus)
         location.uri_prefix = 0
         location.target = None
+        location.shake_hands = None if location.mqtt is None else websocket.begin
+        location.unwraps = False
+        location.preread_timeout_ms = 0
         match content:
             case model_http.HttpReturn():
                 location.returns = self._returns(content)
@@ -231,6 +236,8 @@ class Builder:
         by_regex = one.match in (REGEX, REGEX_CASELESS)
         location.uri_prefix = 0 if by_regex else len(encode(one.text))
         location.proxy_limits = ProxyLimits(proxy)
+        location.unwraps = proxy.websocket_to_tcp
+        location.preread_timeout_ms = proxy.preread_timeout_ms or 1
         by_name = isinstance(proxy.upstream, str)
         location.target = None if isinstance(proxy.upstream, str) else self._text(proxy.upstream)
         uri = proxy.uri
@@ -246,6 +253,26 @@ class Builder:
             hide=proxy.hide_headers,
             passing=proxy.pass_headers,
             redirect=redirects.rewriter(proxy, one, self._text),
+        )
+
+    def _rules(self, content: model_http.HttpContent, logged: set[str]) -> MqttRules | None:
+        """What is done with the MQTT of a location, where it is read.
+
+        What is no CONNECT is always refused: nothing was agreed on but MQTT. The log asks for its
+        variables as for others.
+        """
+        if not isinstance(content, model_http.HttpProxy) or content.mqtt is None:
+            return None
+        return MqttRules(
+            content.mqtt,
+            settings=tuple(
+                Setting(one.field, self._text(one.value), one.keep_if_empty)
+                for one in content.mqtt.set_connect
+            ),
+            kept=(),
+            kept_without=(),
+            reads_connack=bool(logged & OF_CONNACK.keys()),
+            limited=True,
         )
 
     def _returns(self, one: model_http.HttpReturn | None) -> Returns | None:

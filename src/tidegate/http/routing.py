@@ -128,6 +128,10 @@ def keep_out(session: HttpSession, location: Location) -> Outcome | None:
 
 def content(session: HttpSession, location: Location) -> Outcome:
     """What the location serves."""
+    if location.shake_hands is not None:
+        outcome = location.shake_hands(session)
+        if outcome is not None:
+            return outcome
     if location.request is not None:
         return proxying.begin(session)
     return local_content.begin(session)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tidegate.config import model_http
     from tidegate.config.model import Listen
     from tidegate.config.model_tls import Tls
+    from tidegate.engine.outcome import Outcome
     from tidegate.engine.tls_context import Context
     from tidegate.http.gauges import Gauges
     from tidegate.http.local import Folder
@@ -89,12 +90,15 @@ class Location(Server):
         "folder",
         "kept",
         "model",
+        "preread_timeout_ms",
         "proxy_limits",
         "request",
         "response",
         "returns",
+        "shake_hands",
         "status",
         "target",
+        "unwraps",
         "uri_prefix",
         "virtual",
     )
@@ -111,6 +115,10 @@ class Location(Server):
     status: bool
     kept: tuple[tuple[str, Callable[[HttpSession], str | None]], ...]
     target: Callable[[HttpSession], str] | None  # the host of a `proxy_pass` with variables
+    # Answers clients of MQTT in WebSocket; None for others, and where MQTT is not read.
+    shake_hands: Callable[[HttpSession], Outcome | None] | None
+    unwraps: bool  # MQTT comes out of frames, and goes to the node without
+    preread_timeout_ms: int  # for a CONNECT in frames
     uri_prefix: int  # bytes of a path that a `proxy_pass` with a URI replaces
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tidegate.config import model
     from tidegate.mqtt.connect import Connect
-    from tidegate.stream.mqtt_session import MqttSession
+    from tidegate.stream.mqtt_session import MqttPhases
     from tidegate.stream.session import Session
 
 # A CONNACK has a few dozen bytes; its properties may hold as much as this before we stop looking.
@@ -106,7 +106,7 @@ class MqttRules:
         self.tries_after_silence = tries is not None and tries.timeout
         self._connack_ms = mqtt.connack_timeout_ms if self.tries_after_silence else 0
 
-    def rewritten(self, session: MqttSession, connect: Connect) -> bytes:
+    def rewritten(self, session: MqttPhases, connect: Connect) -> bytes:
         """The packet for the node; the session is given the client identifier that was set.
 
         Raises NotSettableError.

@@ -66,37 +66,37 @@ WORDS_OF_CONNECT = {
 NO_FAILURE = frozenset({Reason.QUOTA_EXCEEDED, Reason.CONNECTION_RATE_EXCEEDED})
 
 
-class MqttSession(JudgedSession):
-    """One MQTT client's connection; `hello` is its CONNECT, None for a client of another kind."""
+if TYPE_CHECKING:
 
-    __slots__ = ("connack", "hello", "kept", "name", "set_client_id")
+    class _Declared(JudgedSession):
+        """What those who have these phases have to declare: two bases with slots cannot be one."""
 
-    def __init__(self, port: Port, handle: int) -> None:
-        super().__init__(port, handle)
-        self.hello: Connect | None = None
-        self.connack: Connack | None = None
-        self.name: str | None = None  # the client identifier, for the error log
-        self.set_client_id: str | None = None
-        self.kept: dict[str, str | None] | None = None
+        __slots__ = ("connack", "hello", "mqtt_kept", "name", "set_client_id")
 
-    # --- the phases ---
+        connack: Connack | None
+        hello: Connect | None  # None for a client of another kind
+        mqtt_kept: dict[str, str | None] | None
+        name: str | None  # the client identifier, for the error log
+        set_client_id: str | None
 
-    def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
+else:
+    _Declared = JudgedSession
+
+
+class MqttPhases(_Declared):
+    """What sessions of MQTT do, however it comes to them."""
+
+    __slots__ = ()
+
+    def read_connect(self, data: bytes, *, ended: bool) -> Outcome:
         """Read the CONNECT; what is none passes unread, unless that is not allowed."""
-        self.enter()
-        if self.server.ssl_preread:
-            outcome = self.look(data, ended=ended)
-            if outcome is not None:
-                return outcome
-            if self.client_hello is not None and not self.rules.strict:
-                return self.choose()
         rules = self.rules
         try:
             hello = parse_connect(data, limit=rules.buffer_size, ended=ended)
         except MqttError as error:
             return self.no_connect(error)
         if isinstance(hello, fixed_header.Need):
-            return Need(hello.size)
+            return self.need(hello.size)
         self.hello = hello
         # No more of it than the error log shows: a client may send 65,535 bytes.
         self.name = hello.client_id[:SHOWN]
@@ -105,25 +105,42 @@ class MqttSession(JudgedSession):
         except NotSettableError as error:
             self.tell_refusal(Fault.VALUE, str(error))
             return self.refuse(BAD_REQUEST, error.reason)
-        self.opening = Opening(
+        self.opening = self.open_with(hello, packet)
+        return self.choose()
+
+    def open_with(self, hello: Connect, packet: bytes) -> Opening:
+        """How to begin with a node that is to get `packet` for the client's CONNECT."""
+        rules = self.rules
+        return Opening(
             packet,
             len(hello.packet),
             ANSWER_SIZE if rules.inspects(hello.version) else 0,
             rules.answer_ms(hello.keepalive),
             rules.idle_ms(hello.keepalive),
         )
-        return self.choose()
+
+    def need(self, size: int) -> Outcome:
+        """Wait until the client's first packets, or the node's, have this size."""
+        return Need(size)
+
+    def close_with(self, status: int, packet: bytes) -> Outcome:
+        """Refuse the client; `packet` tells it why, empty where nothing can."""
+        return Refuse(status, packet)
+
+    def begin_relay(self, idle_ms: int) -> Outcome:
+        """The client gets the node's answer, and may be silent for so long; -1 is as it was."""
+        return Accept(idle_ms=idle_ms)
 
     def no_connect(self, error: MqttError) -> Outcome:
         """The client's first bytes are no CONNECT that we can read."""
         if error.fault == Fault.TRUNCATED:
-            return Refuse(OK)
+            return self.close_with(OK, b"")
         if error.fault == Fault.OVERSIZE:
             # nginx's words, and nginx closes here whatever it was.
             full = f"preread buffer full ({error.message}) while prereading client data"
             self.say_of_client(Level.ERROR, full)
             self.count(Fault.OVERSIZE)
-            return Refuse(BAD_REQUEST)
+            return self.close_with(BAD_REQUEST, b"")
         if not self.rules.strict:
             self.tell_passed(error)
             return self.choose()
@@ -133,11 +150,11 @@ class MqttSession(JudgedSession):
             reason = Reason.UNSUPPORTED_PROTOCOL_VERSION
         code = None if error.version is None else code_for(error.version, reason)
         if error.version is None or code is None:
-            return Refuse(BAD_REQUEST)
+            return self.close_with(BAD_REQUEST, b"")
         words = WORDS_OF_CONNECT[reason]
         room = error.maximum_packet_size
         answer = encode_connack(error.version, code, reason_string=words, max_packet=room)
-        return Refuse(BAD_REQUEST, answer)
+        return self.close_with(BAD_REQUEST, answer)
 
     def connected(self) -> None:
         """The node took the connection; without an answer to wait for, the relay begins.
@@ -169,7 +186,7 @@ class MqttSession(JudgedSession):
             # AUTH, or nothing that we know: the client shall see it.
             return self.pass_on(None, heard=bool(data))
         if isinstance(connack, fixed_header.Need):
-            return self.no_connack(data) if ended else Need(connack.size)
+            return self.no_connack(data) if ended else self.need(connack.size)
         if connack.code and self.rules.tries_after(connack.code):
             told = f"upstream refused the CONNECT: {name_of(connack.code)}"
             why = failure.REFUSED | connack.code
@@ -201,8 +218,9 @@ class MqttSession(JudgedSession):
         elif self.hello is not None and self.hello.version == MQTT_5:
             # The keep alive will be agreed on unseen, after AUTH: no limit of ours is right.
             idle_ms = 0
+        outcome = self.begin_relay(idle_ms)
         self.settle()
-        return Accept(idle_ms=idle_ms)
+        return outcome
 
     def give_back(self, proxy: Proxy) -> None:
         """The node has one session less; one that did not serve it has a failure more.
@@ -225,7 +243,7 @@ class MqttSession(JudgedSession):
     def keep(self, kept: tuple[str, ...]) -> None:
         """Note what the logs will name."""
         if kept and self.hello is not None:
-            self.kept = {name: cut(self.mqtt(name)) for name in kept}
+            self.mqtt_kept = {name: cut(self.mqtt(name)) for name in kept}
 
     def settle(self) -> None:
         """Keep what the logs will name and let the packets go; they hold passwords, too."""
@@ -241,9 +259,9 @@ class MqttSession(JudgedSession):
         """Close the client with a CONNACK that says why."""
         reason = reason or REASONS.get(status)
         if reason is None:
-            return Refuse(status)
+            return self.close_with(status, b"")
         words = WORDS.get(status) or WORDS_OF_CONNECT.get(reason)
-        return Refuse(status, self.refusal(reason, words))
+        return self.close_with(status, self.refusal(reason, words))
 
     def farewell(self, status: int, /) -> bytes:
         """A client that waits for its CONNACK is told that there will be none here."""
@@ -276,8 +294,8 @@ class MqttSession(JudgedSession):
 
     def mqtt(self, name: str) -> str | None:
         """The value of `$mqtt_…`; None where no CONNECT was read."""
-        if self.kept is not None:
-            return self.kept.get(name)
+        if self.mqtt_kept is not None:
+            return self.mqtt_kept.get(name)
         return None if self.hello is None else read(name, self.hello, self)
 
     # --- telling ---
@@ -299,3 +317,28 @@ class MqttSession(JudgedSession):
     def count(self, fault: Fault) -> None:
         """One more refusal of this kind."""
         self.server.refusals.count(fault)
+
+
+class MqttSession(MqttPhases):
+    """One MQTT client's connection to a server of `stream {}`."""
+
+    __slots__ = ("connack", "hello", "mqtt_kept", "name", "set_client_id")
+
+    def __init__(self, port: Port, handle: int) -> None:
+        super().__init__(port, handle)
+        self.hello = None
+        self.connack = None
+        self.name = None
+        self.set_client_id = None
+        self.mqtt_kept = None
+
+    def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
+        """Read the CONNECT, or the TLS that may stand in its place."""
+        self.enter()
+        if self.server.ssl_preread:
+            outcome = self.look(data, ended=ended)
+            if outcome is not None:
+                return outcome
+            if self.client_hello is not None and not self.rules.strict:
+                return self.choose()
+        return self.read_connect(data, ended=ended)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tidegate.mqtt.connack import Connack
     from tidegate.mqtt.connect import Connect
-    from tidegate.stream.mqtt_session import MqttSession
+    from tidegate.stream.mqtt_session import MqttPhases
 
 USER_PROPERTY = "mqtt_user_property_"
 
@@ -36,7 +36,7 @@ OF_CONNACK: Mapping[str, Callable[[Connack], str | None]] = {
 NAMES = frozenset({*OF_CONNECT, *OF_CONNACK, "mqtt_set_clientid"})
 
 
-def read(name: str, connect: Connect, session: MqttSession) -> str | None:
+def read(name: str, connect: Connect, session: MqttPhases) -> str | None:
     """The value of a variable; None where the packets do not have it."""
     if name in OF_CONNECT:
         return OF_CONNECT[name](connect)
