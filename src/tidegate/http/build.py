@@ -181,7 +181,7 @@ class Builder:
             limits=self._limits(one),
             denies=compile_rules(one.access),
             nodelay=one.tcp_nodelay,
-            mqtt=self._rules(content, logged),
+            mqtt=self._mqtt_rules(content, logged),
             refusals=self._refusals,
             header_timeout_ms=server.proxy_protocol_timeout_ms or 1,
             real_ip_from=one.real_ip_from if one.real_ip_header == PROXY_PROTOCOL else (),
@@ -255,7 +255,7 @@ class Builder:
             redirect=redirects.rewriter(proxy, one, self._text),
         )
 
-    def _rules(self, content: model_http.HttpContent, logged: set[str]) -> MqttRules | None:
+    def _mqtt_rules(self, content: model_http.HttpContent, logged: set[str]) -> MqttRules | None:
         """What is done with the MQTT of a location, where it is read.
 
         What is no CONNECT is always refused: nothing was agreed on but MQTT. The log asks for its

@@ -154,7 +154,7 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
         super().__init__(before.port, before.handle)
         for name in CARRIED:
             setattr(self, name, getattr(before, name))
-        rules = self.rules
+        rules = self.mqtt_rules
         self.hello = None
         self.connack = None
         self.name = None
@@ -246,7 +246,7 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
 
     def opening_of(self, hello: Connect, first: bytes) -> Opening:
         """What a node gets first, and how long it and the client may be silent."""
-        rules = self.rules
+        rules = self.mqtt_rules
         return Opening(
             first,
             self.end_at,

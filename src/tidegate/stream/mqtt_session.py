@@ -90,7 +90,7 @@ class MqttPhases(_Declared):
 
     def read_connect(self, data: bytes, *, ended: bool) -> Outcome:
         """Read the CONNECT; what is none passes unread, unless that is not allowed."""
-        rules = self.rules
+        rules = self.mqtt_rules
         try:
             hello = parse_connect(data, limit=rules.buffer_size, ended=ended)
         except MqttError as error:
@@ -110,7 +110,7 @@ class MqttPhases(_Declared):
 
     def open_with(self, hello: Connect, packet: bytes) -> Opening:
         """How to begin with a node that is to get `packet` for the client's CONNECT."""
-        rules = self.rules
+        rules = self.mqtt_rules
         return Opening(
             packet,
             len(hello.packet),
@@ -141,7 +141,7 @@ class MqttPhases(_Declared):
             self.say_of_client(Level.ERROR, full)
             self.count(Fault.OVERSIZE)
             return self.close_with(BAD_REQUEST, b"")
-        if not self.rules.strict:
+        if not self.mqtt_rules.strict:
             self.tell_passed(error)
             return self.choose()
         self.tell_refusal(error.fault, error.message)
@@ -163,7 +163,7 @@ class MqttPhases(_Declared):
         client that was not understood gets no CONNACK that we would see.
         """
         self.tell_connected()
-        if self.opening is None or not self.rules.judges:
+        if self.opening is None or not self.mqtt_rules.judges:
             self.forgive()
         if self.opening is None:
             self.forget()
@@ -172,7 +172,7 @@ class MqttPhases(_Declared):
 
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
         """A node that could not be reached, or was silent where that is no reason to leave it."""
-        if error == errno.ETIME and not self.rules.tries_after_silence:
+        if error == errno.ETIME and not self.mqtt_rules.tries_after_silence:
             self.blame(error, self.address)
             return self.refuse(BAD_GATEWAY)
         return super().answer(error, connect_ms)
@@ -187,7 +187,7 @@ class MqttPhases(_Declared):
             return self.pass_on(None, heard=bool(data))
         if isinstance(connack, fixed_header.Need):
             return self.no_connack(data) if ended else self.need(connack.size)
-        if connack.code and self.rules.tries_after(connack.code):
+        if connack.code and self.mqtt_rules.tries_after(connack.code):
             told = f"upstream refused the CONNECT: {name_of(connack.code)}"
             why = failure.REFUSED | connack.code
             other = self.next_node(told, why, failed=connack.code not in NO_FAILURE)
@@ -197,7 +197,7 @@ class MqttPhases(_Declared):
 
     def no_connack(self, data: bytes) -> Outcome:
         """The node closed before its CONNACK was complete."""
-        if self.rules.tries_after_error:
+        if self.mqtt_rules.tries_after_error:
             told = f"upstream closed the connection after {len(data)} bytes, before its CONNACK"
             other = self.next_node(told, failure.CLOSED, failed=True)
             if other is not None:
@@ -214,7 +214,7 @@ class MqttPhases(_Declared):
         if connack is not None:
             self.connack = connack
             if connack.server_keepalive is not None:
-                idle_ms = self.rules.idle_ms(connack.server_keepalive)
+                idle_ms = self.mqtt_rules.idle_ms(connack.server_keepalive)
         elif self.hello is not None and self.hello.version == MQTT_5:
             # The keep alive will be agreed on unseen, after AUTH: no limit of ours is right.
             idle_ms = 0
@@ -229,7 +229,7 @@ class MqttPhases(_Declared):
         failures stay.
         """
         owes = self.opening is not None or not self.progress.upstream_bytes_received
-        if self.rules.judges and owes and not self.node_failed:
+        if self.mqtt_rules.judges and owes and not self.node_failed:
             proxy.upstream.cancel(self.peer)
             return
         if proxy.upstream.release(self.peer, failed=self.node_failed):
@@ -237,7 +237,7 @@ class MqttPhases(_Declared):
 
     def log(self) -> None:
         """One line in each access log, the same whether there was a relay or not."""
-        self.keep(self.rules.kept_without)
+        self.keep(self.mqtt_rules.kept_without)
         super().log()
 
     def keep(self, kept: tuple[str, ...]) -> None:
@@ -247,7 +247,7 @@ class MqttPhases(_Declared):
 
     def settle(self) -> None:
         """Keep what the logs will name and let the packets go; they hold passwords, too."""
-        self.keep(self.rules.kept)
+        self.keep(self.mqtt_rules.kept)
         self.forget()
         self.hello = None
         self.connack = None
@@ -281,7 +281,7 @@ class MqttPhases(_Declared):
     # --- what is known ---
 
     @property
-    def rules(self) -> MqttRules:
+    def mqtt_rules(self) -> MqttRules:
         """The server's MQTT directives."""
         rules = self.server.mqtt
         assert rules is not None
@@ -339,6 +339,6 @@ class MqttSession(MqttPhases):
             outcome = self.look(data, ended=ended)
             if outcome is not None:
                 return outcome
-            if self.client_hello is not None and not self.rules.strict:
+            if self.client_hello is not None and not self.mqtt_rules.strict:
                 return self.choose()
         return self.read_connect(data, ended=ended)
