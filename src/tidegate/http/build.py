@@ -200,6 +200,7 @@ class Builder:
         )
         location.tells_all = False
         location.model = one
+        location.last_kept = location.last_told = None
         location.kept = tuple((name, self._getters[name]) for name in remembered)
         location.add_headers = tuple(
             (encode(each.name), self._text(each.value), each.always) for each in one.add_headers

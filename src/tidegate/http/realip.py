@@ -64,7 +64,9 @@ def read_address(text: str) -> Endpoint | None:
     """An address with or without a port; None for what is none."""
     host, port = text, ""
     if text.startswith("["):
-        host, _, port = text[1:].partition("]")
+        host, closed, port = text[1:].partition("]")
+        if not closed:
+            return None
         port = port.removeprefix(":")
     elif text.count(":") == 1:
         host, _, port = text.partition(":")

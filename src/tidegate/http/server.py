@@ -89,6 +89,8 @@ class Location(Server):
         "error_pages",
         "folder",
         "kept",
+        "last_kept",
+        "last_told",
         "model",
         "preread_timeout_ms",
         "proxy_limits",
@@ -113,6 +115,8 @@ class Location(Server):
     response: ResponseWriter | None
     folder: Folder[HttpSession] | None
     status: bool
+    last_kept: tuple[str | None, ...] | None  # of the last session that settled, to share
+    last_told: tuple[str, ...] | None
     kept: tuple[tuple[str, Callable[[HttpSession], str | None]], ...]
     target: Callable[[HttpSession], str] | None  # the host of a `proxy_pass` with variables
     # Answers clients of MQTT in WebSocket; None for others, and where MQTT is not read.

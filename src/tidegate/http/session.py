@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tidegate.wire.chunked import ChunkedBody
     from tidegate.wire.proxy_protocol import Endpoint
     from tidegate.wire.request_head import RequestHead
+
+T = TypeVar("T")
 
 BAD_REQUEST = 400
 REQUEST_TIMEOUT = 408
@@ -91,7 +93,7 @@ class HttpSession(JudgedSession):
         self.requests = 0
         self.rules: Rules | None = None  # of TLS, where the hello chose them
         self.kept: tuple[str | None, ...] | None = None
-        self.told: tuple[str, str, str] | None = None
+        self.told: tuple[str, ...] | None = None
         self.chunks: ChunkedBody | None = None
         self.limits: Limits | None = None  # that count the request
         self.peer_address = b""
@@ -341,9 +343,11 @@ class HttpSession(JudgedSession):
         """A tunnel begins: of the request only what the logs will name is kept."""
         request = self.request
         assert request is not None
-        self.kept = tuple(cut(read(self)) for _name, read in self.location.kept)
-        host = request.head.host if request.head is not None else None
-        self.told = decode(request.line), decode(request.sent_uri), decode(host or b"")
+        location = self.location
+        kept = tuple(cut(read(self)) for _name, read in location.kept)
+        # Devices of a fleet say the same: what the last one said is kept once.
+        self.kept = location.last_kept = shared(kept, location.last_kept)
+        self.told = location.last_told = shared(self._told(), location.last_told)
         self.forget()
         self.request = None
         self.opening = None
@@ -433,11 +437,18 @@ class HttpSession(JudgedSession):
             words += f", upstream: {shown(f'{secure}://{upstream}{mark}{uri}')}"
         return f"{words}, host: {shown(host)}" if host else words
 
-    def _told(self) -> tuple[str, str, str]:
+    def _told(self) -> tuple[str, ...]:
         request = self.request
         assert request is not None
         host = request.head.host if request.head is not None else None
         return decode(request.line), decode(request.sent_uri), decode(host or b"")
+
+
+def shared(new: tuple[T, ...], last: tuple[T, ...] | None) -> tuple[T, ...]:
+    """`new`, made of the objects of `last` as far as they are equal."""
+    if last is None or new == last:
+        return new if last is None else last
+    return tuple(old if one == old else one for one, old in zip(new, last, strict=True))
 
 
 def shown(text: str) -> str:
