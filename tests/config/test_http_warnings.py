@@ -128,3 +128,11 @@ def test_values_that_lead_nowhere_are_told_of(folder, value, fault):
     )
     expected = f'"http://$to/x" in "proxy_pass" may be "{value}": {fault}'
     assert folder.warnings(text) == ([] if fault is None else [expected])
+
+
+def test_a_time_for_sending_alone_is_told_of(folder):
+    told = ['"proxy_send_timeout" has no effect beside another "proxy_read_timeout"']
+    assert folder.warnings(of_location(f"{PASS} proxy_send_timeout 5s;")) == told
+    assert folder.warnings(of_location(f"{PASS} proxy_send_timeout 1h; {WRITTEN}")) == []
+    assert folder.warnings(of_location(f"{PASS} {WRITTEN}")) == []
+    assert folder.warnings(of_location("root /;", "proxy_send_timeout 5s;")) == []

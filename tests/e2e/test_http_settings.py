@@ -8,6 +8,7 @@ import contextlib
 import re
 import select
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from lab import http, sockets
 from lab.borrow import session_sockets
 from lab.http import get, split
 from lab.nodes import hang
+from lab.waiting import wait_until
 
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY)
 KEEPALIVE = (socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -194,3 +196,18 @@ def test_a_client_that_ends_its_side_gets_what_it_asked_for(lab, tmp_path):
         assert len(split(answer)[2]) == size
     answer = http.ask(port, request % b"status" + request % b"text", end=True)
     assert answer.count(b"HTTP/1.1 200 OK\r\n") == 2
+
+
+def test_a_client_may_take_nothing_of_a_file_for_so_long(lab, tmp_path):
+    tmp_path.chmod(0o755)
+    (tmp_path / "large").write_bytes(b"x" * 30_000_000)
+    balancer, ports = two_servers(
+        lab, f"send_timeout 1s; root {tmp_path};", f"send_timeout 60s; root {tmp_path};"
+    )
+    log = Path(balancer.folder) / "access.log"
+    with contextlib.ExitStack() as stack:
+        for port in reversed(ports):
+            client = stack.enter_context(sockets.open_raw(port, rcvbuf=4096))
+            client.sendall(get("/large"))
+        lines = wait_until(lambda: log.read_text().splitlines(), "the impatient one's line")
+        assert len(lines) == 1

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tidegate.config.draft import Reading
     from tidegate.config.draft_http import HttpDraft, LocationDraft
     from tidegate.config.parser import Directive
+    from tidegate.config.span import Span
 
 
 def finish_warnings(reading: Reading) -> None:
@@ -18,6 +19,7 @@ def finish_warnings(reading: Reading) -> None:
     passing = [one for one in http.locations() if one.proxy is not None]
     for location in passing:
         _warn_of_idle_limit(reading, location)
+    _warn_of_send_timeouts(reading, passing)
     _warn_of_forged_addresses(reading, passing)
     _warn_of_absent_headers(reading, http)
 
@@ -35,6 +37,21 @@ def _warn_of_idle_limit(reading: Reading, location: LocationDraft) -> None:
     hint = "nginx would end them after 60s of silence; with the directive its time holds for all"
     directive = location.directive
     reading.report.warn(message, directive.name.span, line=directive.end.line, hint=hint)
+
+
+def _warn_of_send_timeouts(reading: Reading, passing: list[LocationDraft]) -> None:
+    """Say where somebody counts on another time for sending than for reading."""
+    told: list[Span] = []
+    for location in passing:
+        scope = location.scope
+        span = scope.place("proxy_send_timeout")
+        same = scope.get("proxy_send_timeout") == scope.get("proxy_read_timeout")
+        if span is None or span in told or same:
+            continue
+        told.append(span)
+        message = '"proxy_send_timeout" has no effect beside another "proxy_read_timeout"'
+        hint = "a session ends when for proxy_read_timeout nothing went, in either direction"
+        reading.report.warn(message, span, hint=hint)
 
 
 def _warn_of_forged_addresses(reading: Reading, passing: list[LocationDraft]) -> None:

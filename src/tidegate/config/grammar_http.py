@@ -153,9 +153,10 @@ CLIENTS: tuple[Row, ...] = (
     ),
     _row(
         "send_timeout",
-        "How long a client may take nothing of an answer.",
+        "How long a client may take nothing of a file or page of ours.",
         kind=Kind.TIME,
         default="60s",
+        proof="tests/e2e/test_http_settings.py::test_a_client_may_take_nothing_of_a_file_for_so_long",
     ),
     _row(
         "keepalive_timeout",

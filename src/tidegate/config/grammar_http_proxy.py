@@ -99,7 +99,7 @@ PASS: tuple[Row, ...] = (
     ),
     _row(
         "proxy_send_timeout",
-        "How long a broker may take nothing of a request, or of a tunnel.",
+        "How long a broker may take nothing; proxy_read_timeout is the limit of both.",
         kind=Kind.TIME,
         default="60s",
     ),

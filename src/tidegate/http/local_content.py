@@ -28,7 +28,8 @@ MOVED: Final = 301
 CONNECT_MS: Final = 5_000
 ANSWER_MS: Final = 60_000
 HEAD_SIZE: Final = 16_384
-RELAY: Final = Relay(timeout_ms=60_000, buffer_size=65_536, half_close=True)
+RELAY_SIZE: Final = 65_536
+RELAY: Final = Relay(timeout_ms=60_000, buffer_size=RELAY_SIZE, half_close=True)
 
 # What the control process says of its own connection, and what has a place of its own.
 NOT_PASSED: Final = frozenset(
@@ -145,4 +146,10 @@ def relay(session: HttpSession, head: ResponseHead) -> Outcome:
     data = replies.head_of(session, response)
     bodiless = head.bodiless or request.method == b"HEAD"
     left = 0 if bodiless or head.length is None else head.length
-    return Accept(data=data, take=head.size, download=left, again=keeps)
+    # The control process does not keep anybody waiting: silence is the client's.
+    terms = Relay(
+        timeout_ms=session.location.model.send_timeout_ms,
+        buffer_size=RELAY_SIZE,
+        half_close=True,
+    )
+    return Accept(data=data, take=head.size, download=left, again=keeps, relay=terms)
