@@ -13,12 +13,13 @@ import ssl
 
 import pytest
 
-from lab.engine import Forward, until
+from lab.engine import Forward, ForwardSession, until
 from lab.tls import V12, V13, client_context
 from tidegate.engine.outcome import Refuse, Relay
 from tidegate.engine.tls_context import Context
-from tidegate.engine.tls_pem import TlsError, not_after
+from tidegate.engine.tls_pem import Certificate, Key, TlsError, not_after
 from tidegate.engine.tls_resume import TicketKeys
+from tidegate.scoreboard.cache import Cache
 
 pytestmark = pytest.mark.needs("openssl")
 
@@ -618,3 +619,208 @@ def test_a_key_that_fits_no_certificate_is_named(authority, server_pair):
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAA\n"])
 def test_what_is_no_certificate_has_no_end(data):
     assert not_after(data) is None
+
+
+# --- certificates that Python brings ---
+
+
+class Asked(Forward):
+    """A way whose sessions say what the client is shown, as `give` has it."""
+
+    def __init__(self, rig, port, give):
+        super().__init__(rig, port)
+        self.give = give
+        self.asked = 0
+
+    def __call__(self, handle):
+        self.handles.append(handle)
+        return AskedSession(self, handle)
+
+
+class AskedSession(ForwardSession):
+    def certificates(self):
+        self.owner.asked += 1
+        self.owner.give(self.handle)
+
+
+@pytest.fixture
+def asking(server_pair):
+    """A context without certificates, and the pair that may be given."""
+    names = server_pair
+
+    def read(path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    context = Context()
+    context.ask_pairs()
+    return context, (Certificate(names[0], read(names[0])), Key(names[1], read(names[1])))
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("piece", [1, 1000])
+def test_a_handshake_goes_on_with_the_certificates_that_were_given(
+    rig, asking, authority, version, piece
+):
+    context, pair = asking
+
+    async def main():
+        way = Asked(rig, await node(), lambda handle: give(handle, [pair]))
+        give = rig.engine.give_certificates
+        client = await Tls(
+            client_context(authority, version=version), rig.listen(way, tls=context)
+        ).open()
+        await client.do(client.ssl.do_handshake, piece=piece)
+        client.ssl.write(b"hello")
+        await client.flush()
+        assert await client.read(5) == b"hello"
+        client.close()
+        await way.ended()
+        assert way.asked == rig.engine.calls["certificates"] == 1
+
+    play(rig, main)
+
+
+@pytest.mark.parametrize("what", ["nothing", "None", "another's key"])
+def test_a_client_that_is_given_no_certificate_is_refused(rig, asking, authority, what):
+    context, (certificate, _key) = asking
+    other = authority.sign("other-of-engine")[1]
+    with open(other, "rb") as file:
+        wrong = certificate, Key(other, file.read())
+
+    def give(handle):
+        if what == "None":
+            rig.engine.give_certificates(handle, None)
+        elif what == "another's key":
+            with pytest.raises(TlsError, match="key values mismatch"):
+                rig.engine.give_certificates(handle, [wrong])
+
+    async def main():
+        way = Asked(rig, await node(), give)
+        client = await Tls(client_context(authority), rig.listen(way, tls=context)).open()
+        with pytest.raises(ssl.SSLError, match="INTERNAL_ERROR"):
+            await client.do(client.ssl.do_handshake)
+        client.close()
+        (report,) = await way.ended()
+        assert (report.reason, report.status, way.asked) == ("no_handshake", 500, 1)
+
+    play(rig, main)
+
+
+def test_a_fault_of_ours_ends_the_client_that_asked_alone(rig, asking, authority):
+    context, pair = asking
+    faults = [ZeroDivisionError("ours")]
+
+    def give(handle):
+        if faults:
+            raise faults.pop()
+        rig.engine.give_certificates(handle, [pair])
+
+    async def main():
+        way = Asked(rig, await node(), give)
+        port = rig.listen(way, tls=context)
+        first = await Tls(client_context(authority), port).open()
+        with pytest.raises(ssl.SSLError):
+            await first.do(first.ssl.do_handshake)
+        second = await Tls(client_context(authority), port).open()
+        await second.do(second.ssl.do_handshake)
+        for client in (first, second):
+            client.close()
+        reports = await way.ended(2)
+        assert reports[0].status == 500
+        assert len(rig.troubles) == 1
+        rig.troubles.clear()
+
+    play(rig, main)
+
+
+def test_who_waits_for_a_certificate_may_leave_or_be_ended(rig, asking, authority):
+    context, pair = asking
+
+    async def main():
+        way = Asked(rig, await node(), rig.engine.close_session)
+        port = rig.listen(way, tls=context)
+        client = await Tls(client_context(authority), port).open()
+        with pytest.raises(ssl.SSLError):
+            await client.do(client.ssl.do_handshake)
+        client.close()
+        way.give = lambda handle: (
+            client_gone(),
+            rig.engine.give_certificates(handle, [pair]),
+        )
+        leaver = await Tls(client_context(authority), port).open()
+
+        def client_gone():
+            leaver.writer.transport.abort()
+
+        with contextlib.suppress(ssl.SSLWantReadError):
+            leaver.ssl.do_handshake()
+        await leaver.flush()
+        reports = await way.ended(2)
+        assert [report.reason for report in reports] == ["killed", "no_handshake"]
+
+    play(rig, main)
+
+
+# --- the shared cache ---
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_what_one_context_keeps_another_takes_up_where_it_is_of_the_same(
+    rig, secure, authority, version
+):
+    cache = Cache.create(65536)
+
+    def context(name):
+        made = secure()
+        made.set_tickets(None)
+        # As in another worker, which maps the same memory.
+        shared = Cache.attach(cache.fd)
+        made.set_sessions(name, timeout=300, cache="shared", shared=shared)
+        return made
+
+    async def main():
+        forward = Forward(rig, await node())
+        ports = [rig.listen(forward, tls=context(name)) for name in (b"a", b"a", b"b")]
+        ours = client_context(authority, version=version)
+        gc.collect()  # the memory lives as long as the contexts of OpenSSL
+
+        async def visit(port, session=None):
+            client = Tls(ours, port)
+            if session is not None:
+                client.ssl.session = session
+            await client.open()
+            await client.do(client.ssl.do_handshake)
+            client.ssl.write(b"hello")
+            await client.flush()
+            assert await client.read(5) == b"hello"
+            client.close()
+            return client.ssl.session_reused, client.ssl.session
+
+        first, second, other = ports
+        _, session = await visit(first)
+        assert cache.items == 1
+        assert (await visit(second, session))[0]
+        assert not (await visit(other, session))[0]
+        await forward.ended(3)
+
+    play(rig, main)
+
+
+def test_without_memory_for_it_a_session_is_just_not_kept(rig, secure, authority):
+    cache = Cache.create(4096)
+    context = secure()
+    context.set_tickets(None)
+    context.set_sessions(b"a", timeout=1 << 40, cache="shared", shared=cache)
+
+    async def main():
+        forward = Forward(rig, await node())
+        port = rig.listen(forward, tls=context)
+        for _ in range(50):
+            client = await Tls(client_context(authority, version=V12), port).open()
+            await client.do(client.ssl.do_handshake)
+            client.close()
+        await forward.ended(50)
+        assert 5 < cache.items < 50
+
+    play(rig, main)

@@ -11,6 +11,7 @@ import pytest
 
 from tidegate.balance.placement import allot
 from tidegate.config.load import load
+from tidegate.scoreboard.cache import Cache
 from tidegate.scoreboard.zone import Zone
 
 TEXT = """
@@ -20,6 +21,12 @@ log_format f '$kind $status'; access_log /dev/null f;
 upstream u {{ hash $kind consistent; server 127.0.0.1:1 weight={weight}; server 127.0.0.1:2; }}
 upstream v {{ server 127.0.0.1:3 weight={weight}; }}
 server {{ listen 127.0.0.1:4; proxy_pass u; mqtt_preread on; limit_conn z 5; }}
+server {{
+    listen 127.0.0.1:6 ssl; proxy_pass u; ssl_session_cache shared:c:64k;
+    ssl_certificate /nowhere/$ssl_server_name; ssl_certificate_key /nowhere/$ssl_server_name;
+    proxy_ssl on; proxy_ssl_name $ssl_server_name; proxy_ssl_certificate $kind;
+    proxy_ssl_certificate_key $kind;
+}}
 server {{ listen 127.0.0.1:5; set $to v; proxy_pass $to; deny 10.0.0.0/8; allow all; }}
 """
 
@@ -46,7 +53,8 @@ def test_what_a_reload_replaces_is_in_no_circle(stream, entrances, tmp_path):
     model = load(str(conf), prefix=str(tmp_path)).model
     placement = allot(model, rig.board, None)
     zones = {name: Zone.attach(zone.fd, worker=0) for name, zone in rig.zones.items()}
-    prepared = rig.runtime.prepare(model.stream, placement, zones, {}, generation=2)
+    caches = {"c": Cache.create(65536)}
+    prepared = rig.runtime.prepare(model.stream, placement, zones, caches, generation=2)
     gone = [ref(upstream) for _model, upstream in rig.prepared.upstreams.values()]
     gc.collect()
     gc.disable()

@@ -818,7 +818,7 @@ cdef class Engine:
             s = slab_at(&self.core.slab, i)
             if s.state == FREE or s.state == ENDED or s.state == LINGER:
                 continue
-            if s.owner is not NULL and s.state not in (RELAY, REFUSING, SAYING):
+            if s.owner is not NULL and s.state not in (HANDSHAKE, RELAY, REFUSING, SAYING):
                 self.say_farewell(s, SERVICE_UNAVAILABLE)
             finish(&self.core, s, KILLED, False)
         while self.core.queue_head is not NULL:

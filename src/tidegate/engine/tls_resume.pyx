@@ -54,6 +54,8 @@ cdef enum:
     MOST_KEYS = 16
     # The longest session that is kept: one with a client's certificate has about 1500 bytes.
     LONGEST_SESSION = 8192
+    # Thirty years: with the time of day of the kernel's clock it is still in 32 bits.
+    LONGEST_SECONDS = 1 << 30
 
 
 # --- tickets ---
@@ -212,6 +214,7 @@ cdef int keep_session(SSL *ssl, SSL_SESSION *session) noexcept nogil:
     cdef unsigned char *end = data
     cdef const unsigned char *id
     cdef unsigned int id_size = 0
+    cdef long seconds = min(SSL_CTX_get_timeout(ctx), <long>LONGEST_SECONDS)
     cdef int size
     if ring is NULL:
         return 0
@@ -223,7 +226,7 @@ cdef int keep_session(SSL *ssl, SSL_SESSION *session) noexcept nogil:
         return 0
     i2d_SSL_SESSION(session, &end)
     id = SSL_SESSION_get_id(session, &id_size)
-    keep(ring, id, id_size, data, <uint32_t>size, <uint32_t>SSL_CTX_get_timeout(ctx))
+    keep(ring, id, id_size, data, <uint32_t>size, <uint32_t>seconds)
     OPENSSL_cleanse(data, <size_t>size)
     return 0
 
