@@ -108,11 +108,21 @@ def private_kib(pid) -> int:
 
 def alive(pid) -> bool:
     """Whether the process runs (a zombie does not)."""
+    return _state(pid) not in "ZX"
+
+
+def waits(pid) -> bool:
+    """Whether the process has done all that it had to do, and waits for more."""
+    return _state(pid) == "S"
+
+
+def _state(pid) -> str:
+    """One letter, as proc(5) explains it; X for a process that is gone."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+            return file.read().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return "X"
 
 
 def _sockets(pid):

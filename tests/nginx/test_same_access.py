@@ -13,7 +13,7 @@ import re
 
 import pytest
 
-from lab import sockets
+from lab import proc, sockets
 from lab.nodes import greet
 from lab.process import read
 from lab.waiting import wait_until
@@ -36,6 +36,7 @@ class Side:
         text = text.replace("UNIX", f"unix:{self.path}").replace("NODE", self.node.address)
         text = text.replace("INET6", f"[::1]:{self.ports[0]}")
         self.balancer = lab.balancer(f"{FORMAT} {text}", program=program, workers=workers)
+        self.workers = self.balancer.workers()
 
     def come(self, target, source=None):
         """A client; None when it was refused."""
@@ -54,6 +55,12 @@ class Side:
         return wait_until(
             lambda: (lines := read(path).splitlines())[count - 1 :] and lines, f"{count} verdicts"
         )
+
+    def settle(self, count):
+        """Wait until `count` clients are gone, for the limits too."""
+        self.verdicts(count)
+        # nginx writes the line first, and then counts one less.
+        wait_until(lambda: all(map(proc.waits, self.workers)), "the workers have nothing to do")
 
     def words(self):
         """Level and message of the lines about refused clients, ports and paths made alike."""
@@ -176,7 +183,7 @@ def test_the_same_clients_are_over_the_limit(lab, case):
                 living.pop(chance.randrange(len(living))).close()
                 ended += 1
             # Both have counted those that are gone before the next one comes.
-            side.verdicts(ended)
+            side.settle(ended)
         for client in living:
             client.close()
         seen.append((heard, sorted(side.verdicts(60)), sorted(side.words())))
