@@ -22,7 +22,7 @@ HTTP = """
     server {
         listen PORT;
         location /status { stub_status; }
-        location /mqtt { proxy_pass http://ws; }
+        location /mqtt { proxy_pass http://ws; proxy_read_timeout 1h; }
         location / { root ROOT; }
     }
 """
