@@ -142,3 +142,42 @@ def test_who_pings_in_time_stays(lab):
             ping = frame(b"\xc0\0")
             client.sendall(ping)
             assert sockets.receive(client, len(ping)) == ping
+
+
+def test_a_waiting_connection_is_closed_by_a_reload_that_changes_its_server(lab):
+    here = World(lab)
+    with sockets.open_raw(here.port) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(10_000).startswith(b"HTTP/1.1 404")
+        reload_with(
+            here.balancer, "location /mqtt {", "location /new { return 204; } location /mqtt {"
+        )
+        assert sockets.receive_all(client) == b""
+    assert http.ask(here.port, http.get("/new")).startswith(b"HTTP/1.1 204")
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_tunnels_to_a_removed_broker_end_where_proxy_session_drop_says_so(lab, drop):
+    here = World(lab, more="proxy_session_drop on;" if drop else "")
+    other = lab.node(http.Broker(MQTT))
+    old = here.balancer.conf
+    with open(old) as file:
+        address = file.read().partition("proxy_pass http://")[2].partition(";")[0]
+    with here.open() as client:
+        reload_with(here.balancer, address, other.address)
+        if drop:
+            assert sockets.receive_all(client) == b""
+        else:
+            client.sendall(b"still")
+            assert sockets.receive(client, 5) == b"still"
+
+
+def reload_with(balancer, old, new):
+    """Change the configuration and put it in force."""
+    with open(balancer.conf) as file:
+        text = file.read()
+    assert old in text
+    with open(balancer.conf, "w") as file:
+        file.write(text.replace(old, new))
+    done = balancer.send("reload")
+    assert done.returncode == 0, done.stderr

@@ -93,7 +93,7 @@ def keeps_alive(session: HttpSession, status: int) -> bool:
     head = None if request is None else request.head
     if request is None or head is None or not head.keep_alive or status in LAST:
         return False
-    if request.owed or (head.chunked and not request.body_done) or session.port.gauges.leaving:
+    if request.owed or (head.chunked and not request.body_done) or session.port.closes:
         return False
     return bool(model.keepalive_timeout_ms) and session.requests < model.keepalive_requests
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tidegate.config.model import Stream
 from tidegate.http.build import Builder
 from tidegate.http.gauges import Gauges
 from tidegate.http.session import HttpSession
 from tidegate.stream.refusals import Refusals
 from tidegate.stream.serving import Serving
+from tidegate.stream.session_drop import HTTP, Drop
 from tidegate.stream.tls import Contexts
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class HttpRuntime(Serving):
             [board.worker_counters(slot) for slot in range(board.workers)],
         )
         self._now: Prepared | None = None
+        self._drop: Drop | None = None
+        self._drops = False  # whether a tunnel may have to end for its node
 
     def prepare(
         self,
@@ -125,8 +129,30 @@ class HttpRuntime(Serving):
         before, self._now = self._now, prepared
         if before is not None:
             self._replace(before.generation, before.upstreams, prepared.upstreams)
+            self._retire(before, prepared)
             del before
         self._look()
+
+    def _retire(self, before: Prepared, now: Prepared) -> None:
+        """Let clients come anew for their next request, and end tunnels to nodes that are gone."""
+        if before.ports is not now.ports:
+            for port in before.ports:
+                port.stale = True
+            self._engine.close_idle()
+        if self._drop is not None:
+            self._drop.cancel()
+            self._drop = None
+        self._drops = self._drops or any(
+            proxy.session_drop
+            for http in (before.http, now.http)
+            if http
+            for proxy in http.proxies()
+        )
+        if self._drops:
+            upstreams = () if now.http is None else now.http.upstreams
+            groups = Stream(upstreams=upstreams, limit_conn_zones=(), servers=())
+            self._drop = Drop(self._engine, groups, (), block=HTTP)
+            self._drop.begin()
 
     def _listen(self, port: HttpPort, fd: int, *, shared: bool) -> int:
         return self._engine.listen(

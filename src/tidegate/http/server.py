@@ -172,6 +172,7 @@ class HttpPort:
         "proxy_protocol",
         "rules",
         "server",
+        "stale",
         "tls",
     )
 
@@ -201,9 +202,15 @@ class HttpPort:
         self.rules = rules
         self.gauges = gauges
         self.local = local
+        self.stale = False  # a reload has put another in its place: requests are to come anew
         model = default.model
         number, size = model.large_client_header_buffers
         line = max(size, model.client_header_buffer_size)
         self.head_limits = line, model.client_header_buffer_size + number * size
         # The engine's 0 is no time at all.
         self.header_timeout_ms = model.client_header_timeout_ms or 1
+
+    @property
+    def closes(self) -> bool:
+        """Whether no connection is kept for another request."""
+        return self.stale or self.gauges.leaving

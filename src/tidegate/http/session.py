@@ -79,6 +79,7 @@ class HttpSession(JudgedSession):
         "upstream_head",
     )
 
+    block: ClassVar[str] = "http"
     doing: ClassVar[Mapping[int, str]] = {
         errno.ETIMEDOUT: "while connecting to upstream",
         errno.ETIME: "while reading response header from upstream",

@@ -35,6 +35,9 @@ NOT_OF_STREAM: Final = frozenset(
         "bytes_received",
         "protocol",
         "session_time",
+        "ssl_preread_alpn_protocols",
+        "ssl_preread_protocol",
+        "ssl_preread_server_name",
         "upstream_first_byte_time",
         "upstream_session_time",
     }

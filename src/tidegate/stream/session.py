@@ -99,6 +99,7 @@ class Session:
         "way",
     )
 
+    block: ClassVar[str] = "stream"
     # Our own time-outs, and what we were doing.
     doing: ClassVar[Mapping[int, str]] = {
         errno.ETIMEDOUT: "while connecting to upstream",

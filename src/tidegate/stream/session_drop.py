@@ -25,11 +25,24 @@ PLACES_AT_ONCE: Final = 128
 AGAIN_SECONDS: Final = 0.25
 
 
+STREAM: Final = "stream"
+HTTP: Final = "http"
+
+
 class Drop:
     """One look through the sessions of a worker, in steps; `servers` are those now in force."""
 
-    def __init__(self, engine: Engine, stream: model.Stream, servers: Iterable[object]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        stream: model.Stream,
+        servers: Iterable[object],
+        *,
+        block: str = STREAM,
+    ) -> None:
+        """`block` says whose sessions it is about: those of stream, or of http."""
         self._engine = engine
+        self._block = block
         self._wanted = {
             listen.address.text: drops(server)
             for server in stream.servers
@@ -69,6 +82,8 @@ class Drop:
     def _look(self, handle: int, session: object, *, relays: bool) -> None:
         if not isinstance(session, Session):
             self._undecided = True
+            return
+        if session.block != self._block or (session.peer < 0 and self._block == HTTP):
             return
         server = session.server
         own = session.way or server.proxy
