@@ -13,7 +13,13 @@ from report import middle, values_of
 if TYPE_CHECKING:
     from report import Results
 
-COLOURS = {"nginx": "#6b9e4f", "haproxy": "#4f7fae", "tidegate": "#d2691e", "relay": "#b5b5b5"}
+COLOURS = {
+    "nginx": "#6b9e4f",
+    "haproxy": "#4f7fae",
+    "tidegate": "#d2691e",
+    "relay": "#b5b5b5",
+    "openssl": "#8a8a8a",
+}
 
 
 def draw(results: Results, path: str) -> bool:

@@ -297,7 +297,7 @@ def new_connections(
         generator.run(timing.warm)
         if scenario.resumed:
             wait_for_sessions(generator, scenario.connections, running)
-        generator.connack_times.clear()
+        generator.entry_times.clear()
         before = generator.counts()
         sample = measured(generator, running, timing, count="established")
         after = generator.counts()
@@ -341,7 +341,7 @@ def measured(
     done = generator.counts()[count] - done
     if done == 0:
         raise BenchError(f"{name(running)}: nothing came back in {span:.1f} s")
-    times = generator.round_trips if count == "answered" else generator.connack_times
+    times = generator.round_trips if count == "answered" else generator.entry_times
     return Sample(
         cpu=cpu / done / 1000 if pids else None,
         rate=done / span,

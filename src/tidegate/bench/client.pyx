@@ -148,7 +148,7 @@ cdef void open_client(Load *load, Client *c) noexcept nogil:
     c.keepalive = load.keepalive
     c.phase = CONNECTING
     load.opening += 1
-    c.since = load.now = read_clock()
+    c.opened = c.since = load.now = read_clock()
     if load.first_try == 0:
         load.first_try = load.now
     c.fd = socket(address.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
@@ -455,6 +455,7 @@ cdef void on_connack(Load *load, Client *c) noexcept nogil:
         fail(load, c, REJECTED)
     else:
         record(load.connack_times, load.now - c.since)
+        record(load.entry_times, load.now - c.opened)
         if c.input.properties.given:
             c.keepalive = <int64_t>c.input.properties.keep_alive * KEEPALIVE_NS
         established(load, c)

@@ -32,6 +32,7 @@ class Generator:
     tls_times: Histogram
     upgrade_times: Histogram
     connack_times: Histogram
+    entry_times: Histogram  # from the begin of the connect to the CONNACK
     round_trips: Histogram
     acknowledgements: Histogram
 

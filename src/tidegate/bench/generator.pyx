@@ -268,6 +268,7 @@ cdef void after_pause(Load *load, int64_t pause) noexcept nogil:
     for i in range(load.count):
         c = &load.clients[i]
         c.since += pause
+        c.opened += pause
         c.moved += pause
         if c.asked:
             c.asked += pause
@@ -312,7 +313,7 @@ cdef class Generator:
     cdef Load load
     cdef epoll_event *events
     cdef readonly Histogram connect_times, tls_times, upgrade_times, connack_times
-    cdef readonly Histogram round_trips, acknowledgements
+    cdef readonly Histogram entry_times, round_trips, acknowledgements
     cdef TextsOwner connects, subscribes, heads, requests
     cdef bytes payload, address, sources, accepts
     cdef TargetTls tls
@@ -450,12 +451,14 @@ cdef class Generator:
         self.tls_times = Histogram()
         self.upgrade_times = Histogram()
         self.connack_times = Histogram()
+        self.entry_times = Histogram()
         self.round_trips = Histogram()
         self.acknowledgements = Histogram()
         load.connect_times = &self.connect_times.buckets
         load.tls_times = &self.tls_times.buckets
         load.upgrade_times = &self.upgrade_times.buckets
         load.connack_times = &self.connack_times.buckets
+        load.entry_times = &self.entry_times.buckets
         load.round_trips = &self.round_trips.buckets
         load.acknowledgements = &self.acknowledgements.buckets
         for i in range(load.count):

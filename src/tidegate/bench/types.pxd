@@ -129,6 +129,7 @@ cdef struct Client:
     uint32_t place  # among those that are ready
     int64_t keepalive  # its own: a CONNACK may name another one
     int64_t since  # when the phase began
+    int64_t opened  # when it began to connect
     int64_t asked  # when the message was sent whose answer is awaited
     int64_t due  # when a message should have been sent, but for that answer
     int64_t spoken  # last time anything was sent
@@ -237,5 +238,6 @@ cdef struct Load:
     Buckets *tls_times
     Buckets *upgrade_times
     Buckets *connack_times
+    Buckets *entry_times
     Buckets *round_trips
     Buckets *acknowledgements
