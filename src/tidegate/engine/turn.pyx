@@ -162,12 +162,15 @@ cdef int run(Core *core, epoll_event *events, int64_t deadline) noexcept nogil:
             elif data & TAG_MASK == TAG_LISTENER:
                 accept_from(core, <Listener *>(data & ~<uint64_t>TAG_MASK))
             elif data & TAG_MASK == TAG_HANDSHAKES:
-                shaking = shake_hands(core)
+                shaking = True
             else:
                 events[ready] = events[i]
                 ready += 1
         if core.running is not NULL:
             run_list(core)
+        if shaking:
+            # After all who have nothing but bytes to move.
+            shaking = shake_hands(core)
         run_timers(core)
         empty_graveyard(core)
         if ready or core.pauses or core.now >= deadline:
