@@ -439,6 +439,10 @@ cdef void pass_end(Core *core, Session *s, int side) noexcept nogil:
     if not s.terms.half_close or source.broken or target.broken or frames_of(s) is not NULL:
         finish(core, s, <Reason>s.reason, True)
         return
+    if side == UPSTREAM and exhausted(s, CLIENT):
+        # Its answer breaks off here, and the client, which has nothing more to say, is not heard.
+        finish(core, s, <Reason>s.reason, True)
+        return
     if target.ended and source.pending is NULL:
         finish(core, s, <Reason>s.reason, True)
         return
