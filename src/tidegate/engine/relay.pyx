@@ -308,7 +308,7 @@ cdef void write_failed(Core *core, Session *s, int side) noexcept nogil:
         # What it said before it closed is an answer too.
         refresh(core, s, side)
         return
-    if s.state != RELAY or end.ended:
+    if s.state != RELAY or end.ended or (side == CLIENT and exhausted(s, CLIENT)):
         finish(core, s, CLIENT_ERROR if side == CLIENT else UPSTREAM_ERROR, True)
         return
     refresh(core, s, 1 - side)
