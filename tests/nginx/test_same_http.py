@@ -278,9 +278,7 @@ def test_a_broker_is_quoted_in_the_same_bytes(sides, name):
     # Of clients that end their side nginx may think that they have left; a tunnel has no other end.
     end = name == "switching"
     for data in (get("/plain/x"), get("/base/x"), upgrade("/page", "Connection: close")):
-        assert read_whole(ours.hears(data, end=end)[0]) == read_whole(
-            nginx.hears(data, end=end)[0]
-        )
+        assert read_whole(ours.hears(data, end=end)[0]) == read_whole(nginx.hears(data, end=end)[0])
 
 
 def test_an_answer_before_the_answer_is_dropped(sides):
