@@ -382,7 +382,9 @@ cdef extern from "<openssl/x509.h>" nogil:
     char *X509_VERIFY_PARAM_get1_ip_asc(X509_VERIFY_PARAM *param)
     int X509_VERIFY_PARAM_set1_ip_asc(X509_VERIFY_PARAM *param, const char *text)
     int X509_STORE_set_flags(X509_STORE *store, unsigned long flags)
-    int X509_check_host(X509 *certificate, const char *name, size_t size, unsigned int flags, char **)
+    int X509_check_host(
+        X509 *certificate, const char *name, size_t size, unsigned int flags, char **
+    )
     int X509_check_ip_asc(X509 *certificate, const char *address, unsigned int flags)
     int X509_check_private_key(const X509 *certificate, const EVP_PKEY *key)
     int i2a_ASN1_INTEGER(BIO *out, const ASN1_INTEGER *number)

@@ -21,8 +21,8 @@ cdef enum:
     DECISIONS = 64
     # Turns of epoll_wait without anything for Python before asyncio sees the time again.
     BATCHES = 16
-    # Turns that a decision waits for others while handshakes take up the time: to call Python for one
-    # session costs several times what it costs for one of many.
+    # Turns that a decision waits for others while handshakes take up the time: to call Python for
+    # one session costs several times what it costs for one of many.
     GATHERING = 3
     # How long a side is still read, and its bytes thrown away, after we have said our end: a close
     # with unread bytes makes the kernel send a reset, which destroys what we sent last.
