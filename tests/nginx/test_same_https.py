@@ -107,3 +107,61 @@ def test_a_server_that_verifies_as_no_other_does_lets_nobody_in_by_anothers_hand
     assert b"The SSL certificate error" in side.ask(authority, name="two.example", pair=pair)[1]
     ours = authority.sign("known")
     assert b" 200 OK" in side.ask(authority, name="two.example", pair=ours)[1]
+
+
+@pytest.mark.parametrize("verify", ["on", "optional"])
+def test_a_server_without_a_certificate_of_its_own_verifies_clients_all_the_same(
+    lab, authority, pairs, verify
+):
+    one = pairs["one.example"]
+    sides = []
+    for program in ("nginx", "tidegate"):
+        side = Side.__new__(Side)
+        side.port = lab.ports.free()
+        listen = f"listen 127.0.0.1:{side.port} ssl;"
+        http.balancer(
+            lab,
+            f"server {{ {listen} server_name one.example; ssl_certificate {one[0]};"
+            f" ssl_certificate_key {one[1]}; return 200 one; }}"
+            f"server {{ {listen} server_name two.example; ssl_verify_client {verify};"
+            f' ssl_client_certificate {authority.certificate}; return 200 "$ssl_client_verify"; }}',
+            program=program,
+        )
+        sides.append(side)
+    known = authority.sign("known")
+    for name in ("two.example", None):
+        for pair in (None, known):
+            asked = {"name": name, "host": "two.example", "pair": pair}
+            nginx, ours = (side.ask(authority, **asked) for side in sides)
+            assert ours == nginx, asked
+            refused = b"No required SSL certificate was sent" in ours[1]
+            assert refused == (verify == "on")
+    assert b" 200 OK" in sides[1].ask(authority)[1]
+    # By the hello of another server, too; nginx tells such a client 421.
+    by_another = sides[1].ask(authority, name="one.example", host="two.example")[1]
+    assert (b" 200 OK" in by_another) == (verify != "on")
+
+
+def test_a_server_without_a_certificate_lets_nobody_in_whom_another_authority_knows(
+    lab, authority, pairs, tmp_path
+):
+    strangers = Authority(str(tmp_path))
+    side = Side.__new__(Side)
+    side.port = lab.ports.free()
+    listen = f"listen 127.0.0.1:{side.port} ssl; ssl_verify_client on;"
+    one = pairs["one.example"]
+    http.balancer(
+        lab,
+        f"server {{ {listen} server_name one.example; ssl_certificate {one[0]};"
+        f" ssl_certificate_key {one[1]}; ssl_client_certificate {strangers.certificate};"
+        " return 200 one; }"
+        f"server {{ {listen} server_name two.example;"
+        f" ssl_client_certificate {authority.certificate}; return 200 two; }}"
+        f"server {{ {listen} server_name three.example;"
+        f" ssl_client_certificate {strangers.certificate}; return 200 three; }}",
+    )
+    pair = strangers.sign("stranger")
+    assert b" 200 OK" in side.ask(authority, pair=pair)[1]
+    assert b" 421 " in side.ask(authority, name="two.example", pair=pair)[1]
+    assert b" 200 OK" in side.ask(authority, name="three.example", pair=pair)[1]
+    assert b"No required SSL" in side.ask(authority, name="three.example")[1]

@@ -88,9 +88,11 @@ def finish_tls_of_http(reading: Reading, draft: HttpServerDraft) -> None:
         message = f'no "ssl_certificate_key" is defined for certificate "{certificates[-1]}"'
         _report(reading, scope, message, "ssl_certificate")
         return
-    if certificates or scope.flag("ssl_reject_handshake"):
+    secured = any("ssl" in known.protocols for known in draft.addresses)
+    verifies = (scope.optional_text("ssl_verify_client") or "off") != "off"
+    # Without a certificate it takes another's handshake, but judges its clients all the same.
+    if certificates or scope.flag("ssl_reject_handshake") or (secured and verifies):
         tls = make_tls(reading, scope)
-        secured = any("ssl" in known.protocols for known in draft.addresses)
         draft.tls = tls if secured else None
 
 

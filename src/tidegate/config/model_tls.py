@@ -69,7 +69,10 @@ class SessionCache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """The `ssl_…` of a server that has a `listen … ssl`; with `named` pairs there are no others."""
+    """The `ssl_…` of a server that has a `listen … ssl`; with `named` pairs there are no others.
+
+    A server of http that has none at all is there for whom it verifies: it `shakes` no hands.
+    """
 
     pairs: tuple[KeyPair, ...]
     named: NamedPairs | None
@@ -92,6 +95,11 @@ class Tls:
     handshake_timeout_ms: int
     alpn: tuple[str, ...]
     reject_handshake: bool
+
+    @property
+    def shakes(self) -> bool:
+        """Whether a client that names the server is met on its terms, not the default server's."""
+        return bool(self.pairs) or self.named is not None or self.reject_handshake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,7 +112,11 @@ class Builder:
         pairs: PairFiles | None = None
         rules: dict[VirtualServer, Rules] = {}
         if default.tls is not None and any(one.listen.ssl for one, _server in here):
-            others = [one for _listen, one in here if one.tls not in (None, default.tls)]
+            others = [
+                one
+                for _listen, one in here
+                if one.tls is not None and one.tls.shakes and one.tls != default.tls
+            ]
             tls = self._contexts.of_address(default.tls, asks_rules=bool(others))
             pairs = self._contexts.pairs(default, self._getters)
             rules = {servers[one.span]: self._rules(one) for one in others}

@@ -46,6 +46,8 @@ def fault(session: HttpSession) -> int:
         return 0
     rules = session.rules
     known = session.port.names.default.model.tls if rules is None else rules.tls
+    if not tls.shakes and known is not None and known.verify_client == "off":
+        return judge(session, tls)  # nobody was asked for a certificate, so none is there
     if known is None or verification(known) != verification(tls):
         session.say_of_client(
             Level.INFO, f"client was verified as another server of the address asks {READING}"
