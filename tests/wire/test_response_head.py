@@ -26,6 +26,13 @@ def test_every_prefix_waits_for_more():
         assert read_response_head(SWITCH[:end]) is None, end
 
 
+@pytest.mark.parametrize("fields", [b"", b"Upgrade: websocket\r\n", b"Connection: close\r\n"])
+def test_a_switch_is_one_whatever_its_connection_field_says(fields):
+    data = b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\n"
+    head = read_response_head(data + b"\x82\x02")
+    assert (head.status, head.size) == (101, len(data))
+
+
 def test_bodies_have_a_length_or_chunks_or_go_on_to_the_end():
     assert read_response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n").length == 7
     assert read_response_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").chunked
@@ -48,6 +55,10 @@ def test_heads_before_the_last_one_are_told_apart():
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+        b"HTTP/1.1 000 OK\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775808\r\n\r\n",
+        b"HTTP/1.1 101 OK\r\nA : b\r\n\r\n",
     ],
 )
 def test_what_is_no_head_is_not_passed_on(data):

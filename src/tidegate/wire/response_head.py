@@ -12,9 +12,12 @@ from tidegate.wire.fields import Fields, words
 END: Final = b"\r\n\r\n"
 START: Final = b"HTTP/1."
 
+LEAST: Final = 100
 SWITCHING: Final = 101
 NO_CONTENT: Final = 204
 NOT_MODIFIED: Final = 304
+
+LONGEST_LENGTH: Final = 18  # digits; less than 64 bits hold
 
 
 class ResponseError(ValueError):
@@ -48,13 +51,17 @@ class ResponseHead:
 
 
 class _Collector:
-    __slots__ = ("fields",)
+    __slots__ = ("complete", "fields")
 
     def __init__(self) -> None:
         self.fields: list[tuple[bytes, bytes]] = []
+        self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
 
 
 def read_response_head(data: bytes) -> ResponseHead | None:
@@ -75,12 +82,17 @@ def read_response_head(data: bytes) -> ResponseHead | None:
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
-        raise ResponseError(f"upstream sent invalid header ({error})") from None
+        # llhttp pauses behind every 101; what it means is the caller's to judge.
+        if not found.complete or parser.get_status_code() != SWITCHING:
+            raise ResponseError(f"upstream sent invalid header ({error})") from None
+    status = parser.get_status_code()
+    if status < LEAST:
+        raise ResponseError("upstream sent no valid HTTP/1.0 header")
     line = whole[len(START) : whole.index(b"\r\n")]
     fields = Fields(tuple(found.fields))
     length, chunked = _body(fields)
     return ResponseHead(
-        status=parser.get_status_code(),
+        status=status,
         line=line[2:],
         minor=1 if line[:1] == b"1" else 0,
         fields=fields,
@@ -99,6 +111,7 @@ def _body(fields: Fields) -> tuple[int | None, bool]:
         raise ResponseError(
             'upstream sent "Content-Length" and "Transfer-Encoding" headers at the same time'
         )
-    if len(set(lengths)) > 1 or not lengths[0].isdigit():
+    told = lengths[0]
+    if len(set(lengths)) > 1 or not told.isdigit() or len(told) > LONGEST_LENGTH:
         raise ResponseError('upstream sent invalid "Content-Length" header')
-    return int(lengths[0]), False
+    return int(told), False
