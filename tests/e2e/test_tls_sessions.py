@@ -183,6 +183,44 @@ def test_a_session_ends_with_the_certificate_that_it_was_made_with(
 
 
 @pytest.mark.parametrize("version", [V12, V13])
+def test_a_session_of_http_ends_with_the_certificate_that_it_was_made_with(
+    lab, authority, server_pair, version
+):
+    port = lab.ports.free()
+    certificate, key = server_pair
+    balancer = lab.idle_balancer(
+        "daemon off; pid balancer.pid; error_log error.log info; events {} http {"
+        f"server {{ listen 127.0.0.1:{port} ssl; return 204;"
+        f" ssl_client_certificate {authority.certificate}; ssl_verify_client on;"
+        f" ssl_certificate {certificate}; ssl_certificate_key {key}; }} }}"
+    )
+    balancer.start().wait_ready([port], 1)
+    lasting, ending = (
+        client_context(authority, version=version, pair=authority.sign(name, seconds=seconds))
+        for name, seconds in (("lasting", 1000), ("ending", 4))
+    )
+    reused = []
+
+    def answered(context, session):
+        with connect(port, context, session=session) as sock:
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            status = receive(sock, 12)
+            reused.append(sock.session_reused)
+            return status, sock.session
+
+    sessions = [answered(context, None)[1] for context in (lasting, ending)]
+
+    def refused():
+        # Each session makes the next, and none of them is a way around the end.
+        status, sessions[1] = answered(ending, sessions[1])
+        return reused[-1] and status == b"HTTP/1.1 400"
+
+    wait_until(refused, "the session is not enough any more")
+    assert answered(lasting, sessions[0])[0] == b"HTTP/1.1 204"
+    assert reused[-1]
+
+
+@pytest.mark.parametrize("version", [V12, V13])
 def test_servers_of_one_address_may_keep_their_sessions_in_other_ways(
     lab, authority, server_pair, version
 ):

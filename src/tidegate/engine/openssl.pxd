@@ -219,6 +219,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_is_server(const SSL *ssl)
     int SSL_version(const SSL *ssl)
     SSL_CTX *SSL_get_SSL_CTX(const SSL *ssl)
+    int SSL_get_verify_mode(const SSL *ssl)
     long SSL_get_verify_result(const SSL *ssl)
     void SSL_set_verify_result(SSL *ssl, long result)
     X509 *SSL_get0_peer_certificate(const SSL *ssl)

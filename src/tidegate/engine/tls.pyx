@@ -23,6 +23,7 @@ from tidegate.engine.openssl cimport (
     SSL_ERROR_ZERO_RETURN,
     SSL_OP_NO_RENEGOTIATION,
     SSL_R_CALLBACK_FAILED,
+    SSL_VERIFY_PEER,
     X509,
     X509_VERIFY_PARAM,
     X509_V_ERR_CERT_HAS_EXPIRED,
@@ -52,6 +53,7 @@ from tidegate.engine.openssl cimport (
     SSL_get_error,
     SSL_get_session,
     SSL_get_SSL_CTX,
+    SSL_get_verify_mode,
     SSL_get_verify_result,
     SSL_has_pending,
     SSL_in_before,
@@ -284,13 +286,14 @@ cdef bint verified(Session *s, int side) noexcept nogil:
     cdef SSL *ssl = s.ends[side].ssl
     cdef char text[256]
     cdef long result
-    if s.tls.verify == VERIFY_OFF:
-        return True
     # Faults that were let pass on the way here are not of this one's making.
     clear_errors()
-    if SSL_session_reused(ssl):
+    if SSL_session_reused(ssl) and SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER:
         judge_again(ssl)
         clear_errors()
+    if s.tls.verify == VERIFY_OFF:
+        # Where a certificate was asked for all the same, others judge by the result.
+        return True
     result = SSL_get_verify_result(ssl)
     if result != X509_V_OK and not (
         s.tls.verify == VERIFY_OPTIONAL_NO_CA and excusable(result)
