@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from lab.sockets import open_raw
+from lab.sockets import open_raw, receive
 from lab.tls import V12, V13, SecureNode, client_context, connect, echoes, refusal, server_context
 
 pytestmark = pytest.mark.needs("openssl")
@@ -278,3 +278,37 @@ def test_a_server_of_http_shows_the_certificate_of_the_name_too(lab, authority, 
 def user():
     """Workers have to read the files of the test."""
     return "user root;" if os.getuid() == 0 else ""
+
+
+def test_a_server_with_commands_of_its_own_takes_no_client_that_another_verified(
+    lab, authority, server_pair
+):
+    port = lab.ports.free()
+    certificate, key = server_pair
+    command = {
+        "one": "",
+        "same": "",
+        "other": "ssl_conf_command ClientSignatureAlgorithms RSA-PSS+SHA256;",
+    }
+    servers = "\n".join(
+        f"server {{ listen 127.0.0.1:{port} ssl; server_name {name}.example; {text} return 204; }}"
+        for name, text in command.items()
+    )
+    balancer = lab.idle_balancer(
+        "daemon off; pid balancer.pid; error_log error.log info; events {} http {"
+        f"ssl_certificate {certificate}; ssl_certificate_key {key};"
+        f" ssl_client_certificate {authority.certificate}; ssl_verify_client on;\n{servers} }}"
+    )
+    balancer.start().wait_ready([port], 1)
+    context = client_context(authority, pair=authority.sign("of-commands"), verify=False)
+
+    def answered(host):
+        with connect(port, context, name="one.example") as sock:
+            sock.sendall(f"GET / HTTP/1.0\r\nHost: {host}.example\r\n\r\n".encode())
+            return receive(sock, 12)
+
+    assert [answered(host) for host in command] == [
+        b"HTTP/1.1 204",
+        b"HTTP/1.1 204",
+        b"HTTP/1.1 421",
+    ]

@@ -79,4 +79,5 @@ def verification(tls: Tls) -> tuple[object, ...]:
         tls.client_certificate,
         tls.trusted_certificate,
         tls.crl,
+        tls.commands,
     )
