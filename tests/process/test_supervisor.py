@@ -156,3 +156,11 @@ def test_the_environment_is_what_nginx_keeps_and_python_needs():
     own = {"TZ": "UTC", "HOME": "/root", "PYTHONPATH": "src", "A": "1", "B": "2"}
     rows = (("A", None), ("C", "3"), ("D", None))
     assert environment_of(rows, own) == {"TZ": "UTC", "PYTHONPATH": "src", "A": "1", "C": "3"}
+
+
+async def test_after_retire_nobody_is_started(made):
+    owner, supervisor, _log = made
+    supervisor.retire()
+    supervisor.start(range(2))
+    assert len(supervisor) == 0
+    assert owner.born_pids == []

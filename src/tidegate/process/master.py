@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 # nginx's: a worker that has not obeyed a fast stop by then is killed.
 FAST_STOP_SECONDS = 1.0
 
+SHUTTING_DOWN = "tidegate is shutting down"
+
 # So many reloads leave a megabyte in Python's lists of free objects, which a search for garbage
 # empties. It takes 20 ms, which nobody waits for in the master.
 EMPTY_LISTS = 32
@@ -83,7 +85,8 @@ class Master:
         self._serving = False
         self._terminating = False
         self._wishes: list[asyncio.Future[str | None]] = []
-        self._renewed: Model | None = None  # the one in force with certificates that are new
+        # The one in force, and the same with certificates that are new.
+        self._renewed: tuple[Model, Model] | None = None
         self._reloading: asyncio.Task[None] | None = None
 
     def run(self) -> None:
@@ -262,8 +265,15 @@ class Master:
         return wish
 
     def _begin_reload(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._reloading is None or self._reloading.done():
+        if not self._under_way():
             self._reloading = loop.create_task(self._reload())
+
+    def _under_way(self) -> bool:
+        return self._reloading is not None and not self._reloading.done()
+
+    def _busy(self) -> bool:
+        """Whether a reload is asked for, or under way: while it reads, no wish is left."""
+        return bool(self._wishes) or self._under_way()
 
     async def _watch_certificates(self) -> None:
         """Put certificates in force that have changed, sessions going on with the old."""
@@ -274,15 +284,15 @@ class Master:
         while not self._generations.stopping:
             await asyncio.sleep(LOOK_SECONDS)
             model = self._generations.model
-            if self._generations.rollout is not None or self._wishes:
+            if self._generations.rollout is not None or self._busy():
                 continue
             try:
                 renewed = await asyncio.to_thread(certificates.look, model)
             except Exception:  # whatever it is, the watch goes on
                 logging.getLogger("tidegate").exception("the certificates could not be looked at")
                 continue
-            if renewed is not None and model is self._generations.model and not self._wishes:
-                self._renewed = renewed
+            if renewed is not None and model is self._generations.model and not self._busy():
+                self._renewed = model, renewed
                 self._begin_reload(asyncio.get_running_loop())
 
     async def _reload(self) -> None:
@@ -290,15 +300,19 @@ class Master:
             rollout = self._generations.rollout
             if rollout is not None:
                 await asyncio.wait([rollout.finished])
+                if self._generations.stopping:
+                    return
             wishes, self._wishes = self._wishes, []
-            outcome = await self._change()
+            renewed, self._renewed = self._renewed, None
+            if not wishes and renewed is not None and renewed[0] is not self._generations.model:
+                continue  # made from one that is in force no more
+            outcome = await self._change(None if renewed is None or wishes else renewed[1])
             for wish in wishes:
                 if not wish.done():
                     wish.set_result(outcome)
 
-    async def _change(self) -> str | None:
-        """One reload; gives what went wrong."""
-        renewed, self._renewed = self._renewed, None
+    async def _change(self, renewed: Model | None) -> str | None:
+        """One reload, to that model or to what is read anew; gives what went wrong."""
         if renewed is None:
             self._log.write(Level.NOTICE, "reconfiguring")
         else:
@@ -308,6 +322,8 @@ class Master:
             model = renewed
             if model is None:
                 model = await asyncio.to_thread(self._reread, self._log)
+            if self._generations.stopping:
+                return SHUTTING_DOWN  # the addresses are another's by now
             opened = self._openings.open(model)
         except StartError as error:
             return self._unchanged(str(error))
@@ -371,7 +387,7 @@ class Master:
     def _stop(self, how: str) -> None:
         self._generations.stopping = True
         for wish in self._wishes:
-            wish.set_result("tidegate is shutting down")
+            wish.set_result(SHUTTING_DOWN)
         self._wishes = []
         for child in self._supervisor:
             child.channel.send(how)

@@ -117,7 +117,9 @@ class Supervisor:
         return len(self._children)
 
     def start(self, seats: Iterable[int]) -> None:
-        """Start a child in each of these seats."""
+        """Start a child in each of these seats; after `retire` none."""
+        if self._retired:
+            return
         if self._kind == WORKER:
             self._log.write(Level.NOTICE, "start worker processes")
         for seat in seats:
@@ -149,6 +151,8 @@ class Supervisor:
 
     def _start(self, seat: int) -> None:
         self._pending.pop(seat, None)
+        if self._retired:
+            return
         slot = next((slot for slot in range(self._slots) if slot not in self._children), None)
         if slot is None:
             self._log.write(Level.ALERT, f"no room for another {self._kind} beside {self._slots}")
