@@ -143,8 +143,18 @@ class HttpSession(JudgedSession):
             return self.refuse_head(error, data)
         if head is None:
             request.size = len(data)
-            return self.leave() if ended else Need(len(data) + 1)
+            return self.leave() if ended else self.rest_of_head(len(data))
         return self.read(head, data)
+
+    def rest_of_head(self, size: int) -> Outcome:
+        """Wait for more of a head, of which `size` bytes are there, as long as a client may take.
+
+        The engine's time is that of the first request; of another, that of waiting for it.
+        """
+        if self.requests == 1:
+            return Need(size + 1)
+        left = self.port.header_timeout_ms - self.age_ms
+        return Need(size + 1, timeout_ms=left) if left > 0 else self.leave()
 
     def begin_request(self) -> None:
         """The first bytes of a request are there."""
