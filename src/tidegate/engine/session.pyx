@@ -202,6 +202,8 @@ cdef void read_first(Core *core, Session *s) noexcept nogil:
     cdef bint enough = collect(core, s, CLIENT, &s.preread, s.preread_size)
     if s.preread is not NULL:
         wait_no_longer(core, s)
+        # From here on an exchange tells whether a request is owed.
+        s.idle_counts = False
     if enough:
         s.state = DECIDING
         call(core, s, CALL_PREREAD)
