@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from types import SimpleNamespace
 
 import pytest
 from websockets.frames import Opcode
@@ -12,7 +14,9 @@ from lab.engine import until
 from lab.http_rig import PLAIN, Client, HttpRig, Node, run
 from lab.stream_mqtt import PINGREQ, PUBLISH, REFUSED, WELCOME, connect
 from tidegate.config.model import Level
+from tidegate.http import websocket
 from tidegate.mqtt.connack import parse_connack
+from tidegate.wire import websocket as wire
 
 LOG = "log_format l '$status $mqtt_preread_clientid $mqtt_connack_code'; access_log a.log l;"
 
@@ -302,6 +306,90 @@ def test_endless_frames_before_a_connect_are_bounded(make, entrance):
         await client.close()
 
     run(rig, entrance, main, node)
+
+
+def test_no_frame_is_read_again_for_each_byte_that_comes(make, entrance, monkeypatch):
+    node = Node(WELCOME)
+    rig = make("mqtt_preread on;", node)
+    read, reads = wire.read_frame, []
+
+    def counted(*args, **options):
+        reads.append(args)
+        return read(*args, **options)
+
+    monkeypatch.setattr(wire, "read_frame", counted)
+
+    async def main():
+        client = await Client().connect(entrance)
+        client.writer.write(
+            client.encode(Opcode.BINARY, b"", fin=False)
+            + client.encode(Opcode.CONT, b"", fin=False) * 999
+        )
+        await until(lambda: len(reads) > 1000)
+        data = client.encode(Opcode.CONT, connect("dev"))
+        for at in range(len(data)):
+            before = len(reads)
+            client.writer.write(data[at : at + 1])
+            await until(lambda before=before: len(reads) > before)
+        assert await client.hear(len(WELCOME)) == WELCOME
+        await client.close()
+
+    run(rig, entrance, main, node)
+    assert len(reads) < 2000
+    assert [one.client_id for one in node.connects] == ["dev"]
+
+
+def test_pings_give_no_more_time(make, entrance, monkeypatch):
+    node = Node(WELCOME)
+    rig = make("mqtt_preread on;", node)
+
+    async def main():
+        client = await Client().connect(entrance)
+        now = time.monotonic()
+        clock = SimpleNamespace(monotonic=lambda: now + 3600)
+        monkeypatch.setattr(websocket, "time", clock)
+        client.writer.write(client.encode(Opcode.PING, b"?"))
+        assert await client.hear(1000) == b""
+        assert client.pongs == []
+        await client.close()
+
+    run(rig, entrance, main, node)
+
+
+def test_who_owes_its_connect_is_not_waiting(make, entrance):
+    """Its request is `writing`; it is not counted twice."""
+    node = Node(WELCOME)
+    rig = make("mqtt_preread on;", node)
+
+    async def main():
+        client = await Client().connect(entrance)
+        assert client.status == 101
+        assert rig.counter("waiting") == 0
+        await client.close()
+
+    run(rig, entrance, main, node)
+
+
+@both
+def test_variables_name_the_node_and_what_it_is_asked_for(tmp_path, entrance, way):
+    location, speaks = WAYS[way]
+    node = Node(WELCOME, speaks=speaks)
+    text = f"server {{ listen 8083; location / {{ {location} proxy_pass http://$arg_x; }} }}"
+    rig = HttpRig(text, tmp_path, level=Level.INFO)
+
+    async def main():
+        client = await Client().connect(entrance, f"/?x=127.0.0.1:{node.port}/other?a")
+        client.send(connect("dev"))
+        assert await client.hear(len(WELCOME)) == WELCOME
+        await client.close()
+
+    run(rig, entrance, main, node)
+    rig.close()
+    assert rig.troubles == []
+    if speaks is not PLAIN:
+        head = node.heads[0].lower()
+        assert head.startswith(b"get /other?a http/1.1\r\n")
+        assert b"\r\nhost: 127.0.0.1:%d\r\n" % node.port in head
 
 
 @pytest.mark.parametrize("protocols", [[], ["chat"]])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.balance.ip_hash import key_of
 from tidegate.config import model, model_http
 from tidegate.config.model import Level
+from tidegate.config.urls import split_uri
 from tidegate.http import redirects, websocket
 from tidegate.http.local import folder
 from tidegate.http.locations import REGEX, REGEX_CASELESS, Place, Tree
@@ -332,8 +333,9 @@ class Builder:
     ) -> Route | None:
         if not isinstance(content, model_http.HttpProxy) or isinstance(content.upstream, str):
             return None
+        target = self._text(content.upstream)
         return Route(
-            self._text(content.upstream),
+            lambda session: split_uri(target(session))[0],
             self._upstreams,
             partial(self._way, one, content, error_log),
             port=443 if content.secure else 80,

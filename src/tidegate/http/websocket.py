@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tidegate.config.model import Level
+from tidegate.config.urls import split_uri
 from tidegate.engine.outcome import Accept, Framing, Need, Refuse, Say, Tell
 from tidegate.health import failure
 from tidegate.http import replies
@@ -48,6 +49,7 @@ PROTOCOLS: Final = (b"mqtt", b"mqttv3.1")
 # What a client's bytes may have for one byte of its CONNECT, and beside it: frames may be short.
 FRAMING: Final = 2
 BESIDE: Final = 1024
+TOO_MANY: Final = "too many frames before a CONNECT"
 
 # Fields of a handshake, which is ours on the way to a node.
 OURS: Final = frozenset(
@@ -124,7 +126,8 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
     last message goes on. `whole` and `last` are all that it said when its CONNECT was there, and
     the frame in which that ended; `end` where that ends in what was preread. `pongs` are our
     answers that it did not get yet. A node that was tried gets `first` once it has agreed
-    (`agreed`) to what we asked with `key`. `have` are the bytes that were looked at last.
+    (`agreed`) to what we asked with `key`. `have` are the bytes that were looked at last, `framed`
+    counts those of the client's frames with MQTT that the engine has let go of.
     """
 
     __slots__ = (
@@ -133,6 +136,7 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
         "continues",
         "end_at",
         "first",
+        "framed",
         "framing",
         "have",
         "hello",
@@ -166,7 +170,7 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
         self.payload = self.whole = self.pongs = self.first = self.key = self.have = b""
         self.continues = self.agreed = False
         self.last: wire.Frame | None = None
-        self.end_at = 0
+        self.end_at = self.framed = 0
         self.framing: Framing | None = None
 
     # --- the client's first frames ---
@@ -174,8 +178,10 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
     def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
         """Read the CONNECT out of frames; those that are for us are answered."""
         self.have = data
+        # Who pings without end is not given a little more time for each.
+        late = time.monotonic() >= self.until
         try:
-            return self.read_frames(data, ended=ended)
+            return self.read_frames(data, ended=ended or late)
         except WebSocketError as error:
             told = f"client sent a WebSocket frame that is not allowed ({error})"
             self.say_of_client(Level.INFO, told)
@@ -183,8 +189,11 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
             return Refuse(BAD_REQUEST, wire.encode_close(error.code))
 
     def read_frames(self, data: bytes, *, ended: bool) -> Outcome:
-        """As preread; raises WebSocketError."""
-        at, payload, continues, pongs = 0, self.payload, self.continues, b""
+        """As preread; raises WebSocketError.
+
+        Frames that are whole are let go of, so that none is read again for each byte that comes.
+        """
+        at, framed, payload, continues, pongs = 0, self.framed, self.payload, self.continues, b""
         while (frame := wire.read_frame(data, at, from_client=True)) is not None:
             if frame.is_control:
                 if frame.remaining:
@@ -198,26 +207,33 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
                 raise WebSocketError(wire.PROTOCOL_ERROR, "a message continues that did not begin")
             self.pongs, self.last, self.end_at = pongs, frame, at + frame.size
             self.whole = payload + frame.payload
-            outcome = self.read_connect(self.whole, ended=ended)
+            outcome = self.read_connect(self.whole, ended=False)
             if not isinstance(outcome, Need):
                 return outcome
             if frame.remaining:
                 break
             at += frame.size
+            framed += frame.size
             payload, continues = self.whole, not frame.final
         if ended:
             return self.read_connect(payload, ended=True)
-        if not pongs:
+        if not at:
             return self.need(len(data))
-        self.payload, self.continues = payload, continues
-        left = max(int((self.until - time.monotonic()) * 1000), 1)
-        return Say(pongs, take=at, need=len(data) - at + 1, timeout_ms=left)
+        self.payload, self.continues, self.framed = payload, continues, framed
+        return self.let_go(at, pongs, left=len(data) - at)
+
+    def let_go(self, size: int, pongs: bytes, *, left: int) -> Outcome:
+        """Answer frames of this size, and wait for more than what is `left` behind them."""
+        if self.framed + left >= self.room:
+            raise WebSocketError(wire.TOO_BIG, TOO_MANY)
+        timeout_ms = max(int((self.until - time.monotonic()) * 1000), 1)
+        return Say(pongs, take=size, need=left + 1, timeout_ms=timeout_ms)
 
     def need(self, size: int) -> Outcome:
         """Wait for more: what has that size is in frames."""
         del size
-        if self.hello is None and len(self.have) >= self.room:
-            raise WebSocketError(wire.TOO_BIG, "too many frames before a CONNECT")
+        if self.hello is None and self.framed + len(self.have) >= self.room:
+            raise WebSocketError(wire.TOO_BIG, TOO_MANY)
         return Need(len(self.have) + 1)
 
     # --- nodes ---
@@ -226,6 +242,7 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
         """Begin with a node in its protocol; what came behind the CONNECT goes along."""
         frame = self.last
         assert frame is not None
+        self.find_target()
         packets = packet + self.whole[len(hello.packet) :]
         whole = frame.final and not frame.remaining
         if self.location.unwraps:
@@ -243,6 +260,13 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
             )
         self.key = wire.new_key()
         return self.opening_of(hello, self.handshake())
+
+    def find_target(self) -> None:
+        """What variables of `proxy_pass` say is known before the request is written."""
+        request, target = self.request, self.location.target
+        assert request is not None
+        if target is not None:
+            request.proxy_host, request.target_uri = split_uri(target(self))
 
     def opening_of(self, hello: Connect, first: bytes) -> Opening:
         """What a node gets first, and how long it and the client may be silent."""
