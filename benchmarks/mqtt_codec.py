@@ -98,7 +98,7 @@ def entrance() -> Iterator[Port]:
     board = Board.create(workers=1, upstreams=1, peers=NODES)
     runtime = Runtime(engine=engine, board=board, worker=0, logs=Silent())
     try:
-        ready = runtime.prepare(found.stream, allot(found, board, None), zones={})
+        ready = runtime.prepare(found.stream, allot(found, board, None), {}, {})
         ((_address, port),) = ready.ports
         yield port
     finally:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 from lab.certificates import Authority
 from lab.waiting import wait_until
@@ -97,6 +98,9 @@ class Beside:
         ]
 
 
+FRESH_SECONDS = 2
+
+
 class People:
     """Certificates of clients of every kind: `pairs` by name, `strange` by what is strange."""
 
@@ -127,6 +131,9 @@ class People:
             name: ours.sign(f"strange-{number}", key=self._key, **options)
             for number, (name, options) in enumerate(STRANGE.items())
         }
+        # In its first second a certificate has a whole day more, and two programs look in turn.
+        made = time.monotonic()
+        wait_until(lambda: time.monotonic() - made > FRESH_SECONDS, "no certificate is fresh")
 
 
 STRANGE = {

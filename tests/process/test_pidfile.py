@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from lab.process import read
+from lab.waiting import wait_until
 from tidegate.process import pidfile
 from tidegate.process.errors import StartError
 from tidegate.process.pidfile import PidFile
@@ -54,6 +56,8 @@ def holder(path):
 @pytest.fixture
 def bystander():
     process = subprocess.Popen(["sleep", "60"])
+    # Until then it is a copy of this program.
+    wait_until(lambda: read(f"/proc/{process.pid}/comm") == "sleep\n", "is another program")
     yield process
     process.kill()
     process.wait()
