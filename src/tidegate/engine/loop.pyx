@@ -521,7 +521,7 @@ cdef class Engine:
 
     cdef go(self, Session *s, Connect plan):
         cdef int error
-        if s.exchange is not NULL and s.exchange.streamed:
+        if s.exchange is not NULL and s.exchange.streamed and plan.upload != 0:
             raise ValueError("what the client sent went to another upstream, and is not kept")
         leave_upstream(&self.core, s)
         self.set_first(s, plan)

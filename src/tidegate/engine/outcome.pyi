@@ -76,8 +76,8 @@ class Connect:
     upstream, preread ones and others; the rest is left for the next request, or for `Accept`. -1 is
     no bound. With a bound and `answer_size` those bytes go at once, while the answer is awaited;
     `body_ms` is how long the client may keep us waiting for each of them then, else the session
-    ends ("timed_out"). Once bytes that were not preread went to an upstream there is no other
-    `Connect` for them (`Report.streamed`).
+    ends ("timed_out"). Once bytes that were not preread went to an upstream (`Report.streamed`) no
+    other gets any: `upload` of another `Connect` has to be 0.
 
     With `tls` the upstream's handshake has to succeed too, or the try has failed (EPROTO); the
     first `plain` bytes of `first` go before it.

@@ -56,6 +56,8 @@ def begin(session: HttpSession) -> Outcome:
     assert request is not None
     assert request.head is not None
     if request.head.chunked and not request.body_done:
+        if session.chunks is not None:  # it was not to be had: this is the page for that
+            return replies.error(session, request.error or BAD_REQUEST)
         session.chunks = ChunkedBody()
         if request.head.expects_continue and not request.rest:
             return wait_for_body(session, CONTINUE, take=request.size)
@@ -70,13 +72,17 @@ def wait_for_body(session: HttpSession, words: bytes, *, take: int) -> Outcome:
     """Let the client go on with its body."""
     request = session.request
     assert request is not None
+    need = request.size - request.taken - take + 1
+    if need > session.port.head_limits[1]:
+        session.say_of_client(Level.INFO, "client sent a head that leaves no room for its body")
+        return replies.error(session, BAD_REQUEST)
     request.taken += take
     session.phase = "sending request to upstream"
     session.status = 0
     return Say(
         words,
         take=take,
-        need=request.size - request.taken + 1,
+        need=need,
         timeout_ms=session.location.model.client_body_timeout_ms,
         send_ms=session.location.model.send_timeout_ms,
     )
@@ -119,8 +125,11 @@ def collect(session: HttpSession, data: bytes, *, ended: bool, before: int = 0) 
         return connect(session)
     if ended:
         return session.leave()
-    request.taken += before + taken
     left = len(data) - taken
+    if left >= session.port.head_limits[1]:
+        session.say_of_client(Level.INFO, "client sent invalid chunked body (a line is too long)")
+        return replies.error(session, BAD_REQUEST)
+    request.taken += before + taken
     return Say(b"", take=before + taken, need=left + 1, timeout_ms=model.client_body_timeout_ms)
 
 
@@ -132,6 +141,9 @@ def connect(session: HttpSession) -> Outcome:
     assert location.request is not None
     assert location.model.content is not None
     proxy = location.proxy
+    if request.internal and request.owed and session.progress.streamed:
+        # What another node has of the body is not here any more.
+        return replies.error(session, request.error or BAD_GATEWAY)
     if location.route is not None:
         try:
             assert location.target is not None
@@ -180,7 +192,7 @@ def read_answer(session: HttpSession, data: bytes, *, ended: bool) -> Outcome:
     if head.status == SWITCHING and not asks_upgrade(session):
         unasked = f"upstream switched protocols without being asked {READING}"
         return leave(session, "invalid_header", unasked, failure.MALFORMED)
-    return judged(session, head)
+    return judged(session, head, data[head.size :])
 
 
 def incomplete(session: HttpSession, data: bytes, *, ended: bool) -> Outcome:
@@ -203,8 +215,8 @@ def asks_upgrade(session: HttpSession) -> bool:
     return b"upgrade" in fields and b"upgrade" in words(fields.get(b"connection"))
 
 
-def judged(session: HttpSession, head: ResponseHead) -> Outcome:
-    """A whole head: another node may be asked for a status that is a failure."""
+def judged(session: HttpSession, head: ResponseHead, body: bytes) -> Outcome:
+    """A whole head, and what came of the body; for a failure another node may be asked."""
     request = session.request
     assert request is not None
     word = f"http_{head.status}"
@@ -228,7 +240,7 @@ def judged(session: HttpSession, head: ResponseHead) -> Outcome:
         return replies.error(session, head.status)
     if head.status == SWITCHING:
         return tunnel(session, head)
-    return relay(session, head)
+    return relay(session, head, body)
 
 
 def leave(session: HttpSession, word: str, told: str, why: int) -> Outcome:
@@ -285,8 +297,8 @@ def is_mqtt(response: Response) -> bool:
     return words(response.find(b"sec-websocket-protocol")) & MQTT != frozenset()
 
 
-def relay(session: HttpSession, head: ResponseHead) -> Outcome:
-    """Pass an answer on, and let that be all."""
+def relay(session: HttpSession, head: ResponseHead, body: bytes) -> Outcome:
+    """Pass an answer on, and let that be all; `body` is what came of it with the head."""
     request = session.request
     writer = session.location.response
     assert request is not None
@@ -299,7 +311,19 @@ def relay(session: HttpSession, head: ResponseHead) -> Outcome:
     replies.add_headers(session, response)
     data = replies.head_of(session, response)
     length = 0 if bodiless else head.length
+    if length is None and head.chunked:
+        length = whole_chunks(body)
     return Accept(data=data, take=head.size, download=-1 if length is None else length)
+
+
+def whole_chunks(coded: bytes) -> int | None:
+    """How many bytes a chunked body is where all of it is there, else None."""
+    try:
+        chunks = ChunkedBody()
+        taken = chunks.take(coded)
+    except ChunkError:
+        return None  # it goes on as it is; the client will see
+    return taken if chunks.done else None
 
 
 # --- the end ---

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from tidegate.config.model import Level
@@ -312,20 +313,25 @@ class HttpSession(JudgedSession):
 
     def finish(self) -> None:
         """A request is over: its node is free, its line is written, nothing of it stays."""
-        if self.peer >= 0:
-            if self.progress.connect_ms < 0:
-                self.proxy.upstream.cancel(self.peer)
-            elif self.proxy.upstream.release(self.peer, failed=self.node_failed):
-                self.say(Level.WARN, "upstream server temporarily disabled", self.address)
         limits, self.limits = self.limits, None
-        if limits is not None:
-            limits.give_back(self)
-        try:
-            self.log()
-        finally:
+        # Whatever goes wrong in one of these, the others are done.
+        with ExitStack() as steps:
+            steps.callback(self.reset)
             if limits is not None:
-                limits.forget(self)
-            self.reset()
+                steps.callback(limits.forget, self)
+            steps.callback(self.log)
+            if limits is not None:
+                steps.callback(limits.give_back, self)
+            self.free_node(self.progress)
+
+    def free_node(self, report: Report) -> None:
+        """The node that the request has, if any, has one less."""
+        if self.peer < 0:
+            return
+        if report.connect_ms < 0:
+            self.proxy.upstream.cancel(self.peer)
+        elif self.proxy.upstream.release(self.peer, failed=self.node_failed):
+            self.say(Level.WARN, "upstream server temporarily disabled", self.address)
 
     def reset(self) -> None:
         """Be as before a request."""
@@ -349,6 +355,8 @@ class HttpSession(JudgedSession):
             self.proxy.upstream.release(self.peer, failed=self.node_failed)
         self.peer = -1
         self.node_failed = False
+        # Else the upstream that a variable chose would stand before the next location's.
+        self.way = None
 
     def settle(self) -> None:
         """A tunnel begins: of the request only what the logs will name is kept."""

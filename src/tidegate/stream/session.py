@@ -339,23 +339,33 @@ class Session:
     def conclude(self, report: Report) -> None:
         """The node is free again, and the logs tell how it was."""
         self.report = report
-        server = self.server
-        if self.peer >= 0:
-            proxy = self.proxy
-            if report.connect_ms < 0:
-                # The client left while we connected.
-                proxy.upstream.cancel(self.peer)
-            else:
-                self.give_back(proxy)
-            hint = proxy.early_close(self.peer, report)
-            if hint is not None:
-                self.say(Level.WARN, hint, self.address)
+        try:
+            self.free_node(report)
+        finally:
+            self.tell_how(report)
+
+    def free_node(self, report: Report) -> None:
+        """The node that the session has, if any, has one session less."""
+        if self.peer < 0:
+            return
+        proxy = self.proxy
+        if report.connect_ms < 0:
+            # The client left while we connected.
+            proxy.upstream.cancel(self.peer)
+        else:
+            self.give_back(proxy)
+        hint = proxy.early_close(self.peer, report)
+        if hint is not None:
+            self.say(Level.WARN, hint, self.address)
+
+    def tell_how(self, report: Report) -> None:
+        """The logs tell how the session was."""
         if report.reason in FAULTS:
             if report.reason == NO_HANDSHAKE and self.server_endpoint is None:
                 # Most often it was never accepted here; its socket is closed.
                 self.server_endpoint = endpoint_of(self.port.address)
             self.tell_fault(report)
-        if server.tells_all or report.error:
+        if self.server.tells_all or report.error:
             self.tell_end(report)
         self.log()
 
