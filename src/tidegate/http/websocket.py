@@ -419,7 +419,7 @@ def node_packets(data: bytes) -> tuple[bytes, bool]:
 
 
 def answer_to(frame: wire.Frame) -> bytes:
-    """Our frame for a client's ping or close; a pong has none."""
+    """Our frame for a client's ping or close; a pong has none. Raises WebSocketError."""
     if frame.opcode == wire.CLOSE:
         return wire.answer_close(frame.payload)
     return wire.encode_frame(wire.PONG, frame.payload) if frame.opcode == wire.PING else b""

@@ -39,6 +39,8 @@ _MASK: Final = 4
 _LENGTH_16: Final = 126
 _LENGTH_64: Final = 127
 _CODE: Final = 2
+# What a close may give; 1004 to 1006 are never sent.
+_CODES: Final = (range(NORMAL, 1004), range(1007, 1015), range(3000, 5000))
 
 
 class WebSocketError(ValueError):
@@ -166,5 +168,15 @@ def encode_close(code: int, *, mask: bytes = b"") -> bytes:
 
 
 def answer_close(payload: bytes) -> bytes:
-    """The close of a server that answers a client's, which had this payload."""
-    return encode_frame(CLOSE, payload[:_CODE] if len(payload) >= _CODE else b"")
+    """The close of a server that answers a client's, which had this payload.
+
+    Raises WebSocketError for a code that is cut, or that no client may give.
+    """
+    if not payload:
+        return encode_frame(CLOSE, b"")
+    if len(payload) < _CODE:
+        raise WebSocketError(PROTOCOL_ERROR, "the code of a close is cut")
+    code = int.from_bytes(payload[:_CODE], "big")
+    if not any(code in codes for codes in _CODES):
+        raise WebSocketError(PROTOCOL_ERROR, "the code of a close is not allowed")
+    return encode_close(code)
