@@ -289,3 +289,17 @@ def test_an_answer_before_the_answer_is_dropped(sides):
     head, body = read_whole(ours.hears(get("/plain/x"))[0])
     assert head.startswith(b"HTTP/1.1 200 OK")
     assert body == b"ok"
+
+
+def test_a_request_that_came_with_the_one_before_is_told(lab):
+    told = []
+    for program in ("nginx", "tidegate"):
+        port = lab.ports.free()
+        server = f'server {{ listen 127.0.0.1:{port}; return 200 "<$request_uri $pipe>"; }}'
+        http.balancer(lab, server, program=program)
+        asked = b"".join(
+            b"GET /%d HTTP/1.1\r\nHost: a\r\n%s\r\n" % (at, b"Connection: close\r\n" * (at == 3))
+            for at in (1, 2, 3)
+        )
+        told.append(re.findall(rb"<(/.*?)>", ask(port, asked)))
+    assert told == [[b"/1 .", b"/2 p", b"/3 p"]] * 2

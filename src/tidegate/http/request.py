@@ -75,3 +75,9 @@ class Request:
         self.proxy_host = ""
         self.shows = 0
         self.method = b""
+
+    @property
+    def followed(self) -> bool:
+        """Whether another request came together with its head; not known behind chunks."""
+        head = self.head
+        return head is not None and not head.chunked and len(self.rest) > (head.length or 0)

@@ -70,6 +70,7 @@ class HttpSession(JudgedSession):
         "location",
         "peer_address",
         "phase",
+        "pipelined",
         "request",
         "requests",
         "rules",
@@ -106,6 +107,7 @@ class HttpSession(JudgedSession):
         self.header_size = 0
         self.upstream_head = 0  # bytes of the head of the node's answer
         self.local = False
+        self.pipelined = False  # the request came with the one before
         self.phase = "reading client request line"
 
     # --- the phases ---
@@ -336,6 +338,7 @@ class HttpSession(JudgedSession):
     def reset(self) -> None:
         """Be as before a request."""
         self.port.gauges.end(read=self.request is None or self.request.head is not None)
+        self.pipelined = self.request is not None and self.request.followed
         self.request = self.kept = self.told = self.chunks = None
         self.values = self.opening = self.way = self.attempt = None
         self.peer = -1

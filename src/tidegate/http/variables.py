@@ -311,7 +311,7 @@ GETTERS: Final = Getters(
         "host": _host,
         "https": _https,
         "is_args": _of(lambda request: "?" if request.args else ""),
-        "pipe": lambda _session: ".",
+        "pipe": lambda session: "p" if session.pipelined else ".",
         "proxy_add_x_forwarded_for": _forwarded_for,
         "proxy_host": _proxy(_proxy_host),
         "proxy_port": _proxy(lambda session: session.location.proxy_limits.port),
