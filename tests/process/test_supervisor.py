@@ -1,6 +1,7 @@
 """What becomes of workers that die; their program is a stand-in of a few lines."""
 
 import asyncio
+import errno
 import os
 import sys
 
@@ -164,3 +165,39 @@ async def test_after_retire_nobody_is_started(made):
     supervisor.start(range(2))
     assert len(supervisor) == 0
     assert owner.born_pids == []
+
+
+@pytest.mark.parametrize("what", ["socket.socketpair", "os.pidfd_open"])
+async def test_a_seat_is_filled_again_when_descriptors_were_short(made, monkeypatch, what):
+    owner, supervisor, log = made
+    before = len(os.listdir("/proc/self/fd"))
+    tries = []
+
+    def short(*arguments):
+        tries.append(arguments)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"tidegate.process.supervisor.{what}", short)
+        supervisor.start([0])
+        assert 1 < len(tries) < 10
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert any("Too many open files" in line for line in log())
+    await owner.until(lambda: owner.told)
+    assert [child.seat for child in supervisor] == [0]
+
+
+async def test_a_child_that_cannot_be_welcomed_is_replaced(made):
+    owner, supervisor, log = made
+    born = owner.born
+
+    def short(_child):
+        owner.born = born
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    owner.born = short
+    supervisor.start([0])
+    await owner.until(lambda: owner.told)
+    assert len(owner.dead_pids) == 1
+    assert [child.pid for child in supervisor] == owner.born_pids
+    assert any("Too many open files" in line for line in log())

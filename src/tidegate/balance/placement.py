@@ -56,10 +56,11 @@ class Places(Generic[K]):
     used: int = 0
 
     def allot(
-        self, keys: Iterable[K], *, generation: int, room: int, reset: Callable[[int], None]
+        self, keys: Iterable[K], *, former: int, room: int, reset: Callable[[int], None]
     ) -> Places[K]:
-        """Places for exactly `keys` as `generation` has them; `reset` is called for new ones.
+        """Places for exactly `keys`; `reset` is called for new ones.
 
+        What goes was last used in the generation `former`.
         Raises BoardFullError when more than `room` places would be in use.
         """
         taken: dict[K, int] = {}
@@ -79,7 +80,7 @@ class Places(Generic[K]):
                     raise BoardFullError(room)
                 reset(place)
                 taken[key] = place
-        left = {key: Leaving(place, generation - 1) for key, place in self.taken.items()}
+        left = {key: Leaving(place, former) for key, place in self.taken.items()}
         leaving = {key: at for key, at in {**self.leaving, **left}.items() if key not in taken}
         return Places(taken=taken, leaving=leaving, free=tuple(free), used=used)
 
@@ -125,9 +126,12 @@ def peer_keys(upstream: Upstream) -> list[PeerKey]:
     return keys
 
 
-def allot(model: Model, board: Board, previous: Placement | None) -> Placement:
+def allot(
+    model: Model, board: Board, previous: Placement | None, *, generation: int | None = None
+) -> Placement:
     """Give all upstreams and peers of `model` their places on `board`, and make new ones ready.
 
+    `generation` is the number to give it, the one after `previous` where none is said.
     `previous` stays as it is, and stays the one in force should `model` not come into force.
     Raises BoardFullError where the board is too small.
     """
@@ -135,20 +139,20 @@ def allot(model: Model, board: Board, previous: Placement | None) -> Placement:
         *(() if model.stream is None else model.stream.upstreams),
         *(() if model.http is None else model.http.upstreams),
     )
-    generation = 1 if previous is None else previous.generation + 1
+    former = 0 if previous is None else previous.generation
     slots: Places[str] = Places() if previous is None else previous.upstreams
     rows: Places[PeerKey] = Places() if previous is None else previous.peers
     keys = [key for upstream in upstreams for key in peer_keys(upstream)]
     try:
         return Placement(
-            generation=generation,
+            generation=former + 1 if generation is None else generation,
             upstreams=slots.allot(
                 (upstream.key for upstream in upstreams),
-                generation=generation,
+                former=former,
                 room=board.upstreams,
                 reset=board.reset_upstream,
             ),
-            peers=rows.allot(keys, generation=generation, room=board.peers, reset=board.reset_peer),
+            peers=rows.allot(keys, former=former, room=board.peers, reset=board.reset_peer),
         )
     except BoardFullError:
         raise BoardFullError(

@@ -77,6 +77,7 @@ class Generations:
         self.stopping = False
         self._former: Generation | None = None
         self._placement: Placement | None = None
+        self._last = 0  # number given to a generation, in force or not
         self._board = board
         self._openings = openings
         self._tickets = tickets
@@ -93,7 +94,16 @@ class Generations:
 
         Raises StartError, ValueError or OSError where that cannot even begin.
         """
-        return self._roll(self._next(model), opened)
+        generation = self._next(model)
+        self._last = generation.number
+        finished: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        try:
+            self._roll(generation, opened, finished)
+        except (StartError, ValueError, OSError) as error:
+            if self.current is None or self.rollout is None:
+                raise
+            self._withdraw(self.rollout, str(error))
+        return finished
 
     def close(self) -> None:
         """Let go of what is held for workers to come."""
@@ -164,8 +174,9 @@ class Generations:
 
     def _next(self, model: Model) -> Generation:
         """The next generation, of this model."""
-        placement = allot(model, self._board, self._placement)
-        number = placement.generation
+        # Never a number again: an answer to one that failed would count for its successor.
+        number = self._last + 1
+        placement = allot(model, self._board, self._placement, generation=number)
         zones = Zones() if self.current is None else self.current.zones
         zones = zones.followed_by(limit_conn_zones(model))
         caches = Caches() if self.current is None else self.current.caches
@@ -187,10 +198,10 @@ class Generations:
             caches=caches,
         )
 
-    def _roll(self, generation: Generation, opened: Opened) -> asyncio.Future[str | None]:
-        """Begin to put it in force; the future gets None, or what went wrong."""
-        loop = asyncio.get_running_loop()
-        finished: asyncio.Future[str | None] = loop.create_future()
+    def _roll(
+        self, generation: Generation, opened: Opened, finished: asyncio.Future[str | None]
+    ) -> None:
+        """Begin to put it in force; `finished` gets None, or what went wrong."""
         old = self.current
         replaces = old is not None and any(
             getattr(old.model, name) != getattr(generation.model, name) for name in FIXED
@@ -208,10 +219,9 @@ class Generations:
         if empty:
             self.supervisor.start(empty)
         patience = START_SECONDS if old is None else CHANGE_SECONDS
-        late = loop.call_later(patience, self._late, rollout)
+        late = finished.get_loop().call_later(patience, self._late, rollout)
         # Or it would hold the model for that long, and many of them where reloads are many.
         finished.add_done_callback(lambda _finished: late.cancel())
-        return finished
 
     def _for(self, child: Child) -> Generation:
         """The generation that a new child is to serve."""
@@ -226,20 +236,20 @@ class Generations:
         sockets = self._openings.sockets.for_seat(
             child.seat, listens(generation.model), seats=generation.seats
         )
+        logs = {path: self._openings.logs.fds[path] for path in set(paths_of(generation.model))}
         tickets = self._tickets.sealed()
-        child.channel.send(
-            "prepare",
-            fds={"model": generation.handover, "tickets": tickets}
-            | {
-                f"log:{path}": self._openings.logs.fds[path]
-                for path in set(paths_of(generation.model))
-            }
-            | {f"zone:{name}": fd for name, fd in generation.zones.fds.items()}
-            | {f"cache:{name}": fd for name, fd in generation.caches.fds.items()}
-            | {f"socket:{key}": fd for key, fd in sockets.items()},
-            generation=generation.number,
-        )
-        os.close(tickets)
+        try:
+            child.channel.send(
+                "prepare",
+                fds={"model": generation.handover, "tickets": tickets}
+                | {f"log:{path}": fd for path, fd in logs.items()}
+                | {f"zone:{name}": fd for name, fd in generation.zones.fds.items()}
+                | {f"cache:{name}": fd for name, fd in generation.caches.fds.items()}
+                | {f"socket:{key}": fd for key, fd in sockets.items()},
+                generation=generation.number,
+            )
+        finally:
+            os.close(tickets)
 
     def _go_on(self, child: Child) -> None:
         """A child has prepared, or has committed."""
@@ -344,7 +354,7 @@ class Generations:
                 continue
             if child.serving:
                 child.channel.send("drop", generation=rollout.generation.number)
-                child.asked = child.serving
+                child.asked = child.ready = child.serving
             elif child.seat < current.seats and not rollout.outgoing:
                 self._prepare(child, current)
             else:

@@ -243,12 +243,12 @@ class Master:
 
     def _change_tickets(self, loop: asyncio.AbstractEventLoop) -> None:
         """New tickets get a new key; the old ones are still read for a while."""
+        self._change_tickets_later(loop)
         self._tickets.change()
         tickets = self._tickets.sealed()
         for child in self._supervisor:
             child.channel.send("tickets", fds={"tickets": tickets})
         os.close(tickets)
-        self._change_tickets_later(loop)
 
     # Reloading.
 

@@ -153,23 +153,19 @@ class Supervisor:
         self._pending.pop(seat, None)
         if self._retired:
             return
+        self._births[seat] = self._loop.time()
         slot = next((slot for slot in range(self._slots) if slot not in self._children), None)
         if slot is None:
             self._log.write(Level.ALERT, f"no room for another {self._kind} beside {self._slots}")
             self._again(seat)
             return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                process = self._spawn(theirs.fileno(), slot)
-            except OSError as error:
-                ours.close()
-                self._log.write(Level.ALERT, failed(f"fork() while spawning a {self._kind}", error))
-                self._again(seat)
-                return
-        child = Child(seat, slot, process, Channel(ours, takes_descriptors=False))
+        try:
+            child = self._made(seat, slot)
+        except OSError as error:
+            self._log.write(Level.ALERT, failed(f"fork() while spawning a {self._kind}", error))
+            self._again(seat)
+            return
         self._children[slot] = child
-        self._births[seat] = self._loop.time()
         self._log.write(Level.NOTICE, f"start {self._kind} process {child.pid}")
         self._loop.add_reader(child.pidfd, self._reap, child)
         child.channel.attach(
@@ -177,7 +173,29 @@ class Supervisor:
             lambda message: self._owner.heard(child, message),
             on_end=lambda _error: self._deaf(child),
         )
-        self._owner.born(child)
+        try:
+            self._owner.born(child)
+        except OSError as error:
+            # It would wait for ever, and its seat would be lost.
+            what = failed(f"welcome to {self._kind} process {child.pid}", error)
+            self._log.write(Level.ALERT, what)
+            child.process.kill()
+
+    def _made(self, seat: int, slot: int) -> Child:
+        """A new process with its channel; raises OSError, and then there is none."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                process = self._spawn(theirs.fileno(), slot)
+            try:
+                return Child(seat, slot, process, Channel(ours, takes_descriptors=False))
+            except OSError:
+                process.kill()
+                process.wait()
+                raise
+        except OSError:
+            ours.close()
+            raise
 
     def _spawn(self, channel: int, slot: int) -> subprocess.Popen[bytes]:
         # The child inherits the mask and opens it when it can act on signals: a Ctrl-C, which
