@@ -342,3 +342,21 @@ def test_a_failure_gives_back_what_was_opened(opened, port, tmp_path):
         opened(on(path), on(LOOPBACK, port), on("192.0.2.1", port))
     assert not os.path.exists(path)
     socket.create_server((LOOPBACK, port)).close()
+
+
+def test_options_of_a_socket_that_stays_change_only_when_they_are_in_force(opened, port):
+    former, later = (on(LOOPBACK, port, deferred=deferred) for deferred in (False, True))
+    sockets = opened(former)
+    [fd] = sockets.fds(0).values()
+    notes = []
+
+    def deferred():
+        return option(fd, socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) > 0
+
+    new = sockets.open([later], workers=1, note=lambda *note: notes.append(note))
+    assert new == []
+    assert not deferred()
+    sockets.keep([later], note=lambda *note: notes.append(note))
+    assert deferred()
+    assert list(sockets.fds(0).values()) == [fd]
+    assert notes == []

@@ -58,7 +58,7 @@ class Openings:
 
     def keep(self, model: Model, opened: Opened) -> None:
         """Close what the configuration that is now in force does not use."""
-        self.sockets.keep(listens(model))
+        self.sockets.keep(listens(model), note=self._note)
         self.logs.keep(paths_of(model))
         if opened.pid_file is not None and self._pid_file is not None:
             self._pid_file.release()

@@ -83,8 +83,7 @@ class ListeningSockets:
         try:
             self._make_room(new)
             self._bind_all(new, note)
-            for row in rows:
-                # Those that are open already may have another queue now.
+            for row in new:
                 _listen(self._sockets[row.key], row.listen)
         except BaseException:
             self.drop(row.key for row in new)
@@ -105,10 +104,19 @@ class ListeningSockets:
                     if os.path.samestat(os.stat(path), made):
                         os.unlink(path)
 
-    def keep(self, listens: Iterable[Listen]) -> None:
-        """Close all but those of `listens`."""
-        wanted = {listen.address.text for listen in listens}
+    def keep(self, listens: Iterable[Listen], *, note: Callable[[Level, str], None]) -> None:
+        """Close all but those of `listens`, which may have another queue now.
+
+        Only once they are in force: what fails leaves a socket as it was. `note` is told of an
+        option that the system refuses.
+        """
+        wanted = _by_text(listens)
         self.drop([key for key in self._sockets if key[0] not in wanted])
+        for (text, _nth), sock in self._sockets.items():
+            try:
+                _listen(sock, wanted[text])
+            except (StartError, OSError) as error:
+                note(Level.ALERT, f"{text} goes on with its former options: {error}")
 
     def close(self) -> None:
         """Close all sockets and remove the paths of those that are ours."""
@@ -174,10 +182,7 @@ class ListeningSockets:
 
 def _wanted(listens: Sequence[Listen], workers: int) -> list[Row]:
     """The sockets to have open, in the order in which they are to be bound."""
-    # Wildcards first: what holds any address of the port is found by them.
-    by_text: dict[str, Listen] = {}
-    for listen in sorted(listens, key=lambda one: one.address.host not in WILDCARDS):
-        by_text.setdefault(listen.address.text, listen)
+    by_text = _by_text(listens)
     rows = [
         (listen, nth)
         for listen in by_text.values()
@@ -195,6 +200,15 @@ def _wanted(listens: Sequence[Listen], workers: int) -> list[Row]:
         )
         for listen, nth in rows
     ]
+
+
+def _by_text(listens: Iterable[Listen]) -> dict[str, Listen]:
+    """The first of each address, in the order in which they are to be bound."""
+    # Wildcards first: what holds any address of the port is found by them.
+    by_text: dict[str, Listen] = {}
+    for listen in sorted(listens, key=lambda one: one.address.host not in WILDCARDS):
+        by_text.setdefault(listen.address.text, listen)
+    return by_text
 
 
 def _port_of(address: Address) -> tuple[int, int]:
