@@ -11,6 +11,7 @@ from lab.packets import connect as mqtt_connect
 from lab.process import read
 from lab.sockets import open_raw, receive
 from lab.tls import SecureNode, client_context, connect, echoes, server_context
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.needs("openssl")
 
@@ -65,7 +66,8 @@ def test_the_client_of_openssl_reaches_the_node_of_its_name(lab, secure_node):
         *("s_client", "-connect", f"127.0.0.1:{port}", "-servername", "red.example", "-brief"),
         text="hello\n",
     )
-    assert (names(red), names(blue), names(other)) == (["red.example"], [], []), said
+    wait_until(lambda: names(red), f"the node knows its client: {said}")
+    assert (names(red), names(blue), names(other)) == (["red.example"], [], [])
 
 
 def test_a_port_may_serve_mqtt_and_tls_that_passes(lab, secure_node, authority):
