@@ -5,6 +5,8 @@ import socket
 import ssl
 import threading
 
+import pytest
+
 from lab.sockets import TIMEOUT, open_raw, receive
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -28,6 +30,21 @@ def client_context(
     if pair is not None:
         context.load_cert_chain(*pair)
     return context
+
+
+def hello_of(*, name=None, protocols=(), newest=None) -> bytes:
+    """The first bytes of Python's own TLS client."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if newest is not None:
+        context.maximum_version = newest
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    sent = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return sent.read()
 
 
 def connect(port, context, *, session=None, name="127.0.0.1", source=None) -> ssl.SSLSocket:

@@ -7,24 +7,11 @@ import ssl
 import pytest
 
 from lab.sockets import open_raw, receive_all
+from lab.tls import hello_of
 
 pytestmark = pytest.mark.needs("nginx")
 
 TOLD = "<$ssl_preread_protocol|$ssl_preread_server_name|$ssl_preread_alpn_protocols>"
-
-
-def hello(*, name=None, protocols=(), newest=None):
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if newest is not None:
-        context.maximum_version = newest
-    if protocols:
-        context.set_alpn_protocols(list(protocols))
-    sent = ssl.MemoryBIO()
-    client = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=name)
-    with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    return sent.read()
 
 
 def in_records(data, size):
@@ -51,11 +38,11 @@ def broken(whole, count):
 
 
 def cases():
-    whole = hello(name="broker.example", protocols=("mqtt", "h2"))
+    whole = hello_of(name="broker.example", protocols=("mqtt", "h2"))
     yield whole
-    yield hello()
-    yield hello(name="BROKER.example", newest=ssl.TLSVersion.TLSv1_2)
-    yield hello(name="x" * 60 + ".example", protocols=("mqtt",))
+    yield hello_of()
+    yield hello_of(name="BROKER.example", newest=ssl.TLSVersion.TLSv1_2)
+    yield hello_of(name="x" * 60 + ".example", protocols=("mqtt",))
     yield from (in_records(whole, size) for size in (20, 50, 100, 300))
     yield from (whole[:size] for size in (1, 4, 5, 6, 40, len(whole) - 1))
     yield from (b"", b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00", b"GET / HTTP/1.1\r\n\r\n")

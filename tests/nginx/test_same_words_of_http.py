@@ -1,10 +1,8 @@
 """Files with http in them get all the words of the installed nginx, warnings too."""
 
-import subprocess
-
 import pytest
 
-from tidegate.config.load import load
+from lab.words import said_of
 
 pytestmark = pytest.mark.needs("nginx")
 
@@ -387,34 +385,10 @@ DIFFERENT = {
 def said(tmp_path):
     (tmp_path / "logs").mkdir()
 
-    def plain(words):
-        words = words.replace(f"{tmp_path}/test.conf", "FILE")
-        return words.replace(str(tmp_path), "FOLDER")
-
     def said(text):
-        """What both say of an `http {}`, errors, of which nginx has one, and warnings."""
-        file = tmp_path / "test.conf"
+        """What both say of an `http {}`."""
         text = text.replace("UNIX", f"unix:{tmp_path}/sock")
-        file.write_text(f"events {{}}\nhttp {{\n{text}\n}}\n")
-        command = ["nginx", "-t", "-p", tmp_path, "-e", tmp_path / "logs/error.log", "-c", file]
-        done = subprocess.run(
-            [*command, "-g", f"pid {tmp_path}/nginx.pid;"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        marks = ("nginx: [emerg] ", "nginx: [warn] ")
-        theirs = [
-            plain(line.partition("] ")[2])
-            for line in done.stderr.splitlines()
-            if line.startswith(marks)
-        ]
-        ours = []
-        for problem in load(str(file), prefix=str(tmp_path)).problems:
-            ours.append(plain(problem.words))
-            if problem.fatal:
-                break
-        return ours, theirs, done.returncode == 0
+        return said_of(tmp_path, f"events {{}}\nhttp {{\n{text}\n}}\n")
 
     return said
 

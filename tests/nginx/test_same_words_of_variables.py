@@ -1,10 +1,8 @@
 """Wrong `map`, `geo`, `split_clients` and `set` get all the words of the installed nginx."""
 
-import subprocess
-
 import pytest
 
-from tidegate.config.load import load
+from lab.words import said_of
 
 MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
@@ -168,35 +166,14 @@ DIFFERENT = {
 def said(tmp_path):
     (tmp_path / "logs").mkdir()
 
-    def plain(words):
-        words = words.replace(f"{tmp_path}/test.conf", "FILE")
-        return words.replace(str(tmp_path), "FOLDER")
-
     def said(text):
-        """What both say of a `stream {}`: errors, of which nginx has one, and warnings."""
-        file = tmp_path / "test.conf"
-        file.write_text(
-            f"events {{}}\nstream {{\n{text}\nserver {{ listen 1883; return x; }}\n}}\n"
+        """What both say of a `stream {}`."""
+        server = "server { listen 1883; return x; }"
+        return said_of(
+            tmp_path,
+            f"events {{}}\nstream {{\n{text}\n{server}\n}}\n",
+            directives=f"load_module {MODULE};",
         )
-        command = ["nginx", "-t", "-p", tmp_path, "-e", tmp_path / "logs/error.log", "-c", file]
-        done = subprocess.run(
-            [*command, "-g", f"load_module {MODULE}; pid {tmp_path}/nginx.pid;"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        marks = ("nginx: [emerg] ", "nginx: [warn] ")
-        theirs = [
-            plain(line.partition("] ")[2])
-            for line in done.stderr.splitlines()
-            if line.startswith(marks)
-        ]
-        ours = []
-        for problem in load(str(file), prefix=str(tmp_path)).problems:
-            ours.append(plain(problem.words))
-            if problem.fatal:
-                break
-        return ours, theirs, done.returncode == 0
 
     return said
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.tls import hello_of
 from tidegate.wire.client_hello import (
     MOST_RECORDS,
     VERSIONS,
@@ -16,24 +17,6 @@ from tidegate.wire.client_hello import (
     Need,
     parse_client_hello,
 )
-
-
-def hello_of(*, name=None, protocols=(), newest=None, oldest=None):
-    """The first bytes of Python's own TLS client."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    if newest is not None:
-        context.maximum_version = newest
-    if oldest is not None:
-        context.minimum_version = oldest
-    if protocols:
-        context.set_alpn_protocols(list(protocols))
-    sent = ssl.MemoryBIO()
-    client = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=name)
-    with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    return sent.read()
 
 
 def vector(size, data):
