@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 UNAVAILABLE: Final = 503
 NOT_FOUND: Final = 404
-RANGE: Final = 416
 MOVED: Final = 301
 CONNECT_MS: Final = 5_000
 ANSWER_MS: Final = 60_000

@@ -191,11 +191,11 @@ def _parse(
     except httptools.HttpParserInvalidURLError:
         raise RequestError(BAD_REQUEST, "client sent invalid request", LINE) from None
     except httptools.HttpParserError as error:
-        raise _refusal(str(error), found.fields) from None
+        raise _refusal(str(error)) from None
     return tuple(found.fields), found.target
 
 
-def _refusal(said: str, fields: list[tuple[bytes, bytes]]) -> RequestError:
+def _refusal(said: str) -> RequestError:
     """nginx's words for what llhttp refuses."""
     if "version" in said.lower():
         return RequestError(BAD_REQUEST, "client sent invalid request", LINE)
@@ -208,7 +208,6 @@ def _refusal(said: str, fields: list[tuple[bytes, bytes]]) -> RequestError:
         return RequestError(BAD_REQUEST, 'client sent duplicate header line: "Content-Length"')
     if "Content-Length" in said:
         return RequestError(BAD_REQUEST, 'client sent invalid "Content-Length" header')
-    del fields
     return RequestError(BAD_REQUEST, f"client sent invalid header line ({said})")
 
 
