@@ -1,5 +1,6 @@
 """Accepting: the first phase of a session, and when not to."""
 
+from cpython.ref cimport Py_DECREF
 from libc.errno cimport (
     ECONNABORTED,
     EINTR,
@@ -12,6 +13,7 @@ from libc.errno cimport (
     errno,
 )
 from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from tidegate.engine.ends cimport occupy
@@ -33,6 +35,7 @@ from tidegate.engine.linux cimport (
 )
 from tidegate.engine.session cimport arrive
 from tidegate.engine.slab cimport slab_take
+from tidegate.engine.tls cimport drop_tls
 from tidegate.engine.types cimport (
     ACCEPT_PAUSE_MS,
     ACCEPTS,
@@ -184,3 +187,27 @@ cdef void empty_queue(Core *core, Listener *listener) noexcept nogil:
     for _accept in range(<uint32_t>MOST_IN_QUEUE):
         if not accept_one(core, listener):
             return
+
+
+cdef leave_listener(Core *core, Session *s):
+    """The session needs its listener no more: who it is for is known."""
+    cdef Listener *listener = s.listener
+    if listener is NULL:
+        return
+    s.listener = NULL
+    listener.waiting -= 1
+    if listener.removed:
+        free_listener(core, listener)
+
+
+cdef free_listener(Core *core, Listener *listener):
+    """Let go of a listener that was removed, once no session waits for its owner."""
+    cdef Listener **link = &core.listeners
+    if listener.waiting:
+        return
+    while link[0] is not listener:
+        link = &link[0].next
+    link[0] = listener.next
+    Py_DECREF(<object>listener.factory)
+    drop_tls(listener.tls)
+    free(listener)

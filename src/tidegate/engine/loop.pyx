@@ -6,17 +6,11 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport errno
 from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcpy, memset
 
-from tidegate.engine.ends cimport arm, bury, call, finish, leave_upstream, linger_over, occupy
-from tidegate.engine.exchange cimport (
-    SHOW,
-    drop_exchange,
-    drop_first,
-    exchange_of,
-    meter,
-    tap,
-)
+from tidegate.engine.carry_out cimport carry_out, set_terms, settle
+from tidegate.engine.ends cimport arm, bury, finish, leave_upstream, linger_over, occupy
+from tidegate.engine.exchange cimport drop_exchange
 from tidegate.engine.linux cimport (
     EFD_CLOEXEC,
     EFD_NONBLOCK,
@@ -40,39 +34,21 @@ from tidegate.engine.linux cimport (
 )
 from tidegate.engine.listener cimport (
     empty_queue,
+    free_listener,
+    leave_listener,
     pause_if_full,
     unwatch_listener,
     watch_listener,
 )
-from tidegate.engine.outcome cimport (
-    Accept,
-    Connect,
-    Framing,
-    Heard,
-    Later,
-    Need,
-    Refuse,
-    Relay,
-    Report,
-    Say,
-    Tell,
-    drop_terms,
-)
-from tidegate.engine.pending cimport pending_of
+from tidegate.engine.outcome cimport Heard, Need, Report, drop_terms
 from tidegate.engine.relay cimport due
-from tidegate.engine.session cimport preread, proceed, refuse, say, shake_on
+from tidegate.engine.session cimport refuse, shake_on
 from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free
 from tidegate.engine.timers cimport timers_free
 from tidegate.engine.tls cimport drop_tls, tls_free
-from tidegate.engine.tls_context cimport (
-    Context,
-    asked_name,
-    change_context,
-    give_answer,
-    greet,
-)
+from tidegate.engine.tls_context cimport Context, asked_name, change_context, give_answer, greet
 from tidegate.engine.tls_facts cimport tls_fact
-from tidegate.engine.turn cimport empty_graveyard, read_clock, run
+from tidegate.engine.turn cimport empty_graveyard, read_clock, run, use_tls
 from tidegate.engine.types cimport (
     CALL_ACCEPT,
     CALL_ANSWER,
@@ -100,25 +76,14 @@ from tidegate.engine.types cimport (
     RELAY,
     RELAY_BUFFER,
     SAYING,
-    TAG_HANDSHAKES,
     TAG_PYTHON,
     UPSTREAM,
-    UPSTREAM_CLOSED,
     Core,
     Counters,
     Exchange,
-    Frames,
     Listener,
     Pending,
     Session,
-)
-from tidegate.engine.upstream cimport (
-    accept_answer,
-    connect_upstream,
-    fail_try,
-    give,
-    inspect,
-    patience,
 )
 
 COUNTERS = (
@@ -139,7 +104,6 @@ cdef enum:
     # The status of sessions that a fault of ours ends, and of those who are told that we go.
     INTERNAL_ERROR = 500
     SERVICE_UNAVAILABLE = 503
-    BINARY_FRAME = 2
 
 CALLS = (
     "accept",
@@ -351,9 +315,9 @@ cdef class Engine:
             return
         owner = self.owner_of(s)
         if calls & CALL_ACCEPT:
-            self.apply(s, self.ask_accept(s, owner))
+            carry_out(&self.core, s, self.ask_accept(s, owner))
             return
-        self.leave_listener(s)
+        leave_listener(&self.core, s)
         if calls & CALL_GREETED:
             self.served[10] += 1
             owner.greeted(asked_name(s.ends[CLIENT].ssl))
@@ -392,7 +356,7 @@ cdef class Engine:
             outcome = owner.done(report)
         else:
             return
-        self.apply(s, outcome)
+        carry_out(&self.core, s, outcome)
 
     cdef owner_of(self, Session *s):
         """The Python half, made when it is first needed."""
@@ -440,42 +404,21 @@ cdef class Engine:
         free(x.tapped)
         x.tapped = NULL
         if isinstance(answer, Heard):
-            self.set_terms(s, (<Heard>answer).relay)
+            set_terms(s, (<Heard>answer).relay)
             if (<Heard>answer).idle_ms >= 0:
                 s.idle_ms = (<Heard>answer).idle_ms
                 s.active = self.core.now
             arm(&self.core, s, due(s))
-        self.settle(s)
-
-    cdef set_terms(self, Session *s, Relay relay):
-        if relay is None:
-            return
-        relay.terms.refs += 1
-        drop_terms(s.terms)
-        s.terms = relay.terms
-
-    cdef settle(self, Session *s):
-        """What is left to look at in a relay; nothing is, in most."""
-        cdef Exchange *x = s.exchange
-        if (
-            x is not NULL
-            and x.left[CLIENT] < 0
-            and x.left[UPSTREAM] < 0
-            and not x.again
-            and x.tap == 0
-            and x.frames is NULL
-        ):
-            drop_exchange(s)
-        meter(s)
+        settle(s)
 
     cdef end(self, Session *s):
         cdef object owner
         cdef Report report
         if s.owner is NULL and s.reason != NO_HANDSHAKE:
-            self.leave_listener(s)
+            leave_listener(&self.core, s)
         else:
             owner = self.owner_of(s)
-            self.leave_listener(s)
+            leave_listener(&self.core, s)
             s.owner = NULL
             Py_DECREF(owner)
             self.served[6] += 1
@@ -490,297 +433,13 @@ cdef class Engine:
             return
         bury(&self.core, s)
 
-    cdef apply(self, Session *s, outcome):
-        """Carry out what Python decided."""
-        cdef Connect plan
-        if s.state != DECIDING:
-            return
-        s.later = False
-        if outcome is None and s.listener is not NULL:
-            proceed(&self.core, s)
-            self.leave_listener(s)
-        elif isinstance(outcome, Connect):
-            plan = <Connect>outcome
-            self.go(s, plan)
-        elif isinstance(outcome, Accept):
-            self.accept(s, <Accept>outcome)
-        elif isinstance(outcome, Refuse):
-            s.status = (<Refuse>outcome).status
-            data = (<Refuse>outcome).data
-            refuse(&self.core, s, PyBytes_AS_STRING(data), <uint32_t>PyBytes_GET_SIZE(data))
-        elif isinstance(outcome, Need):
-            self.read_more(s, <Need>outcome)
-        elif isinstance(outcome, Say):
-            self.talk(s, <Say>outcome)
-        elif isinstance(outcome, Tell):
-            self.tell(s, <Tell>outcome)
-        elif isinstance(outcome, Later):
-            s.later = True
-        else:
-            raise TypeError(f"no outcome of a decision: {outcome!r}")
-
-    cdef go(self, Session *s, Connect plan):
-        cdef int error
-        if s.exchange is not NULL and s.exchange.streamed and plan.upload != 0:
-            raise ValueError("what the client sent went to another upstream, and is not kept")
-        leave_upstream(&self.core, s)
-        self.set_first(s, plan)
-        self.set_terms(s, plan.relay)
-        meter(s)
-        s.notify = plan.notify
-        s.until = self.core.now + plan.timeout_ms
-        s.answer_size = plan.answer_size
-        s.answer_ms = plan.answer_ms
-        s.idle_ms = plan.idle_ms
-        if plan.tls is not None:
-            self.use_tls()
-            plan.tls.begin(&s.ends[UPSTREAM])
-            s.tls = plan.tls.context.tls
-            s.tls.refs += 1
-            if s.first is not NULL:
-                s.first.start = plan.plain
-        error = connect_upstream(
-            &self.core,
-            s,
-            <sockaddr *>PyBytes_AS_STRING(plan.address),
-            <uint32_t>PyBytes_GET_SIZE(plan.address),
-            <sockaddr *>PyBytes_AS_STRING(plan.local),
-            <uint32_t>PyBytes_GET_SIZE(plan.local),
-            plan.keepalive,
-            plan.transparent,
-        )
-        if error:
-            fail_try(&self.core, s, error)
-
-    cdef set_first(self, Session *s, Connect plan):
-        """Lay out what the upstream gets first, and what may have to wait for its answer."""
-        cdef uint32_t header = <uint32_t>PyBytes_GET_SIZE(plan.first)
-        cdef uint32_t kept = s.preread.end if s.preread is not NULL else 0
-        if plan.take > kept:
-            raise ValueError(f"cannot replace {plan.take} of {kept} bytes")
-        kept -= plan.take
-        if plan.upload >= 0:
-            kept = self.set_bound(s, plan, kept)
-        elif s.exchange is not NULL:
-            s.exchange.left[CLIENT] = s.exchange.left[UPSTREAM] = -1
-            s.exchange.streams = s.exchange.again = False
-        if plan.answer_size and kept and plan.upload < 0:
-            s.rest = pending_of(s.preread.data + plan.take, kept)
-            if s.rest is NULL:
-                raise MemoryError
-            kept = 0
-        if header + kept == 0:
-            return
-        s.first = pending_of(PyBytes_AS_STRING(plan.first), header, kept)
-        if s.first is NULL:
-            raise MemoryError
-        if kept:
-            memcpy(s.first.data + header, s.preread.data + plan.take, kept)
-
-    cdef Exchange *exchange(self, Session *s) except NULL:
-        cdef Exchange *x = exchange_of(s)
-        if x is NULL:
-            raise MemoryError
-        return x
-
-    cdef uint32_t set_bound(self, Session *s, Connect plan, uint32_t kept) except? 0xFFFFFFFF:
-        """How many of the `kept` bytes of the client belong to this request; others may come."""
-        cdef Exchange *x = self.exchange(s)
-        if kept > plan.upload:
-            kept = <uint32_t>plan.upload
-        x.left[CLIENT] = plan.upload - kept
-        x.left[UPSTREAM] = -1
-        x.consumed = plan.take + kept
-        x.body_ms = plan.body_ms
-        x.streams = plan.answer_size != 0
-        x.again = False
-        return kept
-
-    cdef accept(self, Session *s, Accept outcome):
-        cdef uint32_t size = <uint32_t>PyBytes_GET_SIZE(outcome.data)
-        cdef uint32_t kept = s.answer.end if s.answer is not NULL else 0
-        cdef Pending *answer
-        if not s.answer_size or outcome.take > kept:
-            raise ValueError("there is no such answer to accept")
-        if outcome.download >= 0 or outcome.again or outcome.uploads or outcome.tap:
-            kept = self.bound_answer(s, outcome, kept)
-        if outcome.framing is not None:
-            if kept > outcome.take:
-                raise ValueError("of an answer that goes out in frames all is taken")
-            self.set_frames(s, outcome.framing)
-        if size == 0 and kept == outcome.take:
-            free(s.answer)
-            s.answer = NULL
-        elif size or outcome.take:
-            kept -= outcome.take
-            answer = pending_of(PyBytes_AS_STRING(outcome.data), size, kept)
-            if answer is NULL:
-                raise MemoryError
-            memcpy(answer.data + size, s.answer.data + outcome.take, kept)
-            free(s.answer)
-            s.answer = answer
-        if outcome.idle_ms >= 0:
-            s.idle_ms = outcome.idle_ms
-        self.set_terms(s, outcome.relay)
-        self.settle(s)
-        accept_answer(&self.core, s)
-
-    cdef uint32_t bound_answer(
-        self, Session *s, Accept outcome, uint32_t kept
-    ) except? 0xFFFFFFFF:
-        """Set how far the answer goes, and the request; how many bytes of the answer count."""
-        cdef Exchange *x = self.exchange(s)
-        x.again = outcome.again
-        x.left[UPSTREAM] = outcome.download
-        if outcome.download >= 0:
-            if kept - outcome.take > outcome.download:
-                kept = outcome.take + <uint32_t>outcome.download
-                s.answer.end = kept
-            x.left[UPSTREAM] -= kept - outcome.take
-        if x.left[UPSTREAM] == 0:
-            s.ends[UPSTREAM].ended = s.reasoned = True
-            s.reason = UPSTREAM_CLOSED
-        drop_first(s, x.consumed)
-        x.consumed = 0
-        x.tap = outcome.tap
-        x.tap_need = 1
-        if outcome.uploads:
-            self.send_rest(s, outcome.upload)
-        return kept
-
-    cdef set_frames(self, Session *s, Framing framing):
-        """From here on the client speaks WebSocket to us alone."""
-        cdef Exchange *x = self.exchange(s)
-        cdef Frames *f
-        if x.frames is not NULL:
-            raise ValueError("the client's frames are taken apart already")
-        f = <Frames *>calloc(1, sizeof(Frames))
-        if f is NULL:
-            raise MemoryError
-        x.frames = f
-        f.limit = framing.limit
-        f.continues = framing.continues
-        if framing.remaining:
-            f.inside = True
-            f.opcode = BINARY_FRAME
-            f.final = framing.final
-            f.left = f.message = framing.remaining
-            memcpy(f.mask, PyBytes_AS_STRING(framing.mask), sizeof(f.mask))
-
-    cdef send_rest(self, Session *s, int64_t upload):
-        """Let the client send so much more; the upstream gets what was preread of that."""
-        cdef Exchange *x = s.exchange
-        cdef uint32_t kept = s.preread.end if s.preread is not NULL else 0
-        x.left[CLIENT] = upload
-        if upload >= 0:
-            kept = <uint32_t>min(<int64_t>kept, upload)
-            x.left[CLIENT] -= kept
-        if kept == 0:
-            return
-        if tap(s, s.preread.data, kept) & SHOW:
-            call(&self.core, s, CALL_OVERHEAR)
-        if not give(&self.core, s, s.preread.data, kept):
-            raise MemoryError
-        drop_first(s, kept)
-
-    cdef talk(self, Session *s, Say outcome):
-        """Send words to the client, then hear what it has to say next."""
-        cdef Exchange *x = self.exchange(s)
-        cdef uint32_t kept = s.preread.end if s.preread is not NULL else 0
-        cdef uint32_t size = outcome.size if outcome.size else s.preread_size
-        if outcome.take > kept or outcome.need > size:
-            raise ValueError(
-                f"cannot take {outcome.take} of {kept} bytes, or read {outcome.need} of {size}"
-            )
-        if outcome.session is not None:
-            Py_INCREF(outcome.session)
-            before = <object>s.owner
-            s.owner = <PyObject *>outcome.session
-            Py_DECREF(before)
-        leave_upstream(&self.core, s)
-        drop_first(s, outcome.take)
-        s.answer_size = 0
-        s.preread_size = size
-        s.need = outcome.need
-        if outcome.timeout_ms > 0:
-            s.preread_ms = outcome.timeout_ms
-        x.left[CLIENT] = x.left[UPSTREAM] = -1
-        x.streams = x.again = False
-        x.consumed = 0
-        x.streamed = 0
-        x.idle = outcome.idle
-        x.send_ms = outcome.send_ms
-        say(
-            &self.core,
-            s,
-            PyBytes_AS_STRING(outcome.data),
-            <uint32_t>PyBytes_GET_SIZE(outcome.data),
-        )
-
-    cdef tell(self, Session *s, Tell outcome):
-        """Send words to the upstream that is to answer, then hear more of its answer."""
-        cdef uint32_t kept = s.answer.end if s.answer is not NULL else 0
-        if not s.answer_size or s.ends[UPSTREAM].fd < 0 or outcome.take > kept:
-            raise ValueError("there is no such answer to take from")
-        kept -= outcome.take
-        if outcome.need > s.answer_size:
-            raise ValueError(f"cannot read {outcome.need} bytes: {s.answer_size} may be")
-        if kept:
-            memmove(s.answer.data, s.answer.data + outcome.take, kept)
-            s.answer.end = kept
-        else:
-            free(s.answer)
-            s.answer = NULL
-        if not give(
-            &self.core,
-            s,
-            PyBytes_AS_STRING(outcome.data),
-            <uint32_t>PyBytes_GET_SIZE(outcome.data),
-        ):
-            return
-        s.until = self.core.now + patience(s)
-        inspect(&self.core, s, outcome.need)
-
-    cdef read_more(self, Session *s, Need outcome):
-        if s.answer_size:
-            self.read_more_answer(s, outcome)
-        else:
-            self.read_more_first(s, outcome)
-
-    cdef read_more_answer(self, Session *s, Need outcome):
-        cdef uint32_t need = outcome.size
-        cdef uint32_t have = s.answer.end if s.answer is not NULL else 0
-        if s.ends[UPSTREAM].fd < 0:
-            raise ValueError("there is no upstream to read from")
-        if need <= have or need > s.answer_size or s.ends[UPSTREAM].ended:
-            raise ValueError(f"cannot read {need} bytes: {have} are there, {s.answer_size} may be")
-        inspect(&self.core, s, need)
-
-    cdef read_more_first(self, Session *s, Need outcome):
-        cdef uint32_t need = outcome.size
-        cdef uint32_t have = s.preread.end if s.preread is not NULL else 0
-        if need <= have or need > s.preread_size or s.ends[CLIENT].ended:
-            raise ValueError(f"cannot read {need} bytes: {have} are there, {s.preread_size} may be")
-        if outcome.timeout_ms > 0:
-            s.until = self.core.now + outcome.timeout_ms
-        preread(&self.core, s, need, s.until)
-
-    cdef leave_listener(self, Session *s):
-        cdef Listener *listener = s.listener
-        if listener is NULL:
-            return
-        s.listener = NULL
-        listener.waiting -= 1
-        if listener.removed:
-            self.free_listener(listener)
-
     def resume(self, uint64_t handle, outcome):
         """Bring the outcome that `LATER` promised; False when the session is gone meanwhile."""
         cdef Session *s = slab_find(&self.core.slab, handle)
         if s is NULL or not s.later or s.state != DECIDING:
             return False
         read_clock(&self.core)
-        self.apply(s, outcome)
+        carry_out(&self.core, s, outcome)
         return True
 
     def close_session(self, uint64_t handle):
@@ -869,7 +528,7 @@ cdef class Engine:
         """Accept from a listening socket, which stays the caller's; gives the listener's number."""
         cdef int flag = nodelay
         if tls is not None:
-            self.use_tls()
+            use_tls(&self.core)
         cdef Listener *listener = <Listener *>calloc(1, sizeof(Listener))
         if listener is NULL:
             raise MemoryError
@@ -900,19 +559,6 @@ cdef class Engine:
         pause_if_full(&self.core)
         return listener.id
 
-    cdef use_tls(self):
-        """Make the epoll descriptor of handshakes, once somebody needs it."""
-        cdef epoll_event event
-        if self.core.handshakes >= 0:
-            return
-        self.core.handshakes = epoll_create1(EPOLL_CLOEXEC)
-        if self.core.handshakes < 0:
-            raise OSError(errno, "epoll_create1() failed")
-        event.events = EPOLLIN
-        event.data.u64 = <uint64_t>TAG_HANDSHAKES
-        if epoll_ctl(self.core.epoll, EPOLL_CTL_ADD, self.core.handshakes, &event) != 0:
-            raise OSError(errno, "epoll_ctl() failed")
-
     def unlisten(self, uint32_t number, *, bint take=False):
         """Accept no more; the socket may be closed at once, sessions in the queue go on.
 
@@ -930,18 +576,7 @@ cdef class Engine:
         unwatch_listener(&self.core, listener)
         listener.removed = True
         occupy(&self.core, -1)
-        self.free_listener(listener)
-
-    cdef free_listener(self, Listener *listener):
-        cdef Listener **link = &self.core.listeners
-        if listener.waiting:
-            return
-        while link[0] is not listener:
-            link = &link[0].next
-        link[0] = listener.next
-        Py_DECREF(<object>listener.factory)
-        drop_tls(listener.tls)
-        free(listener)
+        free_listener(&self.core, listener)
 
     # --- what Python may ask of a session ---
 

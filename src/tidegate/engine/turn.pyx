@@ -1,5 +1,6 @@
 """The turn: what happens between two calls of Python, all of it without Python."""
 
+from libc.errno cimport errno
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
@@ -7,8 +8,12 @@ from tidegate.engine.ends cimport bury
 from tidegate.engine.exchange cimport drop_exchange
 from tidegate.engine.linux cimport (
     CLOCK_MONOTONIC,
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
     EPOLLIN,
     clock_gettime,
+    epoll_create1,
+    epoll_ctl,
     epoll_event,
     epoll_wait,
     timespec,
@@ -42,6 +47,20 @@ cdef void read_clock(Core *core) noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     core.now = <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef use_tls(Core *core):
+    """Make the epoll descriptor of handshakes, once somebody needs it."""
+    cdef epoll_event event
+    if core.handshakes >= 0:
+        return
+    core.handshakes = epoll_create1(EPOLL_CLOEXEC)
+    if core.handshakes < 0:
+        raise OSError(errno, "epoll_create1() failed")
+    event.events = EPOLLIN
+    event.data.u64 = <uint64_t>TAG_HANDSHAKES
+    if epoll_ctl(core.epoll, EPOLL_CTL_ADD, core.handshakes, &event) != 0:
+        raise OSError(errno, "epoll_ctl() failed")
 
 
 cdef inline int64_t read_ns() noexcept nogil:

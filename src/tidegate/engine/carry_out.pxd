@@ -1,0 +1,6 @@
+from tidegate.engine.outcome cimport Relay
+from tidegate.engine.types cimport Core, Session
+
+cdef carry_out(Core *core, Session *s, outcome)
+cdef set_terms(Session *s, Relay relay)
+cdef settle(Session *s)
