@@ -1,6 +1,6 @@
 """Kill a worker after each machine instruction that it does with the mutex, and look at the board.
 
-    kill_at_every_instruction.py pick|least|fail|forget [STRIDE [FIRST]]
+    kill_at_every_instruction.py pick|least|soonest|times|fail|forget [STRIDE [FIRST]]
 
 A forked worker is stepped (ptrace) until it holds the mutex, then n instructions further, then
 killed; n grows from FIRST (0) by STRIDE (1) until the mutex was given back and a little beyond.
@@ -26,6 +26,8 @@ DOOMED, SURVIVOR = 0, 1
 action = sys.argv[1]
 stride, first = map(int, (sys.argv[2:] + ["1", "0"][len(sys.argv) - 2 :])[:2])
 
+BY_TIME = action in {"soonest", "times"}
+ORDERS: list[str] = []
 board = Board.create(workers=2, upstreams=1, peers=len(WEIGHTS))
 slots = [
     Slot(row, weight=weight, max_conns=0, max_fails=1, fail_timeout=10, down=False, backup=False)
@@ -41,7 +43,14 @@ def begin() -> list[Group]:
     groups = [Group(board, 0, worker, slots) for worker in (DOOMED, SURVIVOR)]
     for group in (*groups, *groups):
         group.clock = 1000
+        group.clock_ms = 1_000_000
         group.pick_round_robin()
+    if BY_TIME:
+        # Each average is to move: of all peers somebody is under way, and some time is known.
+        for row in (2, 1, 0):
+            groups[SURVIVOR].note_times(row, connect=90 + row, first_byte=90, last_byte=-1)
+            groups[SURVIVOR].pick_least_time(1, inflight=True)
+        groups[DOOMED].clock_ms = 1_000_200
     return groups
 
 
@@ -50,6 +59,10 @@ def action_of(group: Group) -> Callable[[], object]:
         return group.pick_round_robin
     if action == "least":
         return group.pick_least_conn
+    if action == "soonest":
+        return partial(group.pick_least_time, 1, inflight=True)
+    if action == "times":
+        return partial(group.note_times, 0, connect=300, first_byte=7, last_byte=0)
     if action == "fail":
         return partial(group.release, 0, failed=True)
     return partial(board.forget_worker, SURVIVOR)
@@ -58,7 +71,10 @@ def action_of(group: Group) -> Callable[[], object]:
 def state() -> list[tuple[int, ...]]:
     rows = [board.peer_row(row) for row in range(len(WEIGHTS))]
     return [
-        (r.conns, r.selected, r.fails, r.total_fails, r.checked, r.accessed, r.early_closes)
+        (
+            *(r.conns, r.selected, r.fails, r.total_fails, r.checked, r.accessed, r.early_closes),
+            *(r.connect_ms, r.first_byte_ms, r.last_byte_ms, r.inflight_ms, r.inflight),
+        )
         for r in rows
     ]
 
@@ -70,12 +86,23 @@ def forgotten(*workers: int) -> list[tuple[int, ...]]:
 
 
 def allowed() -> list[list[tuple[int, ...]]]:
-    """The board as nothing, or as all of the action has happened, when the dead are forgotten."""
-    begin()
+    """The board as nothing, or as all of the action has happened, when the dead are forgotten.
+
+    By time the round goes on from where the action left it; `ORDERS` are what follows either.
+    """
+    groups = begin()
     dead = (DOOMED, SURVIVOR) if action == "forget" else (DOOMED,)
     before = forgotten(*dead)
-    action_of(begin()[DOOMED])()
-    return [before, forgotten(*dead)]
+    ORDERS.append(order(groups[SURVIVOR]))
+    groups = begin()
+    action_of(groups[DOOMED])()
+    after = forgotten(*dead)
+    ORDERS.append(order(groups[SURVIVOR]))
+    return [before, after]
+
+
+def order(group: Group) -> str:
+    return "".join("ABC"[group.pick_round_robin()] for _ in range(12))
 
 
 def kill_after(steps: int, outcomes: list[list[tuple[int, ...]]]) -> tuple[bool, list[str]]:
@@ -91,9 +118,12 @@ def kill_after(steps: int, outcomes: list[list[tuple[int, ...]]]) -> tuple[bool,
     # One peer alone has the fewest connections: choosing it leaves the round where it stands.
     chosen = sum(row[1] for row in (outcomes[0] if action == "least" else now))
     if action != "fail":
-        order = "".join("ABC"[groups[SURVIVOR].pick_round_robin()] for _ in range(12))
-        if order != ROUND[chosen : chosen + 12]:
-            wrong.append(f"after {steps}: {order} follow {chosen} choices")
+        follow = order(groups[SURVIVOR])
+        expected = ROUND[chosen : chosen + 12]
+        if BY_TIME and not wrong:
+            expected = ORDERS[outcomes.index(now)]
+        if follow != expected:
+            wrong.append(f"after {steps}: {follow} follow {chosen} choices")
     if board.upstream_row(0).unlocked:
         wrong.append(f"after {steps}: counted without the mutex")
     return done, wrong

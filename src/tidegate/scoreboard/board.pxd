@@ -30,6 +30,11 @@ cdef class PeerRow:
     cdef readonly int early_closes
     cdef readonly int failed_why
     cdef readonly long failed_at
+    cdef readonly unsigned int connect_ms
+    cdef readonly unsigned int first_byte_ms
+    cdef readonly unsigned int last_byte_ms
+    cdef readonly unsigned int inflight_ms
+    cdef readonly long inflight
 
 
 cdef class UpstreamRow:

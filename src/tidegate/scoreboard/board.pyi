@@ -45,6 +45,11 @@ class PeerRow:
     early_closes: int
     failed_why: int  # as `Group.note_failure` was told
     failed_at: int  # seconds of CLOCK_REALTIME; 0 is never
+    connect_ms: int  # averages that `least_time` goes by; 0 is none yet
+    first_byte_ms: int
+    last_byte_ms: int
+    inflight_ms: int  # average age of those who were under way, at each choice
+    inflight: int  # who is under way now; always 0 without `least_time … inflight`
 
 class UpstreamRow:
     """What the board knows of one upstream beside its peers; a copy."""

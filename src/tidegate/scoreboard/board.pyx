@@ -1,13 +1,17 @@
 """The board: its memory, and what the master does with it; see board.pyi."""
 
 cimport cython
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
+from tidegate.scoreboard.flights cimport count_flights, forget_flights
 from tidegate.scoreboard.journal cimport PATIENCE_MS, count_unlocked, enter, leave, sum_conns
 from tidegate.scoreboard.layout cimport (
+    CONNECT,
     COUNTERS,
+    FIRST_BYTE,
     GAUGES,
+    LAST_BYTE,
     READY,
     VERSION,
     Header,
@@ -123,14 +127,16 @@ cdef class Board(Memory):
         cdef Row *row = &self.map.rows[within(peer, self.peers, "peer")]
         if row.owner == 0:
             return  # as at the start; writing zeros would only make pages of it
-        memset(row, 0, sizeof(Row))
         cdef int worker
         for worker in range(<int> read_u32(&self.map.header.workers_used)):
             write_i32(gauge_at(&self.map, worker, peer), 0)
+            forget_flights(&self.map, worker, peer)
+        memset(row, 0, sizeof(Row))
 
     def peer_row(self, int peer):
         cdef Row *row = &self.map.rows[within(peer, self.peers, "peer")]
         cdef PeerRow copy = PeerRow.__new__(PeerRow)
+        cdef int64_t began
         copy.conns = row.state.conns
         copy.selected = row.state.selected
         copy.fails = row.state.fails
@@ -140,6 +146,11 @@ cdef class Board(Memory):
         copy.early_closes = row.early_closes
         copy.failed_why = row.failed_why
         copy.failed_at = row.failed_at
+        copy.connect_ms = row.state.times[CONNECT]
+        copy.first_byte_ms = row.state.times[FIRST_BYTE]
+        copy.last_byte_ms = row.state.times[LAST_BYTE]
+        copy.inflight_ms = row.inflight_ms
+        copy.inflight = count_flights(&self.map, peer, &began)
         return copy
 
     def upstream_row(self, int upstream):
@@ -161,8 +172,11 @@ cdef void take_back(Map *board, int upstream, int worker) noexcept nogil:
     cdef int32_t held
     cdef int row
     for row in range(<int> read_u32(&board.header.peers_used)):
+        if board.rows[row].owner != upstream + 1:
+            continue
+        forget_flights(board, worker, row)
         held = read_i32(gauge_at(board, worker, row))
-        if board.rows[row].owner != upstream + 1 or held == 0:
+        if held == 0:
             continue
         if locked:
             write_i32(gauge_at(board, worker, row), 0)

@@ -1,6 +1,6 @@
 """One peer as a choice sees it, and what makes it one that may be chosen (nginx's rules B0)."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from tidegate.scoreboard.layout cimport Row, State
 from tidegate.scoreboard.mutex cimport read_i32
@@ -20,6 +20,9 @@ cdef struct Candidate:
     bint moved
     int next_effective_weight
     int64_t next_current_weight
+    bint flying  # somebody is under way to it, and so its average of that moves
+    uint32_t next_inflight_ms
+    uint64_t expected
 
 
 cdef inline bint full(Candidate *candidate) noexcept nogil:
@@ -55,7 +58,20 @@ cdef inline int compare_load(Candidate *one, Candidate *other) noexcept nogil:
 
 
 cdef inline void keep_weights(Candidate *candidates, int count) noexcept nogil:
-    """Begin a choice: so far it moves no weights."""
+    """Begin a choice: so far it moves nothing."""
     cdef int index
     for index in range(count):
-        candidates[index].moved = False
+        candidates[index].moved = candidates[index].flying = False
+
+
+cdef inline void note_next(Candidate *candidate) noexcept nogil:
+    """Write into the row what a choice moves of it, to be put into force with the choice."""
+    cdef Row *row = candidate.row
+    row.next_current_weight = row.current_weight
+    row.next_effective_weight = row.state.effective_weight
+    row.next_inflight_ms = row.inflight_ms
+    if candidate.moved:
+        row.next_current_weight = candidate.next_current_weight
+        row.next_effective_weight = candidate.next_effective_weight
+    if candidate.flying:
+        row.next_inflight_ms = candidate.next_inflight_ms

@@ -1,18 +1,20 @@
 """The groups' C side."""
 
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from tidegate.scoreboard.board cimport Board
 from tidegate.scoreboard.candidate cimport Candidate
 
 
 cdef enum Way:
-    # How a peer is chosen; the first two go over to the backups where no primary is left.
+    # How a peer is chosen; the first three go over to the backups where no primary is left.
     ROUND_ROBIN = 0
     LEAST_CONN
+    LEAST_TIME
     OF_SERVER
     THIS_ONE
     LIGHTER
+    QUICKER
 
 
 cdef enum Outcome:
@@ -43,6 +45,10 @@ cdef class Group:
     cdef Candidate *candidates
     cdef readonly unsigned long unlocked
     cdef public int clock
+    cdef public long long clock_ms
+    cdef readonly long long took_off
+    cdef int by  # of a choice by time
+    cdef bint inflight
 
     cdef int add(self, Slot slot) except -1
     cpdef void begin(self) noexcept
@@ -56,6 +62,10 @@ cdef class Group:
     cdef int turn(self, Way way, unsigned char *tried, int32_t now) noexcept nogil
     cdef int turn_among(
         self, Way way, bint backup, unsigned char *tried, int32_t now
+    ) noexcept nogil
+    cdef int64_t now_ms(self) noexcept nogil
+    cdef int quicker(
+        self, int first, int second, unsigned char *tried, int32_t now
     ) noexcept nogil
     cdef int lighter(
         self, int first, int second, unsigned char *tried, int32_t now

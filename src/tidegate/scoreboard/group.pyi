@@ -1,8 +1,12 @@
 """The state by which all workers choose alike, on a `Board`."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from tidegate.scoreboard.board import Board
+
+# What `least_time` may go by, in the order of its numbers: connect, first_byte, last_byte.
+TIMES: Final[tuple[str, ...]]
 
 class Slot:
     """One peer as a group needs it: its row and its configured numbers."""
@@ -29,6 +33,7 @@ class Group:
     """
 
     clock: int  # for tests: the second it is; -1 asks the system
+    clock_ms: int  # the same of the millisecond
 
     def __init__(
         self,
@@ -54,6 +59,15 @@ class Group:
         By round robin where several have equally few. `tried`, backups and the result are as with
         `pick_round_robin`.
         """
+    def pick_least_time(self, by: int, *, inflight: bool, tried: bytearray | None = None) -> int:
+        """Choose and reserve the peer that has done what it has, and one more, soonest (B7).
+
+        `by` is the place in TIMES of the average that tells how long one takes.
+        With `inflight` it is no less than the mean age of those who are under way, and the chosen
+        one is from now on: `took_off` is to be told to `land`. By round robin where several are as
+        soon. `tried`, backups and the result are as with `pick_round_robin`.
+        """
+    took_off: int  # milliseconds at which the last choice by time took off; -1 when it did not
     def pick_of_server(self, server: int, tried: bytearray | None = None) -> int:
         """Choose and reserve one primary of `server` by round robin; -1 when none is live."""
     def pick_this(self, index: int, tried: bytearray | None = None) -> bool:
@@ -63,6 +77,8 @@ class Group:
 
         `second` when they have equally few; -1 unless both are live.
         """
+    def pick_quicker(self, by: int, first: int, second: int, tried: bytearray | None = None) -> int:
+        """As `pick_lighter`, by the time that each of two peers will take."""
     def live(self, index: int, tried: bytearray | None = None) -> bool:
         """Tell whether a peer may be chosen now (B0); takes no lock."""
     def note_failure(self, index: int, why: int, at: int) -> None:
@@ -74,6 +90,10 @@ class Group:
         """
     def cancel(self, index: int) -> None:
         """Give back a peer that was not asked, for a fault of ours; its failures stay."""
+    def note_times(self, index: int, *, connect: int, first_byte: int, last_byte: int) -> None:
+        """Let milliseconds that a session took move the averages; -1 leaves an average."""
+    def land(self, index: int, took_off: int) -> None:
+        """Count one less under way, who took off then; ValueError when there is none."""
     def connected(self, index: int) -> None:
         """Forget failures, where nginx does, as a connect succeeded."""
     def failing(self, index: int) -> bool:

@@ -8,7 +8,7 @@ cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.limits cimport INT_MAX
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from tidegate.scoreboard.board cimport Board, within
 from tidegate.scoreboard.candidate cimport (
@@ -17,12 +17,33 @@ from tidegate.scoreboard.candidate cimport (
     eligible,
     full,
     keep_weights,
+    note_next,
 )
-from tidegate.scoreboard.journal cimport PATIENCE_MS, commit, count_unlocked, enter, leave
-from tidegate.scoreboard.layout cimport READY, Map, Row, State, UpstreamSlot, gauge_at, upstream_at
+from tidegate.scoreboard.flights cimport land, milliseconds, take_off
+from tidegate.scoreboard.journal cimport (
+    PATIENCE_MS,
+    commit,
+    count_unlocked,
+    enter,
+    leave,
+    put_next,
+)
+from tidegate.scoreboard.layout cimport (
+    METRICS,
+    READY,
+    Map,
+    Row,
+    State,
+    UpstreamSlot,
+    gauge_at,
+    upstream_at,
+)
 from tidegate.scoreboard.least_conn cimport choose_least
+from tidegate.scoreboard.least_time cimport averaged, choose_soonest, compare_expected, expected
 from tidegate.scoreboard.mutex cimport add_i32, add_u64, raise_to, read_i32, seconds, write_i32
 from tidegate.scoreboard.round_robin cimport ANY_SERVER, choose
+
+TIMES = ("connect", "first_byte", "last_byte")
 
 
 @cython.final
@@ -63,7 +84,7 @@ cdef class Group:
         self.board = board
         self.upstream = within(upstream, board.upstreams, "upstream")
         self.worker = within(worker, board.workers, "worker")
-        self.clock = -1
+        self.clock = self.clock_ms = self.took_off = -1
         if upstream_at(&board.map, upstream).ready != READY:
             raise ValueError(f"upstream slot {upstream} was never reset")
         self.candidates = <Candidate *> PyMem_Calloc(len(slots) + 1, sizeof(Candidate))
@@ -129,6 +150,9 @@ cdef class Group:
     cdef int32_t now(self) noexcept nogil:
         return self.clock if self.clock >= 0 else seconds()
 
+    cdef int64_t now_ms(self) noexcept nogil:
+        return self.clock_ms if self.clock_ms >= 0 else milliseconds()
+
     cdef Candidate *candidate_at(self, int index) except NULL:
         return &self.candidates[within(index, self.count, "peer")]
 
@@ -145,6 +169,12 @@ cdef class Group:
     def pick_least_conn(self, bytearray tried=None):
         return self.pick(LEAST_CONN, -1, -1, tried)
 
+    def pick_least_time(self, int by, *, bint inflight, bytearray tried=None):
+        self.by = within(by, METRICS, "metric")
+        self.inflight = inflight
+        self.took_off = -1
+        return self.pick(LEAST_TIME, -1, -1, tried)
+
     def pick_of_server(self, int server, bytearray tried=None):
         return self.pick(OF_SERVER, server, -1, tried)
 
@@ -154,6 +184,11 @@ cdef class Group:
     def pick_lighter(self, int first, int second, bytearray tried=None):
         within(first, self.count, "peer")
         return self.pick(LIGHTER, first, within(second, self.count, "peer"), tried)
+
+    def pick_quicker(self, int by, int first, int second, bytearray tried=None):
+        self.by = within(by, METRICS, "metric")
+        within(first, self.count, "peer")
+        return self.pick(QUICKER, first, within(second, self.count, "peer"), tried)
 
     def live(self, int index, bytearray tried=None):
         within(index, self.count, "peer")
@@ -167,6 +202,9 @@ cdef class Group:
         cdef int index = self.decide(way, one, other, marks, now)
         if index >= 0:
             self.reserve(index, locked, now)
+            if locked and way == LEAST_TIME and self.inflight and not self.single:
+                self.took_off = self.now_ms()
+                take_off(&self.board.map, self.worker, self.candidates[index].index, self.took_off)
             if marks is not NULL:
                 marks[index] = 1
         if locked:
@@ -178,13 +216,15 @@ cdef class Group:
     cdef int decide(
         self, Way way, int one, int other, unsigned char *tried, int32_t now
     ) noexcept nogil:
-        if way == ROUND_ROBIN or way == LEAST_CONN:
+        if way == ROUND_ROBIN or way == LEAST_CONN or way == LEAST_TIME:
             return self.turn(way, tried, now)
         if way == OF_SERVER:
             return choose(self.candidates, self.count, tried, False, one, now)
         keep_weights(self.candidates, self.count)
         if way == LIGHTER:
             return self.lighter(one, other, tried, now)
+        if way == QUICKER:
+            return self.quicker(one, other, tried, now)
         return one if eligible(self.candidates, one, tried, now) else -1
 
     cdef int turn(self, Way way, unsigned char *tried, int32_t now) noexcept nogil:
@@ -208,6 +248,17 @@ cdef class Group:
     ) noexcept nogil:
         if way == LEAST_CONN:
             return choose_least(self.candidates, self.count, tried, backup, now)
+        if way == LEAST_TIME:
+            return choose_soonest(
+                &self.board.map,
+                self.candidates,
+                self.count,
+                tried,
+                backup,
+                self.by,
+                now,
+                self.now_ms() if self.inflight else -1,
+            )
         return choose(self.candidates, self.count, tried, backup, ANY_SERVER, now)
 
     cdef int lighter(
@@ -221,8 +272,21 @@ cdef class Group:
             return -1
         return first if compare_load(&candidates[second], &candidates[first]) > 0 else second
 
+    cdef int quicker(
+        self, int first, int second, unsigned char *tried, int32_t now
+    ) noexcept nogil:
+        """As `lighter`, by the time that each of the two will take."""
+        cdef Candidate *candidates = self.candidates
+        if not (
+            eligible(candidates, first, tried, now) and eligible(candidates, second, tried, now)
+        ):
+            return -1
+        candidates[first].expected = expected(&candidates[first], self.by, now)
+        candidates[second].expected = expected(&candidates[second], self.by, now)
+        return first if compare_expected(&candidates[second], &candidates[first]) > 0 else second
+
     cdef void reserve(self, int chosen, bint locked, int32_t now) noexcept nogil:
-        """Write down a choice: the weights that it moves, one more connection."""
+        """Write down a choice: what it moves of all peers, one more connection."""
         cdef Map *board = &self.board.map
         cdef Candidate *candidate = &self.candidates[chosen]
         cdef Row *row = candidate.row
@@ -239,17 +303,15 @@ cdef class Group:
             row.state.checked = state.checked
             count_unlocked(board, self.upstream, candidate.index, self.worker, 1)
         for index in range(self.count):
-            if not self.candidates[index].moved:
+            if not (self.candidates[index].moved or self.candidates[index].flying):
                 continue
             row = self.candidates[index].row
+            note_next(&self.candidates[index])
             if locked:
-                row.next_current_weight = self.candidates[index].next_current_weight
-                row.next_effective_weight = self.candidates[index].next_effective_weight
                 row.next_row = chain
                 chain = self.candidates[index].index
             else:
-                row.current_weight = self.candidates[index].next_current_weight
-                row.state.effective_weight = self.candidates[index].next_effective_weight
+                put_next(row)
         if locked:
             commit(
                 board,
@@ -317,6 +379,35 @@ cdef class Group:
         candidate.row.state.effective_weight = state.effective_weight
         count_unlocked(board, self.upstream, candidate.index, self.worker, -1)
         return out
+
+    def note_times(self, int index, *, long connect, long first_byte, long last_byte):
+        cdef Candidate *candidate = self.candidate_at(index)
+        cdef long[METRICS] times = [connect, first_byte, last_byte]
+        cdef bint locked = enter(&self.board.map, self.upstream, PATIENCE_MS)
+        cdef State state = candidate.row.state
+        cdef int by
+        for by in range(METRICS):
+            if times[by] >= 0:
+                state.times[by] = averaged(state.times[by], times[by])
+        if locked:
+            commit(
+                &self.board.map,
+                upstream_at(&self.board.map, self.upstream),
+                -1,
+                candidate.index,
+                &state,
+                self.worker,
+                candidate.gauge[0],
+            )
+            leave(&self.board.map, self.upstream)
+            return
+        candidate.row.state.times = state.times
+        self.unlocked += 1
+
+    def land(self, int index, long long took_off):
+        cdef Candidate *candidate = self.candidate_at(index)
+        if not land(&self.board.map, self.worker, candidate.index, took_off):
+            raise ValueError(f"nobody is under way to peer {index}")
 
     def connected(self, int index):
         cdef Candidate *candidate = self.candidate_at(index)

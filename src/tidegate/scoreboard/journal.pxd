@@ -1,10 +1,10 @@
 """Changing a peer under the mutex so that a process may be killed at any instruction.
 
 The holder of the mutex first computes, then writes what is to be into the journal of the upstream
-(and, for weights, into the rows themselves, as a chain), then sets `pending`, and only then does
-it. Everything in the journal is a value, never a difference, so doing it twice is doing it once.
-Whoever inherits the mutex finds `pending` set and does all of it again, or finds it clear and
-nothing was changed. There is no third case, so no choice is ever half made.
+(and what a choice moves of all peers into the rows themselves, as a chain), then sets `pending`,
+and only then does it. Everything in the journal is a value, never a difference, so doing it twice
+is doing it once. Whoever inherits the mutex finds `pending` set and does all of it again, or finds
+it clear and nothing was changed. There is no third case, so no choice is ever half made.
 
 Who does not get the mutex in time (its holder is stopped, not dead) counts without it and leaves
 `dirty` behind: the next holder sums the connections again from the gauges, each of which has one
@@ -35,13 +35,18 @@ cdef enum:
     PATIENCE_MS = 10
 
 
+cdef inline void put_next(Row *row) noexcept nogil:
+    row.current_weight = row.next_current_weight
+    row.state.effective_weight = row.next_effective_weight
+    row.inflight_ms = row.next_inflight_ms
+
+
 cdef inline void do_pending(Map *board, UpstreamSlot *upstream) noexcept nogil:
     cdef Row *row
     cdef int index = upstream.chain
     while index >= 0:
         row = &board.rows[index]
-        row.current_weight = row.next_current_weight
-        row.state.effective_weight = row.next_effective_weight
+        put_next(row)
         index = row.next_row
     board.rows[upstream.row].state = upstream.state
     write_i32(gauge_at(board, upstream.worker, upstream.row), upstream.gauge)
@@ -52,7 +57,7 @@ cdef inline void do_pending(Map *board, UpstreamSlot *upstream) noexcept nogil:
 cdef inline void commit(
     Map *board, UpstreamSlot *upstream, int chain, int row, State *state, int worker, int gauge
 ) noexcept nogil:
-    """Make `state` and `gauge` those of `row`, and the weights along `chain` theirs, as one."""
+    """Make `state` and `gauge` those of `row`, and what is next along `chain` theirs, as one."""
     upstream.chain = chain
     upstream.row = row
     upstream.worker = worker

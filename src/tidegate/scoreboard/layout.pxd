@@ -1,6 +1,7 @@
 """What lies where in the shared memory.
 
-    header | counters of each worker | upstream slots | peer rows | gauges of each worker
+    header | counters of each worker | upstream slots | peer rows | gauges of each worker |
+    flights of each worker
 
 All of it starts as zeros that no page stands for; a page comes into being when its slot is used.
 Every integer has one natural alignment and is written whole, so a reader without the mutex sees
@@ -17,6 +18,13 @@ cdef enum:
     GAUGES = 8  # so many of them, the first, end with the worker; the rest are totals
     VERSION = 1
     READY = 0x71de6a7e
+
+cdef enum:
+    # What `least_time` may go by, as places in `times`.
+    CONNECT = 0
+    FIRST_BYTE
+    LAST_BYTE
+    METRICS
 
 cdef struct Header:
     uint64_t magic
@@ -45,6 +53,8 @@ cdef struct State:
     int32_t accessed
     uint32_t total_fails
     int32_t effective_weight
+    uint32_t times[METRICS]  # averages in milliseconds; 0 is none yet
+    uint32_t spare
 
 cdef struct Row:
     State state
@@ -56,8 +66,16 @@ cdef struct Row:
     int32_t early_closes  # written with atomic instructions, not under the mutex
     # The last failure, for people: written by who saw it, without the mutex.
     int32_t failed_why
-    int32_t spare
+    int32_t flies  # 1 once somebody took off to this peer: its flights are worth a look
     int64_t failed_at  # seconds of CLOCK_REALTIME
+    uint32_t inflight_ms  # average age of those who were under way, at each choice
+    uint32_t next_inflight_ms  # the journal's part of it
+
+cdef struct Flights:
+    # Those of a worker that are under way to a peer.
+    int64_t began
+    int32_t count
+    int32_t spare
 
 cdef struct UpstreamSlot:
     Lock lock
@@ -82,8 +100,10 @@ cdef struct Map:
     char *upstreams
     Row *rows
     int32_t *gauges
+    Flights *flights
     size_t upstream_step  # bytes from one upstream slot to the next: whole cache lines
     size_t gauge_step  # entries from one worker's gauges to the next's: whole cache lines
+    size_t flights_step  # the same of its flights
 
 
 cdef inline size_t whole_lines(size_t size) noexcept nogil:
@@ -99,6 +119,11 @@ cdef inline int32_t *gauge_at(Map *board, int worker, int row) noexcept nogil:
     return board.gauges + worker * board.gauge_step + row
 
 
+cdef inline Flights *flights_at(Map *board, int worker, int row) noexcept nogil:
+    """Who of `worker` is under way to the peer of `row`; that worker alone writes it."""
+    return board.flights + worker * board.flights_step + row
+
+
 cdef inline size_t place_parts(
     Map *board, char *base, int workers, int upstreams, int peers
 ) noexcept nogil:
@@ -107,6 +132,7 @@ cdef inline size_t place_parts(
     board.upstream_step = whole_lines(sizeof(UpstreamSlot))
     board.gauge_step = whole_lines(<size_t> peers * sizeof(int32_t)) // sizeof(int32_t)
     board.header = <Header *> base
+    board.flights_step = whole_lines(<size_t> peers * sizeof(Flights)) // sizeof(Flights)
     board.counters = <uint64_t *> (base + offset)
     offset += <size_t> workers * COUNTERS * sizeof(uint64_t)
     board.upstreams = base + offset
@@ -115,4 +141,6 @@ cdef inline size_t place_parts(
     offset += <size_t> peers * sizeof(Row)
     board.gauges = <int32_t *> (base + offset)
     offset += workers * board.gauge_step * sizeof(int32_t)
+    board.flights = <Flights *> (base + offset)
+    offset += workers * board.flights_step * sizeof(Flights)
     return offset
