@@ -3,7 +3,7 @@
 import os
 import signal
 
-from lab import sockets
+from lab import proc, sockets
 from lab.nodes import greet
 from lab.process import read
 from lab.waiting import wait_until
@@ -11,6 +11,13 @@ from lab.waiting import wait_until
 
 def text_of(balancer, name):
     return read(os.path.join(balancer.folder, name))
+
+
+def logs_of_workers(balancer):
+    """Names of the access logs that workers have open."""
+    paths = [path for pid in balancer.workers() for path in proc.descriptors(pid).values()]
+    inside = [path for path in paths if os.path.dirname(path) == balancer.folder]
+    return {os.path.basename(path) for path in inside} - {"error.log", "tidegate.out"}
 
 
 def test_logs_come_and_go_and_no_line_is_lost(lab):
@@ -41,7 +48,13 @@ def test_logs_come_and_go_and_no_line_is_lost(lab):
         balancer.wait_for_output("generation 1 → 2")
         visit()
         wait_until(lambda: text_of(balancer, "comes.log") == "new 3\n", "the third is logged")
+        assert logs_of_workers(balancer) == {"gone.log", "stays.log", "comes.log"}
     wait_until(lambda: text_of(balancer, "stays.log") == "1\n2\n", "the second as it came in")
+    wait_until(
+        lambda: logs_of_workers(balancer) == {"stays.log", "comes.log"},
+        "a log that nobody writes to is closed",
+        context=balancer.errors,
+    )
     assert balancer.stop(signal.SIGQUIT) == 0
     assert text_of(balancer, "gone.log") == "1\n2\n"
     assert text_of(balancer, "stays.log") == "1\n2\nnew 3\n"

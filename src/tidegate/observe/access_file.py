@@ -56,6 +56,9 @@ class AccessFile:
         if self._outlet.waiting:
             self._timer = self._loop.call_later(AGAIN_SECONDS, self._again)
 
+    def leave(self) -> None:
+        """Nobody will say `flush` or `finish` any more."""
+
     def finish(self) -> None:
         """Write what waits for the last time, and tell what is lost."""
         self.flush()
@@ -92,6 +95,11 @@ class BufferedFile(AccessFile):
             self._flusher = self._loop.call_later(self._flush_seconds, self.flush)
         self._lines.append(line)
         self._bytes += length
+
+    def leave(self) -> None:
+        """Keep nothing back from now on."""
+        self.flush()
+        self._size = 0
 
     def flush(self) -> None:
         """Write what waits."""

@@ -13,7 +13,7 @@ from tidegate.variables.template import compile_template
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from tidegate.config import model
     from tidegate.variables.template import Template
@@ -94,6 +94,11 @@ class Logs:
             file.flush()
         for named in self._named.values():
             named.close()
+
+    def keep(self, paths: Container[str]) -> None:
+        """Forget all files but these; who still writes to another does so without a buffer."""
+        for key in [key for key in self._files if key[0] not in paths]:
+            self._files.pop(key).leave()
 
     def finish(self) -> None:
         """Write every line that waits; for the last moment of a process."""

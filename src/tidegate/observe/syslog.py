@@ -100,6 +100,9 @@ class SyslogAccess:
     def flush(self) -> None:
         """Nothing waits."""
 
+    def leave(self) -> None:
+        """As with a file: nothing waits."""
+
     def finish(self) -> None:
         """Tell what is lost."""
         self._losses.finish()

@@ -23,11 +23,12 @@ from uvicorn import Config, Server
 from tidegate.config.model import Level
 from tidegate.local.application import application
 from tidegate.local.rehearsal import rehearse
-from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
+from tidegate.observe.error_log import ErrorLog, route_logging
 from tidegate.process import handover, rights
 from tidegate.process.channel import Channel
 from tidegate.process.errors import StartError
-from tidegate.process.logs import replace
+from tidegate.process.given_logs import GivenLogs
+from tidegate.process.logs import paths_of
 from tidegate.process.site import clear
 from tidegate.process.title import CONTROL, set_title
 from tidegate.process.worker import MASTERS_SECONDS
@@ -71,7 +72,7 @@ class ControlProcess:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._files: dict[str, int] = {}
+        self._given = GivenLogs()
         self._log = ErrorLog((), {})
         self._path = ""
         self._leaving = False
@@ -117,8 +118,8 @@ class ControlProcess:
         os.close(welcome.fds["board"])
         listening = socket.socket(fileno=welcome.fds["socket"])
         model = handover.unseal(welcome.fds["model"]).model
-        self._take_logs(welcome)
-        self._log.reset(model.error_logs, self._files)
+        self._given.take(welcome)
+        self._log.reset(model.error_logs, self._given.fds)
         route_logging(self._log)
         app = application(board)
         config = Config(
@@ -144,27 +145,18 @@ class ControlProcess:
     def _heard(self, message: Message) -> None:
         if message.kind == "settings":
             model = handover.unseal(message.fds["model"]).model
-            self._take_logs(message)
-            self._log.reset(model.error_logs, self._files)
+            self._given.take(message)
+            self._log.reset(model.error_logs, self._given.fds)
+            self._given.keep(paths_of(model))
         elif message.kind == "reopen":
             self._log.write(Level.NOTICE, "reopening logs")
-            self._take_logs(message)
+            self._given.take(message)
         elif message.kind == "quit":
             self._quit()
         elif message.kind == "terminate":
             self._terminate()
         else:
             self._log.write(Level.ALERT, f"the master says {message.kind!r}")
-
-    def _take_logs(self, message: Message) -> None:
-        stderr = message.fds.pop("stderr", None)
-        if stderr is not None:
-            os.dup2(stderr, STDERR)
-            os.close(stderr)
-        files = {key[4:]: fd for key, fd in message.fds.items() if key.startswith("log:")}
-        known = {path: fd for path, fd in files.items() if path in self._files}
-        replace(self._files, known)
-        self._files.update((path, fd) for path, fd in files.items() if path not in known)
 
     def _terminate(self) -> None:
         """Fast: nobody is waited for."""

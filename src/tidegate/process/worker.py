@@ -17,11 +17,12 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.config.model import Level, Stream
-from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
+from tidegate.observe.error_log import ErrorLog, route_logging
 from tidegate.observe.logs import Logs
 from tidegate.process import caches, handover, rights, tickets, zones
 from tidegate.process.errors import StartError
-from tidegate.process.logs import replace
+from tidegate.process.given_logs import GivenLogs
+from tidegate.process.logs import paths_of
 
 if TYPE_CHECKING:
     from tidegate.engine.loop import Engine
@@ -53,7 +54,6 @@ LOOK_AT_ALL = 1000
 EMPTY_LISTS = 32
 
 SOCKET = "socket:"
-LOG = "log:"
 ZONE = "zone:"
 CACHE = "cache:"
 
@@ -80,7 +80,7 @@ class Worker:
         self._board = board
         self._slot = slot
         self._log = ErrorLog((), {})
-        self._files: dict[str, int] = {}
+        self._given = GivenLogs()
         self._logs: Logs | None = None
         self._runtime: Runtime | None = None
         self._http: HttpRuntime | None = None  # once there was an `http {}`
@@ -218,15 +218,23 @@ class Worker:
             for fd in self._next.sockets.values():
                 os.close(fd)
         self._next = None
+        self._keep_logs()
+
+    def _keep_logs(self) -> None:
+        """Let the logs go that only sessions of former configurations write to, with these."""
+        if self._handover is not None and self._logs is not None:
+            paths = set(paths_of(self._handover.model))
+            self._logs.keep(paths)
+            self._given.keep(paths)
 
     def _first(self, new: Handover) -> Runtime:
         # Imported before the rights go: the package may lie where `user` cannot read.
         from tidegate.stream.runtime import Runtime  # noqa: PLC0415
 
-        self._log = ErrorLog(new.model.error_logs, self._files)
+        self._log = ErrorLog(new.model.error_logs, self._given.fds)
         route_logging(self._log)
         self._logs = Logs(
-            self._files,
+            self._given.fds,
             asyncio.get_running_loop(),
             alert=lambda what: self._log.write(Level.ALERT, what),
         )
@@ -281,12 +289,12 @@ class Worker:
         assert self._runtime is not None
         if self._leaving or self._next is None:
             return
-        self._take_stderr(message)
+        self._given.take_stderr(message)
         new, prepared, prepared_http, sockets, self._zones, self._caches = self._next
         self._next = None
         model = new.model
         if self._handover is not None:
-            self._log.reset(model.error_logs, self._files)
+            self._log.reset(model.error_logs, self._given.fds)
             self._engine.connections = min(model.worker_connections, self._room)
         self._handover = new
         by_address = _by_address(sockets)
@@ -297,6 +305,7 @@ class Worker:
         for fd in self._sockets:
             os.close(fd)
         self._sockets = list(sockets.values())
+        self._keep_logs()
         self._channel.send("committed", generation=new.generation)
         asyncio.get_running_loop().call_soon(self._settle)
 
@@ -327,22 +336,12 @@ class Worker:
     def _take_logs(self, message: Message) -> None:
         if self._logs is not None:
             self._logs.flush()
-        files = _part(message.fds, LOG)
-        known = {path: fd for path, fd in files.items() if path in self._files}
-        replace(self._files, known)
-        self._files.update((path, fd) for path, fd in files.items() if path not in known)
-        self._take_stderr(message)
+        self._given.take(message)
 
     def _take_tickets(self, message: Message) -> None:
         fd = message.fds.pop("tickets", None)
         if fd is not None and self._runtime is not None:
             self._runtime.tickets.set(tickets.open_keys(fd))
-
-    def _take_stderr(self, message: Message) -> None:
-        fd = message.fds.pop("stderr", None)
-        if fd is not None:
-            os.dup2(fd, STDERR)
-            os.close(fd)
 
     # End.
 
