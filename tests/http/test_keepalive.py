@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lab import packets
 from tidegate.engine.outcome import Heard, Need
 from tidegate.http import keepalive
-from tidegate.http.keepalive import keepalive_of, unmasked
+from tidegate.http.keepalive import keepalive_of, payload_of
 
 KEY = b"\x12\x34\x56\x78"
 
@@ -36,7 +36,7 @@ HELLO = packets.connect("device", keepalive=60)
     ],
 )
 def test_it_is_found_however_the_packet_is_cut_into_frames(frames):
-    assert keepalive_of(unmasked(frames)) == (4, 60)
+    assert keepalive_of(payload_of(frames)) == (4, 60)
 
 
 @pytest.mark.parametrize("version", [3, 4, 5])
@@ -59,7 +59,7 @@ def test_every_prefix_waits_and_the_whole_does_not():
     [b"\x82\x03abc", b"GET / HTTP/1.1\r\n", frame(b"\x30\x03abc" + b"x" * 40), b"\x83\x80abcd"],
 )
 def test_what_is_no_connect_changes_nothing(data):
-    payload = unmasked(data)
+    payload = payload_of(data)
     assert payload is None or keepalive_of(payload) is None
 
 

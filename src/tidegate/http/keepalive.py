@@ -10,20 +10,13 @@ from typing import Final
 
 from tidegate.engine.outcome import Heard, Need
 from tidegate.mqtt.version import MQTT_5
+from tidegate.wire.websocket import BINARY, CONTINUATION, WebSocketError, read_frame
 
 FACTOR: Final = 1.5
 # Where the CONNECT tells no limit, or the node may tell another: stream's `proxy_timeout`.
 WITHOUT_MS: Final = 600_000
 
 CONNECT: Final = 0x10
-BINARY: Final = 2
-TEXT: Final = 1
-CONTINUATION: Final = 0
-CONTROL: Final = 8
-MASKED: Final = 0x80
-LENGTH_16: Final = 126
-LENGTH_64: Final = 127
-KEY: Final = 4
 LONGEST_LENGTH: Final = 4  # bytes of a packet's length
 # Of a CONNECT up to its keep alive: the first byte, a length, a name of at most 6, level, flags.
 ENOUGH: Final = 1 + LONGEST_LENGTH + 2 + 6 + 1 + 1 + 2
@@ -31,7 +24,7 @@ ENOUGH: Final = 1 + LONGEST_LENGTH + 2 + 6 + 1 + 1 + 2
 
 def heard(data: bytes, *, ended: bool) -> Need | Heard:
     """What follows from the client's first bytes; `ended` tells that no more is shown."""
-    payload = unmasked(data)
+    payload = payload_of(data)
     found = None if payload is None else keepalive_of(payload)
     if payload is not None and found is None and len(payload) < ENOUGH and not ended:
         return Need(len(data) + 1)
@@ -44,29 +37,19 @@ def heard(data: bytes, *, ended: bool) -> Need | Heard:
     return Heard(idle_ms=idle_ms)
 
 
-def unmasked(data: bytes) -> bytes | None:
+def payload_of(data: bytes) -> bytes | None:
     """The first bytes of the messages in a client's frames; None where these are none."""
-    payload = b""
-    at = 0
-    while at + 2 <= len(data) and len(payload) < ENOUGH:
-        opcode, length = data[at] & 0x0F, data[at + 1] & 0x7F
-        if not data[at + 1] & MASKED:
-            return None
-        at += 2
-        more = {LENGTH_16: 2, LENGTH_64: 8}.get(length, 0)
-        if more:
-            length = int.from_bytes(data[at : at + more], "big")
-            at += more
-        key = data[at : at + KEY]
-        if len(key) < KEY:
-            break
-        at += KEY
-        if opcode in (BINARY, TEXT, CONTINUATION):
-            part = data[at : at + min(length, ENOUGH)]
-            payload += bytes(one ^ key[place % KEY] for place, one in enumerate(part))
-        elif opcode < CONTROL:
-            return None
-        at += length
+    payload, at = b"", 0
+    try:
+        while len(payload) < ENOUGH:
+            frame = read_frame(data, at, from_client=True)
+            if frame is None:
+                break
+            if frame.opcode in (BINARY, CONTINUATION):
+                payload += frame.payload
+            at += frame.size
+    except WebSocketError:
+        return None
     return payload
 
 
