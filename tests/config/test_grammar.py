@@ -57,7 +57,7 @@ FOUNDATION = [
 ]
 
 # Ways to choose a node.
-METHODS = ["hash", "ip_hash", "least_conn", "random"]
+METHODS = ["hash", "ip_hash", "least_conn", "random", "sticky"]
 
 # How and when lines are written.
 LOGS = ["open_log_file_cache"]

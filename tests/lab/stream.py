@@ -12,6 +12,7 @@ from tidegate.config.model_tls import session_caches
 from tidegate.observe.access_log import compile_line
 from tidegate.scoreboard.board import Board
 from tidegate.scoreboard.cache import Cache
+from tidegate.scoreboard.learned import Learned
 from tidegate.scoreboard.zone import Zone
 from tidegate.stream.runtime import Runtime
 
@@ -62,7 +63,11 @@ class StreamRig(Rig):
         self.zones = {one.name: Zone.create(one.size) for one in stream.limit_conn_zones}
         attached = {name: Zone.attach(zone.fd, worker=0) for name, zone in self.zones.items()}
         caches = {name: Cache.create(size) for name, size in session_caches(stream)}
-        self.prepared = self.runtime.prepare(stream, placement, attached, caches)
+        wanted = [one.sticky for one in stream.upstreams if one.sticky is not None]
+        self.tables = {one.zone: Learned.create(one.size) for one in wanted}
+        self.prepared = self.runtime.prepare(
+            stream, placement, attached, caches, tables=self.tables
+        )
 
     def serve(self, sock) -> None:
         """Accept on `sock` for the first server."""

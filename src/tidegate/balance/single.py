@@ -40,6 +40,10 @@ class Single:
         attempt.rounds += 1
         return attempt.last
 
+    def pick_this(self, _index: int, _tried: bytearray | None) -> bool:
+        """Reserve it; nobody remembers addresses that are in no upstream."""
+        return False
+
     def release(self, _index: int, *, failed: bool) -> bool:
         """Give it back; it is never out of service."""
         del failed

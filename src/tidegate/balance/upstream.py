@@ -30,7 +30,8 @@ class Upstream:
     """The peers of one upstream in one worker; all indexes are into `peers`.
 
     `pick(attempt)` is its method's: it reserves a peer for a session, none twice for the same
-    one, and gives -1 when none is live. Each peer picked is to be given back once: by
+    one, and gives -1 when none is live. `pick_this(index, tried)` reserves that peer, if it is
+    live. Each peer picked is to be given back once: by
     `release(index, failed=)`, which is True when this failure took it out of service, or by
     `cancel(index)` unasked, for a fault of ours that tells nothing about it. `connected(index)`
     makes failures forgotten as a connect succeeded, and matters only while it is `failing`.
@@ -49,6 +50,7 @@ class Upstream:
         "note_failure",
         "peers",
         "pick",
+        "pick_this",
         "places",
         "release",
         "tries",
@@ -64,6 +66,7 @@ class Upstream:
         # As nginx counts what one session may try: addresses that are not `down`, with backups.
         self.tries = sum(not peer.down for peer in upstream.peers)
         self.pick: Callable[[Attempt], int] = method_of(upstream, group).pick
+        self.pick_this = group.pick_this
         self.release = group.release
         self.cancel = group.cancel
         self.connected = group.connected

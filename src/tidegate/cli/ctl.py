@@ -159,7 +159,14 @@ def _upstreams_text(answer: Mapping[str, object]) -> str:
                     "" if last is None else f"{last['why']}, {_ago(last['at'])}",
                 )
             )
-    return _table(rows, right={3, 4, 5, 6})
+    tables = answer.get("sticky", [])
+    assert isinstance(tables, list)
+    return "\n".join((_table(rows, right={3, 4, 5, 6}), *map(_sticky_line, tables)))
+
+
+def _sticky_line(table: Mapping[str, object]) -> str:
+    line = f'sticky zone "{table["zone"]}": {table["entries"]:,} of {table["room"]:,} entries'
+    return line + (f", {table['dropped']:,} made room for others" if table["dropped"] else "")
 
 
 def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,7 @@ def _with_configuration(switches: Switches) -> int:
 
     make_room(places.error_log)
     make_room(places.pid)
+    make_room(os.path.join(places.prefix, ""))
     return start(lambda: load(switches, places))
 
 

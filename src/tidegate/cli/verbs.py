@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,7 @@ def run(conf: str | None, prefix: str | None, directives: str | None, error_log:
     )
     places = paths(prefix=prefix)
     make_room(places.pid)
+    make_room(os.path.join(places.prefix, ""))
     return start(lambda: load(switches, places), in_front=True)
 
 

@@ -10,6 +10,7 @@ from tidegate.config import (
     build_mqtt,
     build_realip,
     build_ssl,
+    build_sticky,
 )
 from tidegate.config.build_bind import finish_binds, proxy_bind
 from tidegate.config.build_geo import geo
@@ -156,4 +157,5 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     **build_mqtt.HANDLERS,
     **build_realip.HANDLERS,
     **build_ssl.HANDLERS,
+    **build_sticky.HANDLERS,
 }

@@ -231,6 +231,7 @@ def make_upstreams(protocol: ProtocolDraft, *, http: bool = False) -> tuple[Upst
             zone=group.zone,
             implicit=not group.created,
             http=http,
+            sticky=group.sticky,
             span=group.span,
         )
         for group in protocol.upstreams

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tidegate.variables.computed import Definition
 
 # Whose texts are put together when a session ends, or when they are asked for.
-AFTER_ANSWER = ("log_format", "access_log", "map", "geo", "split_clients")
+AFTER_ANSWER = ("log_format", "access_log", "map", "geo", "split_clients", "sticky")
 
 
 def template(reading: Reading, word: Token, directive: Directive) -> Template:

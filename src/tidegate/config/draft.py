@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Peer,
         Return,
         SetConnect,
+        Sticky,
     )
     from tidegate.config.model_tls import ProxyTls, Tls
     from tidegate.config.parser import Directive
@@ -61,6 +62,7 @@ class UpstreamDraft:
     method: Method = field(default_factory=RoundRobin)
     method_name: str = ""
     zone: str | None = None
+    sticky: Sticky | None = None
     sound: bool = True
 
     @property
@@ -193,7 +195,8 @@ class ProtocolDraft(BlockDraft):
     """All `stream {}` blocks together, or all `http {}`; `vocabulary` are their variables.
 
     `default_port` is that of brokers which are named without one, 0 where one has to be given.
-    `serves` is the directive whose blocks serve clients.
+    `serves` is the directive whose blocks serve clients. `learned` says where each zone and file of
+    `sticky learn` was named.
     """
 
     vocabulary: Vocabulary
@@ -208,6 +211,7 @@ class ProtocolDraft(BlockDraft):
     retries: list[tuple[MqttNextUpstream, Directive]] = field(default_factory=list)
     definitions: dict[str, Definition] = field(default_factory=dict)
     defined_at: dict[str, Span] = field(default_factory=dict)
+    learned: dict[tuple[str, str], Span] = field(default_factory=dict)
 
     def groups(self, host: str) -> list[UpstreamDraft]:
         """The groups of a name, or a host in `proxy_pass`; nginx compares in small letters."""

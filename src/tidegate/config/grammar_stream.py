@@ -131,6 +131,13 @@ HERE: tuple[Row, ...] = (
         proof="tests/stream/test_directives.py::test_random",
     ),
     Row(
+        name="sticky",
+        contexts=UPSTREAM,
+        args="2+",
+        doc="Remembers which client belongs to which broker: `learn`, as in Angie.",
+        proof=E2E + "test_sticky_learn.py::test_a_client_finds_its_node_from_another_address",
+    ),
+    Row(
         name="proxy_pass",
         contexts=SERVER,
         args="1",

@@ -179,6 +179,24 @@ class Random:
     two: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sticky:
+    """`sticky learn`: a client goes to the node that `zone` says, as long as it may be chosen.
+
+    Of `lookup` and `create` the first that is not empty is the client's key: for the choice, and
+    when the node has taken it. Entries last `timeout` seconds after their last use, or after they
+    were made without `refresh`. The table has `size` bytes and is kept in the file `state`.
+    """
+
+    lookup: tuple[Template, ...]
+    create: tuple[Template, ...]
+    zone: str
+    size: int
+    timeout: int
+    state: str
+    refresh: bool
+
+
 Method = RoundRobin | Hash | IpHash | LeastConn | Random
 
 
@@ -196,6 +214,7 @@ class Upstream:
     zone: str | None
     implicit: bool
     http: bool = False
+    sticky: Sticky | None = None
     span: Span
 
     @property

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from tidegate.config.model import AccessLog, ErrorLog, LimitConnZone, Listen, Model, Upstream
+    from tidegate.config.model import (
+        AccessLog,
+        ErrorLog,
+        LimitConnZone,
+        Listen,
+        Model,
+        Sticky,
+        Upstream,
+    )
     from tidegate.config.model_http import Http, HttpServer, Location
     from tidegate.config.model_tls import ProxyTls, Tls
 
@@ -31,6 +39,11 @@ def limit_conn_zones(of: Model) -> tuple[LimitConnZone, ...]:
         *(() if of.stream is None else of.stream.limit_conn_zones),
         *(() if of.http is None else of.http.limit_conn_zones),
     )
+
+
+def learned(of: Model) -> tuple[Sticky, ...]:
+    """The `sticky learn` of every upstream that has one."""
+    return tuple(one.sticky for one in upstreams(of) if one.sticky is not None)
 
 
 def listens(of: Model) -> Iterator[Listen]:

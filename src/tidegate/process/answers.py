@@ -54,11 +54,14 @@ class Answers:
         }
 
     async def upstreams(self) -> dict[str, object]:
-        """Each upstream and its peers."""
+        """Each upstream and its peers; how full the tables of `sticky learn` are."""
         current = self._generations.current
         if current is None:
             return {"error": "tidegate has not started yet"}
-        return {"upstreams": upstreams(current.model, current.placement, self._board)}
+        return {
+            "upstreams": upstreams(current.model, current.placement, self._board),
+            "sticky": [table.told() for table in current.tables],
+        }
 
     def _state_of(self, child: Child) -> str:
         if child.leaving or self._generations.stopping:

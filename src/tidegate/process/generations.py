@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.balance.placement import allot
 from tidegate.config.model import Level
-from tidegate.config.parts import limit_conn_zones, listens
+from tidegate.config.parts import learned, limit_conn_zones, listens
 from tidegate.process import handover
 from tidegate.process.caches import Caches
 from tidegate.process.changes import changes
@@ -21,6 +21,7 @@ from tidegate.process.handover import Handover
 from tidegate.process.logs import paths_of
 from tidegate.process.rollout import Generation, Opened, Rollout
 from tidegate.process.supervisor import environment_of
+from tidegate.process.tables import Tables
 from tidegate.process.zones import Zones
 
 if TYPE_CHECKING:
@@ -181,6 +182,8 @@ class Generations:
         zones = zones.followed_by(limit_conn_zones(model))
         caches = Caches() if self.current is None else self.current.caches
         caches = caches.followed_by(model.stream, model.http)
+        tables = Tables() if self.current is None else self.current.tables
+        tables = tables.followed_by(learned(model), tell=self._log.write)
         sealed = handover.seal(
             Handover(
                 generation=number,
@@ -196,6 +199,7 @@ class Generations:
             handover=sealed,
             zones=zones,
             caches=caches,
+            tables=tables,
         )
 
     def _roll(
@@ -245,6 +249,7 @@ class Generations:
                 | {f"log:{path}": fd for path, fd in logs.items()}
                 | {f"zone:{name}": fd for name, fd in generation.zones.fds.items()}
                 | {f"cache:{name}": fd for name, fd in generation.caches.fds.items()}
+                | {f"table:{name}": fd for name, fd in generation.tables.fds.items()}
                 | {f"socket:{key}": fd for key, fd in sockets.items()},
                 generation=generation.number,
             )

@@ -11,6 +11,7 @@ import logging
 import os
 import resource
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from tidegate.config.limits import connections_warning
@@ -33,14 +34,18 @@ from tidegate.scoreboard.board import Board
 from tidegate.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tidegate.config.model import Model
     from tidegate.process.channel import Message
     from tidegate.process.supervisor import Child
+    from tidegate.process.tables import Table
 
 # nginx's: a worker that has not obeyed a fast stop by then is killed.
 FAST_STOP_SECONDS = 1.0
+
+# How often it is looked for tables that have changed.
+SAVE_LOOK_SECONDS = 0.5
 
 SHUTTING_DOWN = "tidegate is shutting down"
 
@@ -84,6 +89,7 @@ class Master:
         self._tickets = Tickets()
         self._serving = False
         self._terminating = False
+        self._left_files = False
         self._wishes: list[asyncio.Future[str | None]] = []
         # The one in force, and the same with certificates that are new.
         self._renewed: tuple[Model, Model] | None = None
@@ -185,12 +191,15 @@ class Master:
         await self._open_control()
         self._change_tickets_later(loop)
         watch = loop.create_task(self._watch_certificates())
+        saving = loop.create_task(self._save_tables())
         try:
             self._generations.begin()
             await self._ended
         finally:
             watch.cancel()
+            saving.cancel()
             self._control.close()
+            self._save_last()
             self._supervisor.kill()
             self._local.close()
             if self._reloading is not None:
@@ -295,6 +304,26 @@ class Master:
                 self._renewed = model, renewed
                 self._begin_reload(asyncio.get_running_loop())
 
+    async def _save_tables(self) -> None:
+        """Keep the tables of `sticky learn` in their files, as they change."""
+        while not self._left_files:
+            await asyncio.sleep(SAVE_LOOK_SECONDS)
+            now = time.monotonic()
+            for table in self._tables():
+                if table.due(now) and not self._left_files:
+                    await asyncio.to_thread(table.save)
+
+    def _tables(self) -> Iterable[Table]:
+        current = self._generations.current
+        return () if current is None else current.tables
+
+    def _save_last(self) -> None:
+        """Save what has changed once more; from then on the files may be another instance's."""
+        if not self._left_files:
+            self._left_files = True
+            for table in self._tables():
+                table.save()
+
     async def _reload(self) -> None:
         while (self._wishes or self._renewed) and not self._generations.stopping:
             rollout = self._generations.rollout
@@ -381,6 +410,7 @@ class Master:
     def _quit(self) -> None:
         self._received(signal.SIGQUIT, "shutting down")
         self._control.close()
+        self._save_last()
         self._openings.retire()
         self._stop("quit")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tidegate.process.caches import Caches
     from tidegate.process.pidfile import PidFile
     from tidegate.process.supervisor import Child
+    from tidegate.process.tables import Tables
     from tidegate.process.zones import Zones
 
 
@@ -35,6 +36,7 @@ class Generation:
     handover: int
     zones: Zones
     caches: Caches
+    tables: Tables
 
     @property
     def seats(self) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tidegate.config.model import Level, Stream
 from tidegate.observe.error_log import ErrorLog, route_logging
 from tidegate.observe.logs import Logs
-from tidegate.process import caches, handover, rights, tickets, zones
+from tidegate.process import caches, handover, rights, tables, tickets, zones
 from tidegate.process.errors import StartError
 from tidegate.process.given_logs import GivenLogs
 from tidegate.process.logs import paths_of
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tidegate.process.handover import Handover
     from tidegate.scoreboard.board import Board
     from tidegate.scoreboard.cache import Cache
+    from tidegate.scoreboard.learned import Learned
     from tidegate.scoreboard.zone import Zone
     from tidegate.stream.runtime import Prepared, Runtime
 
@@ -56,6 +57,7 @@ EMPTY_LISTS = 32
 SOCKET = "socket:"
 ZONE = "zone:"
 CACHE = "cache:"
+TABLE = "table:"
 
 NOTHING = Stream(upstreams=(), limit_conn_zones=(), servers=())
 
@@ -69,6 +71,7 @@ class Next(NamedTuple):
     sockets: dict[str, int]
     zones: dict[str, Zone]
     caches: dict[str, Cache]
+    tables: dict[str, Learned]
 
 
 class Worker:
@@ -90,6 +93,7 @@ class Worker:
         self._sockets: list[int] = []
         self._zones: dict[str, Zone] = {}
         self._caches: dict[str, Cache] = {}
+        self._tables: dict[str, Learned] = {}
         self._leaving = False
         self._commits = 0
         self._pauses = 0
@@ -192,11 +196,13 @@ class Worker:
             self._take_tickets(message)
             attached = zones.attach(_part(message.fds, ZONE), self._zones, worker=self._slot)
             kept = caches.attach(_part(message.fds, CACHE), self._caches)
+            learned = tables.attach(_part(message.fds, TABLE), self._tables)
             prepared = self._runtime.prepare(
                 new.model.stream or NOTHING,
                 new.placement,
                 attached,
                 kept,
+                tables=learned,
                 generation=new.generation,
             )
             prepared_http = self._prepare_http(new, attached, kept)
@@ -209,7 +215,7 @@ class Worker:
             if self._handover is None:
                 self._exit.set_result(1)
             return
-        self._next = Next(new, prepared, prepared_http, sockets, attached, kept)
+        self._next = Next(new, prepared, prepared_http, sockets, attached, kept, learned)
         self._channel.send("ready", generation=new.generation)
 
     def _drop(self) -> None:
@@ -290,7 +296,8 @@ class Worker:
         if self._leaving or self._next is None:
             return
         self._given.take_stderr(message)
-        new, prepared, prepared_http, sockets, self._zones, self._caches = self._next
+        new, prepared, prepared_http, sockets, *_ = self._next
+        self._zones, self._caches, self._tables = self._next[4:]
         self._next = None
         model = new.model
         if self._handover is not None:

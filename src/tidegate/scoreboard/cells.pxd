@@ -7,6 +7,8 @@ bytes, the words behind the key, so that a short key with its value takes one ce
 bucket are linked by `next`, the cells of one entry, and the free ones, by `more`. Cells count
 from 1; 0 is none. Memory is taken as cells come into use for the first time.
 
+Entries may be kept in an order, too (`order.pxd`).
+
 Whoever changes something holds the lock. What is not yet part of the table (a free cell's words) is
 written at once; everything else is planned as a list of words to be written, and `commit` makes it
 one act: the list is complete before `pending` says so, and writing it twice is writing it once.
@@ -16,7 +18,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from tidegate.scoreboard.lock cimport Lock, take_lock
-from tidegate.scoreboard.mutex cimport HELD, INHERITED, in_order, let_go, mended
+from tidegate.scoreboard.mutex cimport HELD, INHERITED, in_order, let_go, make_mutex, mended
 
 cdef enum:
     CELL = 64
@@ -55,6 +57,10 @@ cdef struct Head:
     uint32_t fresh  # the highest cell ever used
     uint32_t used
     uint32_t entries
+    uint32_t newest  # of entries that are kept in an order
+    uint32_t oldest
+    uint32_t dropped  # to make room for others
+    uint32_t acts  # so many changes, more or less: for who wants to know that there were some
     uint32_t pending  # of `changes`: decided, perhaps not yet done
     Change changes[PLANNED]
 
@@ -85,6 +91,24 @@ cdef inline void place_table(Table *table, char *base, uint32_t buckets) noexcep
     table.buckets = <uint32_t *> (base + sizeof(Head))
     table.cells = <Cell *> (base + cells_offset(buckets)) - 1
     table.planned = 0
+
+
+cdef inline bint begin_table(
+    Table *table, char *base, uint64_t size, uint64_t seed, uint32_t version
+) noexcept nogil:
+    """Make a table of new memory, but for its `magic`; False where there is no such mutex."""
+    cdef uint32_t buckets = buckets_for(size)
+    cdef Head *head
+    place_table(table, base, buckets)
+    head = table.head
+    head.version = version
+    head.cell_size = sizeof(Cell)
+    head.lock_size = sizeof(Lock)
+    head.buckets = buckets
+    head.cells = <uint32_t> ((size - cells_offset(buckets)) // CELL)
+    head.size = size
+    head.seed = seed
+    return make_mutex(&head.lock.mutex) == 0
 
 
 # --- one act ---

@@ -9,14 +9,13 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from tidegate.scoreboard.cells cimport (
-    CELL,
     LONGEST_KEY,
     Cell,
     Head,
     Table,
     add,
+    begin_table,
     buckets_for,
-    cells_offset,
     commit,
     enter,
     find,
@@ -31,7 +30,6 @@ from tidegate.scoreboard.cells cimport (
 )
 from tidegate.scoreboard.lock cimport Lock
 from tidegate.scoreboard.memory cimport Memory
-from tidegate.scoreboard.mutex cimport make_mutex
 
 import os
 
@@ -75,19 +73,11 @@ cdef class Zone(Memory):
             raise ValueError(f"no zone of {size} bytes")
         cdef Zone zone = Zone.__new__(Zone)
         zone.make("zone", size)
-        place_table(&zone.table, zone.base, buckets_for(size))
         zone.inode = os.fstat(zone.fd).st_ino
-        cdef Head *head = zone.table.head
-        head.version = VERSION
-        head.cell_size = sizeof(Cell)
-        head.lock_size = sizeof(Lock)
-        head.buckets = buckets_for(size)
-        head.cells = <uint32_t> ((zone.size - cells_offset(head.buckets)) // CELL)
-        head.size = size
-        head.seed = int.from_bytes(os.urandom(8), "little")
-        if make_mutex(&head.lock.mutex):
+        seed = int.from_bytes(os.urandom(8), "little")
+        if not begin_table(&zone.table, zone.base, zone.size, seed, VERSION):
             raise OSError("this system has no robust mutex between processes")
-        head.magic = MAGIC
+        zone.table.head.magic = MAGIC
         return zone
 
     @staticmethod

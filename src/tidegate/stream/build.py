@@ -15,6 +15,7 @@ from tidegate.stream.proxy import Proxy
 from tidegate.stream.route import Route
 from tidegate.stream.server import Server
 from tidegate.stream.source import Sources
+from tidegate.stream.sticky import Sticky
 from tidegate.stream.variables import OF_THE_SOCKET, Getters, with_computed
 from tidegate.variables.computed import needed
 from tidegate.variables.names import PREREAD_TLS, of_mqtt
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.balance.single import Single
     from tidegate.balance.upstream import Upstream
     from tidegate.engine.loop import Engine
+    from tidegate.scoreboard.learned import Learned
     from tidegate.scoreboard.zone import Zone
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.server import ErrorLog
@@ -49,6 +51,8 @@ class Logs(Protocol):
 class Builder:
     """Builds the servers of one configuration; `upstreams` and `zones` are those that they name.
 
+    `tables` are those of `sticky learn`, by zone.
+
     `tlvs` are the types of TLVs of PROXY headers that their variables tell of.
     """
 
@@ -62,6 +66,7 @@ class Builder:
         variables: Mapping[str, Definition],
         zones: Mapping[str, tuple[model.LimitConnZone, Zone]],
         contexts: Contexts,
+        tables: Mapping[str, Learned],
         tlvs: frozenset[int] = frozenset(),
     ) -> None:
         self._engine = engine
@@ -73,6 +78,8 @@ class Builder:
         self._tlvs = tlvs
         self._getters = with_computed(variables)
         self._zones = zones
+        self._tables = tables
+        self._stickies: dict[str, Sticky] = {}
 
     def server(self, server: model.Server) -> Server:
         """The server, ready for sessions."""
@@ -166,7 +173,7 @@ class Builder:
             ),
             kept=tuple(sorted(filter(of_mqtt, logged))),
             kept_without=tuple(sorted(filter(of_mqtt, late))),
-            reads_connack=bool(logged & OF_CONNACK.keys()),
+            reads_connack=bool(logged & OF_CONNACK.keys()) or self._learns(server),
             limited=self._refuses_by_mqtt(server),
         )
 
@@ -177,6 +184,30 @@ class Builder:
             return False
         keys = [self._zones[one.zone][0].key for one in limits.limits]
         return any(self._waits_for_mqtt(server, key) for key in keys)
+
+    def _learns(self, server: model.Server) -> bool:
+        """Whether what a node answers decides if it is remembered."""
+        to = server.content.upstream if isinstance(server.content, model.Proxy) else None
+        if isinstance(to, str):
+            return self._upstreams[to][0].sticky is not None
+        return to is not None and any(one.sticky for one, _upstream in self._upstreams.values())
+
+    def _sticky(self, upstream: model.Upstream) -> Sticky | None:
+        """The table of an upstream, which all servers that pass to it have in common."""
+        if upstream.sticky is None:
+            return None
+        if upstream.name not in self._stickies:
+            self._stickies[upstream.name] = Sticky(
+                upstream.sticky,
+                self._tables[upstream.sticky.zone],
+                upstream.peers,
+                lookup=self._texts(upstream.sticky.lookup),
+                create=self._texts(upstream.sticky.create),
+            )
+        return self._stickies[upstream.name]
+
+    def _texts(self, templates: tuple[Template, ...]) -> tuple[Callable[[Session], str], ...]:
+        return tuple(compile_template(one, self._getters) for one in templates)
 
     def _proxy(self, server: model.Server, error_log: ErrorLog) -> Proxy | None:
         content = server.content
@@ -202,8 +233,9 @@ class Builder:
         if isinstance(to, str):
             described, upstream = self._upstreams[to]
             key = key_of_method(described.method, self._getters)
+            sticky = self._sticky(described)
         else:
-            upstream, key = to, None
+            upstream, key, sticky = to, None, None
         return Proxy(
             content,
             upstream,
@@ -214,6 +246,7 @@ class Builder:
             tls=self._contexts.to_upstream(
                 content, upstream.name, len(upstream.peers), self._getters
             ),
+            sticky=sticky,
         )
 
 

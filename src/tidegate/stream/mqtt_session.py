@@ -166,6 +166,7 @@ class MqttPhases(_Declared):
         if self.opening is None or not self.mqtt_rules.judges:
             self.forgive()
         if self.opening is None:
+            self.learn()
             self.forget()
         elif not self.opening.answer_size:
             self.settle()
@@ -213,6 +214,8 @@ class MqttPhases(_Declared):
             self.forgive()
         if connack is not None:
             self.connack = connack
+            if not connack.code:
+                self.learn()
             if connack.server_keepalive is not None:
                 idle_ms = self.mqtt_rules.idle_ms(connack.server_keepalive)
         elif self.hello is not None and self.hello.version == MQTT_5:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tidegate.engine.outcome import Report
     from tidegate.engine.tls_client import ClientTls
     from tidegate.stream.session import Session
+    from tidegate.stream.sticky import Sticky
     from tidegate.stream.tls import Upstreams
 
 
@@ -41,6 +42,7 @@ class Proxy:
         "key",
         "session_drop",
         "sources",
+        "sticky",
         "unlocked",
         "upstream",
     )
@@ -55,16 +57,23 @@ class Proxy:
         key: Callable[[Session], bytes] | None,
         notify: bool,
         tls: Upstreams | None = None,
+        sticky: Sticky | None = None,
     ) -> None:
         self._model = proxy
         self.upstream = upstream
         self.unlocked = 0
         self.key = key  # what the method chooses by
+        self.sticky = sticky  # None where no node is remembered
         self.session_drop = proxy.session_drop
         self.sources = sources  # None where the kernel chooses our address
         # Each try may ask variables for its source: they stay until a node took the connection.
         self._varying = tls if tls is not None and tls.varies else None
-        self.asks_again = self._varying is not None or (sources is not None and sources.varies)
+        # What is learned has variables, too.
+        self.asks_again = (
+            self._varying is not None
+            or (sources is not None and sources.varies)
+            or sticky is not None
+        )
         self._notify = notify
         self._transparent = sources is not None and sources.transparent
         self._addresses = tuple(
@@ -106,6 +115,7 @@ class Proxy:
         header = proxy_header.encode(session, proxy.protocol) if proxy.protocol else b""
         opening = session.opening
         if opening is None:
+            notify = notify or self.sticky is not None
             if notify or local or header or self._varying is not None:
                 return self._connect(peer, tls, local=local, first=header, notify=notify)
             return self._plain[peer]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tidegate.dataclasses import dataclass, replace
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from tidegate.engine.loop import Engine
     from tidegate.scoreboard.board import Board
     from tidegate.scoreboard.cache import Cache
+    from tidegate.scoreboard.learned import Learned
     from tidegate.scoreboard.zone import Zone
     from tidegate.stream.server import Server
+
+NO_TABLES: Mapping[str, Learned] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +76,15 @@ class Runtime(Serving):
         zones: Mapping[str, Zone],
         caches: Mapping[str, Cache],
         *,
+        tables: Mapping[str, Learned] = NO_TABLES,
         generation: int = 1,
     ) -> Prepared:
         """Build everything that `stream` needs; may raise, and changes nothing that runs.
 
         `zones` has the shared memory of each `limit_conn_zone`, attached for this worker, `caches`
-        that of each `ssl_session_cache`. What is
-        equal in the configuration in force is taken from there: so sessions that run for months
-        over many reloads do not keep a copy of it for each.
+        that of each `ssl_session_cache`, `tables` that of each `sticky learn`. What is equal in the
+        configuration in force is taken from there: so sessions that run for months over many
+        reloads do not keep a copy of it for each.
         """
         now = {} if self._now is None else self._now.upstreams
         upstreams = self._placed(stream.upstreams, placement, now)
@@ -91,6 +96,7 @@ class Runtime(Serving):
             variables=dict(stream.variables),
             zones={one.name: (one, zones[one.name]) for one in stream.limit_conn_zones},
             contexts=Contexts(self.tickets, caches),
+            tables=tables,
             tlvs=stream.tlvs,
         )
         servers = {}

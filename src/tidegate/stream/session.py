@@ -216,7 +216,10 @@ class Session:
     def reserve(self, proxy: Proxy) -> int:
         """Take the next node's turn; its index, or -1."""
         assert self.attempt is not None
-        peer = proxy.upstream.pick(self.attempt)
+        if proxy.sticky is None:
+            peer = proxy.upstream.pick(self.attempt)
+        else:
+            peer = proxy.sticky.pick(self, self.attempt, proxy.upstream)
         if proxy.upstream.unlocked != proxy.unlocked:
             proxy.unlocked = proxy.upstream.unlocked
             self.say(Level.ALERT, "the lock of the upstream was not to be had, chosen without it")
@@ -266,7 +269,14 @@ class Session:
         """The node took the connection; called only where somebody wants to know."""
         self.tell_connected()
         self.forgive()
+        self.learn()
         self.forget()
+
+    def learn(self) -> None:
+        """The node has taken the client: that may be something to remember."""
+        sticky = self.proxy.sticky
+        if sticky is not None:
+            sticky.learn(self)
 
     def tell_connected(self) -> None:
         """What a connect that succeeded gives to tell: that at level info, and left out sources."""
@@ -349,6 +359,8 @@ class Session:
         if self.peer < 0:
             return
         proxy = self.proxy
+        if proxy.sticky is not None:
+            proxy.sticky.leave(self.handle)
         if report.connect_ms < 0:
             # The client left while we connected.
             proxy.upstream.cancel(self.peer)
