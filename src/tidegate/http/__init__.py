@@ -2,5 +2,5 @@
 
 In: what the engine read of a client and of the node that it was sent to. Out: outcomes for the
 engine, lines for the logs. Begin with `session.py`; `locations.py` and `names.py` say who serves
-what, `proxy_request.py` and `proxy_response.py` what is sent on.
+what, `proxy_heads.pyx` and `proxy_response.py` what is sent on.
 """

@@ -13,7 +13,7 @@ from tidegate.http import redirects, websocket
 from tidegate.http.local import folder
 from tidegate.http.locations import REGEX, REGEX_CASELESS, Place, Tree
 from tidegate.http.names import Names
-from tidegate.http.proxy_request import RequestWriter
+from tidegate.http.proxy_heads import RequestWriter
 from tidegate.http.proxy_response import ResponseWriter
 from tidegate.http.realip import PROXY_PROTOCOL
 from tidegate.http.server import (
@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     from tidegate.variables.template import Template
 
     Text = Callable[[Any], str]
+
+
+# Names of variables that are fields: of a request, and of what the client is answered.
+FIELD = "http_"
+SENT_FIELD = "sent_http_"
 
 
 class Builder:
@@ -205,6 +210,8 @@ class Builder:
         )
         location.tells_all = False
         location.model = one
+        shown = any(name.startswith(SENT_FIELD) for name in logged)
+        location.shows_answer = shown or bool(one.add_headers)
         location.last_kept = location.last_told = None
         location.kept = tuple((name, self._getters[name]) for name in remembered)
         location.add_headers = tuple(
@@ -214,6 +221,7 @@ class Builder:
         for page in one.error_pages:
             location.error_pages.setdefault(page.code, Page(page.status, self._text(page.uri)))
         self._fill(location, one, content)
+        location.straight = goes_straight(location)
         return location
 
     def _fill(
@@ -249,7 +257,10 @@ class Builder:
         uri = proxy.uri
         location.request = RequestWriter(
             version=proxy.http_version,
-            fields=[(each.name, self._text(each.value)) for each in proxy.set_headers],
+            fields=[
+                (each.name, self._text(each.value), each.value.constant, self._field(each.value))
+                for each in proxy.set_headers
+            ],
             uri=None if uri is None else self._text(uri),
             whole_uri=uri is not None and (uri.constant is None or by_regex or not by_name),
             pass_headers=proxy.pass_request_headers,
@@ -259,6 +270,7 @@ class Builder:
             hide=proxy.hide_headers,
             passing=proxy.pass_headers,
             redirect=redirects.rewriter(proxy, one, self._text),
+            tokens=one.server_tokens,
         )
 
     def _mqtt_rules(self, content: model_http.HttpContent, logged: set[str]) -> MqttRules | None:
@@ -289,6 +301,13 @@ class Builder:
 
     def _text(self, template: Template) -> Text:
         return compile_template(template, self._getters)
+
+    def _field(self, template: Template) -> bytes | None:
+        """The client's field that a text is, where it is one and nothing else."""
+        name = template.single
+        if name is None or name in self._variables or not name.startswith(FIELD):
+            return None
+        return name.removeprefix(FIELD).replace("_", "-").encode() or None
 
     def _logged(self, one: model_http.Location) -> set[str]:
         logged: set[str] = set()
@@ -371,6 +390,18 @@ class Builder:
                 plain, upstream.name, len(upstream.peers), self._getters
             ),
         )
+
+
+def goes_straight(location: Location) -> bool:
+    """Whether a location has nothing to ask before its node is chosen."""
+    asked = (location.limits, location.denies, location.returns, location.route)
+    return (
+        location.request is not None
+        and location.shake_hands is None
+        and all(one is None for one in asked)
+        and not location.model.internal
+        and not location.model.real_ip_from
+    )
 
 
 def _client_key(session: HttpSession) -> bytes:

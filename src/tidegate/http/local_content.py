@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tidegate.engine.outcome import Outcome
     from tidegate.http.local import Verdict
     from tidegate.http.session import HttpSession
-    from tidegate.wire.response_head import ResponseHead
+    from tidegate.wire.head import ResponseHead
 
 UNAVAILABLE: Final = 503
 NOT_FOUND: Final = 404

@@ -55,7 +55,7 @@ class Found(Generic[L]):
 class Tree(Generic[L]):
     """The locations of a server, or those nested in one."""
 
-    __slots__ = ("_exact", "_named", "_prefixes", "_regexes", "_without_slash")
+    __slots__ = ("_direct", "_exact", "_named", "_prefixes", "_regexes", "_without_slash")
 
     def __init__(self, places: Iterable[Place[L]]) -> None:
         """`places` are in the order of the configuration."""
@@ -79,6 +79,27 @@ class Tree(Generic[L]):
             for one in prefixes
             if one.redirects and one.text.endswith(b"/")
         }
+        # Where nothing but prefixes is to be looked at, what they lead to.
+        self._direct: tuple[tuple[bytes, L], ...] = ()
+        if (
+            not self._regexes
+            and not self._without_slash
+            and not any(one.inside for one in prefixes)
+        ):
+            self._direct = tuple((one.text, one.location) for one in self._prefixes)
+
+    def __bool__(self) -> bool:
+        """Whether there is any location to find by a path."""
+        return bool(self._exact or self._prefixes or self._regexes)
+
+    def direct(self, path: bytes) -> L | None:
+        """The location of a path, where it takes no more than to compare; else None."""
+        if path in self._exact:
+            return self._exact[path]
+        for text, location in self._direct:
+            if path.startswith(text):
+                return location
+        return None
 
     def find(self, path: bytes) -> Found[L] | None:
         """What serves a path; raises RegexError where an expression takes too many steps."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tidegate.http import replies
+from tidegate.http.proxy_heads import SwitchWriter
 from tidegate.http.response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from tidegate.http.session import HttpSession
-    from tidegate.wire.response_head import ResponseHead
+    from tidegate.wire.head import ResponseHead
 
 # Fields with a place of their own in the head, and those between us and the node.
 TAKEN_OUT: Final = frozenset(
@@ -28,9 +29,12 @@ REDIRECTING: Final = frozenset({b"location", b"refresh"})
 
 
 class ResponseWriter:
-    """Rewrites the heads for one `proxy_pass`; `redirect` changes a Location or Refresh."""
+    """Rewrites the heads for one `proxy_pass`; `redirect` changes a Location or Refresh.
 
-    __slots__ = ("_hidden", "_redirect")
+    `switch` does it in a shorter way for most of those that begin a tunnel.
+    """
+
+    __slots__ = ("_hidden", "_redirect", "switch")
 
     def __init__(
         self,
@@ -38,11 +42,13 @@ class ResponseWriter:
         hide: Collection[str],
         passing: Collection[str],
         redirect: Callable[[HttpSession, bytes], bytes] | None,
+        tokens: bool,
     ) -> None:
         """`hide` and `passing` are names of fields, those to hide in small letters."""
         hidden = {name.encode() for name in hide}
         self._hidden = hidden - {name.lower().encode() for name in passing}
         self._redirect = redirect
+        self.switch = SwitchWriter(hidden=self._hidden, tokens=tokens)
 
     def response(
         self, session: HttpSession, head: ResponseHead, *, connection: str, has_body: bool

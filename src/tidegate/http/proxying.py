@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from tidegate.engine.outcome import Outcome, Report
     from tidegate.http.response import Response
     from tidegate.http.session import HttpSession
-    from tidegate.wire.response_head import ResponseHead
+    from tidegate.wire.head import ResponseHead
 
 BAD_REQUEST: Final = 400
 TOO_LARGE: Final = 413
 INTERNAL_ERROR: Final = 500
 BAD_GATEWAY: Final = 502
 SWITCHING: Final = 101
+SWITCHED: Final = ("101",)
 
 # Chunked bodies are put together before they are sent on: no more than this of any.
 MOST_COLLECTED: Final = 1 << 20
@@ -189,10 +190,13 @@ def read_answer(session: HttpSession, data: bytes, *, ended: bool) -> Outcome:
         return incomplete(session, data, ended=ended)
     if head.interim:
         return Tell(b"", take=head.size)
-    if head.status == SWITCHING and not asks_upgrade(session):
+    if head.status != SWITCHING:
+        return judged(session, head, data[head.size :])
+    assert request.head is not None
+    if not request.head.upgrades:
         unasked = f"upstream switched protocols without being asked {READING}"
         return leave(session, "invalid_header", unasked, failure.MALFORMED)
-    return judged(session, head, data[head.size :])
+    return switched(session, head)
 
 
 def incomplete(session: HttpSession, data: bytes, *, ended: bool) -> Outcome:
@@ -204,15 +208,6 @@ def incomplete(session: HttpSession, data: bytes, *, ended: bool) -> Outcome:
         big = f"upstream sent too big header {READING}"
         return leave(session, "invalid_header", big, failure.MALFORMED)
     return Need(len(data) + 1)
-
-
-def asks_upgrade(session: HttpSession) -> bool:
-    """Whether the client asked for another protocol."""
-    request = session.request
-    assert request is not None
-    assert request.head is not None
-    fields = request.head.fields
-    return b"upgrade" in fields and b"upgrade" in words(fields.get(b"connection"))
 
 
 def judged(session: HttpSession, head: ResponseHead, body: bytes) -> Outcome:
@@ -238,9 +233,19 @@ def judged(session: HttpSession, head: ResponseHead, body: bytes) -> Outcome:
     session.upstream_head = head.size
     if content.intercept_errors and head.status in session.location.error_pages:
         return replies.error(session, head.status)
-    if head.status == SWITCHING:
-        return tunnel(session, head)
     return relay(session, head, body)
+
+
+def switched(session: HttpSession, head: ResponseHead) -> Outcome:
+    """A 101: of no kind that another node may be asked for, or that has a page of ours."""
+    request = session.request
+    assert request is not None
+    if not session.node_failed:
+        session.forgive()
+    request.upstream_statuses += SWITCHED
+    request.upstream = head
+    session.upstream_head = head.size
+    return tunnel(session, head)
 
 
 def leave(session: HttpSession, word: str, told: str, why: int) -> Outcome:
@@ -276,14 +281,21 @@ def may_leave(session: HttpSession, word: str, *, sent: bool) -> bool:
 
 def tunnel(session: HttpSession, head: ResponseHead) -> Outcome:
     """The node agreed to another protocol: from here on bytes pass both ways."""
-    writer = session.location.response
+    location = session.location
+    writer = location.response
     assert writer is not None
-    response = writer.response(session, head, connection="upgrade", has_body=False)
-    response.length = None
-    replies.add_headers(session, response)
-    data = replies.head_of(session, response)
-    limits = session.location.proxy_limits
-    tap = limits.follows_keepalive and is_mqtt(response)
+    follows = location.proxy_limits.follows_keepalive
+    data = None if location.shows_answer else writer.switch.head(head)
+    if data is not None:
+        session.status = head.status
+        session.header_size = len(data)
+        tap = follows and writer.switch.is_mqtt(head)
+    else:
+        response = writer.response(session, head, connection="upgrade", has_body=False)
+        response.length = None
+        replies.add_headers(session, response)
+        data = replies.head_of(session, response)
+        tap = follows and is_mqtt(response)
     session.settle()
     if tap:
         return Accept(data=data, take=head.size, upload=-1, tap=MOST_OVERHEARD)

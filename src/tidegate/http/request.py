@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tidegate.http.response import Response
     from tidegate.http.uri import Uri
-    from tidegate.wire.request_head import RequestHead
-    from tidegate.wire.response_head import ResponseHead
+    from tidegate.wire.head import RequestHead, ResponseHead
 
 # Redirects inside a server that one request may take; nginx's bound.
 MOST_REDIRECTS = 10

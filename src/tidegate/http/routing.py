@@ -34,16 +34,21 @@ def enter(session: HttpSession) -> Outcome:
     assert request.head is not None
     assert request.uri is not None
     request.method = request.head.method
-    text = request.uri.host if request.uri.host is not None else request.head.host
-    try:
-        request.host = None if text is None else host_of(text)
-    except HostError:
-        session.say_of_client(Level.INFO, "client sent invalid host header")
-        return replies.error(session, BAD_REQUEST)
+    if request.uri.host is None and request.head.host_name is not None:
+        request.host = request.head.host_name
+    else:
+        text = request.uri.host if request.uri.host is not None else request.head.host
+        try:
+            request.host = None if text is None else host_of(text)
+        except HostError:
+            session.say_of_client(Level.INFO, "client sent invalid host header")
+            return replies.error(session, BAD_REQUEST)
     server, matched = session.port.names.find(request.host)
     session.location = server.outside
     if matched is not None:
         remember(session, *matched)
+    if server.straight and session.port.tls is None:
+        return choose(session)
     realip.apply(session)
     fault = secure.fault(session)
     if fault:
@@ -58,6 +63,10 @@ def choose(session: HttpSession) -> Outcome:
     request = session.request
     assert request is not None
     server = session.location.virtual
+    direct = server.tree.direct(request.path)
+    if direct is not None:
+        session.location = direct
+        return serve(session)
     session.location = server.outside
     try:
         found: Found[Location] | None = server.tree.find(request.path)
@@ -96,6 +105,8 @@ def serve(session: HttpSession) -> Outcome:
     location = session.location
     assert request is not None
     assert request.head is not None
+    if location.straight and not request.head.length:
+        return proxying.begin(session)
     if location.model.internal and not request.internal:
         return replies.error(session, NOT_FOUND)
     most, length = location.model.client_max_body_size, request.head.length or 0

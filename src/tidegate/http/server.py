@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.stream.server import Server
+from tidegate.wire.request_head import read_request_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from tidegate.http.local import Folder
     from tidegate.http.locations import Tree
     from tidegate.http.names import Names
-    from tidegate.http.proxy_request import RequestWriter
+    from tidegate.http.proxy_heads import RequestWriter
     from tidegate.http.proxy_response import ResponseWriter
     from tidegate.http.session import HttpSession
     from tidegate.stream.tls_pairs import PairFiles
@@ -80,8 +82,10 @@ class Location(Server):
     """A location: what a server of stream has, and what is of HTTP alone.
 
     `model` has what needs no making. One of `returns`, `request` (with `response`, for a proxy),
-    `folder` and `status` says what it serves. `kept` are the variables, beside those that change
-    until the end, that its log lines need once the request itself is let go of.
+    `folder` and `status` says what it serves. With `straight` requests go to a node with nothing
+    asked before; `shows_answer` tells that something asks for the answer's fields. `kept` are the
+    variables, beside those that change until the end, that its log lines need once the request
+    itself is let go of.
     """
 
     __slots__ = (
@@ -98,7 +102,9 @@ class Location(Server):
         "response",
         "returns",
         "shake_hands",
+        "shows_answer",
         "status",
+        "straight",
         "target",
         "unwraps",
         "uri_prefix",
@@ -114,9 +120,11 @@ class Location(Server):
     request: RequestWriter | None
     response: ResponseWriter | None
     folder: Folder[HttpSession] | None
+    straight: bool
+    shows_answer: bool
     status: bool
     last_kept: tuple[str | None, ...] | None  # of the last session that settled, to share
-    last_told: tuple[str, ...] | None
+    last_told: tuple[bytes, ...] | None
     kept: tuple[tuple[str, Callable[[HttpSession], str | None]], ...]
     target: Callable[[HttpSession], str] | None  # the host of a `proxy_pass` with variables
     # Answers clients of MQTT in WebSocket; None for others, and where MQTT is not read.
@@ -127,9 +135,12 @@ class Location(Server):
 
 
 class VirtualServer:
-    """One `server`: its locations, and what it does before any of them is chosen."""
+    """One `server`: its locations, and what it does before any of them is chosen.
 
-    __slots__ = ("model", "name", "outside", "returns", "tree")
+    With `straight` that is nothing.
+    """
+
+    __slots__ = ("model", "name", "outside", "returns", "straight", "tree")
 
     def __init__(
         self,
@@ -144,6 +155,7 @@ class VirtualServer:
         self.outside = outside
         self.tree = tree
         self.returns = returns
+        self.straight = returns is None and not outside.model.real_ip_from
 
 
 class Rules(NamedTuple):
@@ -170,6 +182,7 @@ class HttpPort:
         "names",
         "pairs",
         "proxy_protocol",
+        "read_head",
         "rules",
         "server",
         "stale",
@@ -206,7 +219,15 @@ class HttpPort:
         model = default.model
         number, size = model.large_client_header_buffers
         line = max(size, model.client_header_buffer_size)
-        self.head_limits = line, model.client_header_buffer_size + number * size
+        most = model.client_header_buffer_size + number * size
+        self.head_limits = line, most
+        self.read_head = partial(
+            read_request_head,
+            line=line,
+            most=most,
+            underscores=model.underscores_in_headers,
+            strict_names=model.ignore_invalid_headers,
+        )
         # The engine's 0 is no time at all.
         self.header_timeout_ms = model.client_header_timeout_ms or 1
 

@@ -8,8 +8,7 @@ our own, a node's, the control process's), log. Engine and node are dealt with b
 from __future__ import annotations
 
 import errno
-import time
-from contextlib import ExitStack
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from tidegate.config.model import Level
@@ -18,13 +17,13 @@ from tidegate.engine.outcome import Need, Refuse, Say
 from tidegate.http import keepalive, local_content, proxying, realip, replies, routing
 from tidegate.http.names import HostError, host_of
 from tidegate.http.request import Request
-from tidegate.http.uri import UriError, read_target
+from tidegate.http.uri import Uri, UriError, read_target
 from tidegate.stream import realip as proxy_header
 from tidegate.stream.judged_session import JudgedSession
 from tidegate.stream.session import NO_HANDSHAKE, OK, client_text, tried_so_far
 from tidegate.variables.values import cut, decode
 from tidegate.wire.quoted import quoted
-from tidegate.wire.request_head import RequestError, read_request_head
+from tidegate.wire.request_head import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
     from tidegate.stream.limit_conn import Limits
     from tidegate.stream.tls_pairs import PairFiles
     from tidegate.wire.chunked import ChunkedBody
+    from tidegate.wire.head import RequestHead
     from tidegate.wire.proxy_protocol import Endpoint
-    from tidegate.wire.request_head import RequestHead
 
 T = TypeVar("T")
 
@@ -96,7 +95,7 @@ class HttpSession(JudgedSession):
         self.requests = 0
         self.rules: Rules | None = None  # of TLS, where the hello chose them
         self.kept: tuple[str | None, ...] | None = None
-        self.told: tuple[str, ...] | None = None
+        self.told: tuple[bytes, ...] | None = None
         self.chunks: ChunkedBody | None = None
         self.limits: Limits | None = None  # that count the request
         self.peer_address = b""
@@ -132,16 +131,8 @@ class HttpSession(JudgedSession):
 
     def read_head(self, request: Request, data: bytes, *, ended: bool) -> Outcome:
         """The head, as far as it came."""
-        line, most = self.port.head_limits
-        model = self.location.virtual.model
         try:
-            head = read_request_head(
-                data,
-                line=line,
-                most=most,
-                underscores=model.underscores_in_headers,
-                strict_names=model.ignore_invalid_headers,
-            )
+            head = self.port.read_head(data)
         except RequestError as error:
             return self.refuse_head(error, data)
         if head is None:
@@ -163,14 +154,14 @@ class HttpSession(JudgedSession):
         """The first bytes of a request are there."""
         self.request = Request()
         self.requests += 1
-        self.began = time.monotonic()
-        self.location = self.port.server
-        self.sent_before = self.progress.bytes_sent
+        self.began = monotonic()
+        if self.requests > 1:
+            self.sent_before = self.progress.bytes_sent
         self.port.gauges.begin()
 
     def leave(self) -> Outcome:
         """The client ended, or was too slow, before its request was whole."""
-        waited = (time.monotonic() - self.began) * 1000
+        waited = (monotonic() - self.began) * 1000
         self.status = BAD_REQUEST
         if waited + CLOSE_TO_MS >= self.port.header_timeout_ms:
             self.status = REQUEST_TIMEOUT
@@ -199,19 +190,22 @@ class HttpSession(JudgedSession):
         request.line = head.line
         request.size = head.size
         self.phase = "reading client request headers"
-        merge = self.location.virtual.model.merge_slashes
-        try:
-            request.uri = read_target(head.target, merge_slashes=merge)
-        except UriError:
-            self.say_of_client(
-                Level.INFO, "client sent invalid request while reading client request line"
-            )
-            return replies.error(self, BAD_REQUEST)
+        if head.path is not None:
+            request.uri = Uri(head.target, head.path, head.args, quoted=False)
+        else:
+            merge = self.location.virtual.model.merge_slashes
+            try:
+                request.uri = read_target(head.target, merge_slashes=merge)
+            except UriError:
+                self.say_of_client(
+                    Level.INFO, "client sent invalid request while reading client request line"
+                )
+                return replies.error(self, BAD_REQUEST)
         request.path, request.args = request.uri.path, request.uri.args
-        have = data[head.size :]
-        request.rest = have
+        if len(data) > head.size:
+            request.rest = data[head.size :]
         if head.length:
-            request.body = have[: head.length]
+            request.body = request.rest[: head.length]
             request.owed = head.length - len(request.body)
             request.size += len(request.body)
         return routing.enter(self)
@@ -317,14 +311,21 @@ class HttpSession(JudgedSession):
         """A request is over: its node is free, its line is written, nothing of it stays."""
         limits, self.limits = self.limits, None
         # Whatever goes wrong in one of these, the others are done.
-        with ExitStack() as steps:
-            steps.callback(self.reset)
-            if limits is not None:
-                steps.callback(limits.forget, self)
-            steps.callback(self.log)
-            if limits is not None:
-                steps.callback(limits.give_back, self)
-            self.free_node(self.progress)
+        try:
+            try:
+                try:
+                    self.free_node(self.progress)
+                finally:
+                    if limits is not None:
+                        limits.give_back(self)
+            finally:
+                self.log()
+        finally:
+            try:
+                if limits is not None:
+                    limits.forget(self)
+            finally:
+                self.reset()
 
     def free_node(self, report: Report) -> None:
         """The node that the request has, if any, has one less."""
@@ -349,7 +350,8 @@ class HttpSession(JudgedSession):
         self.sent = -1
         self.local = False
         self.location = self.port.server
-        realip.restore(self)
+        if self.peer_address:
+            realip.restore(self)
 
     def leave_node(self) -> None:
         """Give the node back, as somebody else is to serve the request."""
@@ -366,11 +368,14 @@ class HttpSession(JudgedSession):
         request = self.request
         assert request is not None
         location = self.location
-        kept = tuple(cut(read(self)) for _name, read in location.kept)
         # Devices of a fleet say the same: what the last one said is kept once.
-        self.kept = location.last_kept = shared(kept, location.last_kept)
+        self.kept = ()
+        if location.kept:
+            kept = tuple([cut(read(self)) for _name, read in location.kept])
+            self.kept = location.last_kept = shared(kept, location.last_kept)
         self.told = location.last_told = shared(self._told(), location.last_told)
-        self.forget()
+        if self.values is not None:
+            self.forget()
         self.request = None
         self.opening = None
         self.attempt = None
@@ -385,7 +390,7 @@ class HttpSession(JudgedSession):
     @property
     def age_ms(self) -> int:
         """Milliseconds since the request began."""
-        return int((time.monotonic() - self.began) * 1000)
+        return int((monotonic() - self.began) * 1000)
 
     @property
     def secure(self) -> bool:
@@ -449,7 +454,7 @@ class HttpSession(JudgedSession):
         client = client_text(self.client_endpoint)
         if self.request is None and self.told is None:
             return f", client: {client}, server: {self.port.address}"
-        line, uri, host = self.told or self._told()
+        line, uri, host = map(decode, self.told or self._told())
         words = f", client: {client}, server: {self.location.virtual.name}"
         if line:
             words += f", request: {shown(line)}"
@@ -459,11 +464,11 @@ class HttpSession(JudgedSession):
             words += f", upstream: {shown(f'{secure}://{upstream}{mark}{uri}')}"
         return f"{words}, host: {shown(host)}" if host else words
 
-    def _told(self) -> tuple[str, ...]:
+    def _told(self) -> tuple[bytes, ...]:
         request = self.request
         assert request is not None
         host = request.head.host if request.head is not None else None
-        return decode(request.line), decode(request.sent_uri), decode(host or b"")
+        return request.line, request.sent_uri, host or b""
 
 
 def shared(new: tuple[T, ...], last: tuple[T, ...] | None) -> tuple[T, ...]:

@@ -6,8 +6,7 @@ leaves the root is refused, and so is one with a zero byte.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _HEX: Final = b"0123456789abcdefABCDEF"
 
@@ -23,8 +22,7 @@ class UriError(ValueError):
     """A target that is no path."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uri:
+class Uri(NamedTuple):
     """What a target says.
 
     `raw` is path and arguments as the client wrote them, `path` the decoded one, `args` what

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tidegate.http.request import Request
     from tidegate.http.session import HttpSession
     from tidegate.variables.computed import Definition
-    from tidegate.wire.fields import Fields
+    from tidegate.wire.head import Fields
 
     Getter = Callable[[HttpSession], str | None]
 

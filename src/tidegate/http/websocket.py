@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from tidegate.engine.outcome import Connect as Plan
     from tidegate.engine.outcome import Outcome
     from tidegate.mqtt.connect import Connect
-    from tidegate.wire.request_head import RequestHead
-    from tidegate.wire.response_head import ResponseHead
+    from tidegate.wire.head import RequestHead, ResponseHead
 
 OK: Final = 200
 SWITCHING: Final = 101

@@ -36,6 +36,12 @@ class Template:
             return None
         return "".join(part for part in self.parts if isinstance(part, str))
 
+    @property
+    def single(self) -> str | None:
+        """The name of the variable that a template is, where it is nothing else."""
+        part = self.parts[0]
+        return part.name if len(self.parts) == 1 and isinstance(part, Variable) else None
+
     def __str__(self) -> str:
         """The text as a configuration may write it."""
         text = ""

@@ -3,17 +3,16 @@
 Sources: RFC 9112 and nginx, whose words and statuses the refusals have. Two readers of the same
 bytes that see different requests are what request smuggling lives on, so what may be read in two
 ways is refused: lone LF, a space before a colon, folded lines, two lengths, two hosts. The parsing
-itself is llhttp's, the parser of Node.js.
+itself is llhttp's, the parser of Node.js, but for heads of which nothing is in doubt (`head.pyx`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import httptools
 
-from tidegate.wire.fields import Fields, words
+from tidegate.wire.head import Fields, RequestHead, plain_request
 
 BAD_REQUEST: Final = 400
 NOT_ALLOWED: Final = 405
@@ -39,39 +38,6 @@ class RequestError(ValueError):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestHead:
-    """A whole head of `size` bytes, the empty line at its end included.
-
-    `line` is the request line without its end, `minor` the version behind "1.". `length` is that
-    of the body, None where none is told; `chunked` bodies tell theirs on the way. `host` is as the
-    client wrote it in its Host field.
-    """
-
-    line: bytes
-    method: bytes
-    target: bytes
-    minor: int
-    fields: Fields
-    length: int | None
-    chunked: bool
-    host: bytes | None
-    size: int
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the client means to send another request."""
-        options = words(self.fields.get(b"connection"))
-        if b"close" in options:
-            return False
-        return self.minor > 0 or b"keep-alive" in options
-
-    @property
-    def expects_continue(self) -> bool:
-        """Whether the client waits for a 100 before its body."""
-        return self.minor > 0 and self.fields.get(b"expect", b"").lower() == b"100-continue"
-
-
 def read_request_head(
     data: bytes, *, line: int, most: int, underscores: bool = False, strict_names: bool = True
 ) -> RequestHead | None:
@@ -81,6 +47,18 @@ def read_request_head(
     names have more than letters, digits and "-" (and "_" with `underscores`) are left out where
     `strict_names`. Raises RequestError.
     """
+    plain = plain_request(data, line=line, most=most)
+    if plain is not None:
+        return plain
+    return judged_head(
+        data, line=line, most=most, underscores=underscores, strict_names=strict_names
+    )
+
+
+def judged_head(
+    data: bytes, *, line: int, most: int, underscores: bool, strict_names: bool
+) -> RequestHead | None:
+    """The same, by llhttp."""
     skip = len(data) - len(data.lstrip(b"\r\n")) if data[:1] in (b"\r", b"\n") else 0
     end = data.find(END, skip)
     if end < 0:

@@ -1,53 +1,28 @@
-"""The head of an HTTP/1.x response, as an upstream sends it (RFC 9112). Parsed by llhttp."""
+"""The head of an HTTP/1.x response, as an upstream sends it (RFC 9112).
+
+Parsed by llhttp, but for heads of which nothing is in doubt (`head.pyx`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import httptools
 
-from tidegate.wire.fields import Fields, words
+from tidegate.wire.fields import words
+from tidegate.wire.head import Fields, ResponseHead, plain_response
 
 END: Final = b"\r\n\r\n"
 START: Final = b"HTTP/1."
 
 LEAST: Final = 100
 SWITCHING: Final = 101
-NO_CONTENT: Final = 204
-NOT_MODIFIED: Final = 304
 
 LONGEST_LENGTH: Final = 18  # digits; less than 64 bits hold
 
 
 class ResponseError(ValueError):
     """What came is no head that can be passed on; the words are nginx's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseHead:
-    """A whole head of `size` bytes; `line` is the status line behind the version.
-
-    `length` is the body's where it is told, `chunked` bodies tell theirs on the way.
-    """
-
-    status: int
-    line: bytes
-    minor: int
-    fields: Fields
-    length: int | None
-    chunked: bool
-    size: int
-
-    @property
-    def interim(self) -> bool:
-        """Whether another head follows: 100 Continue, 103 Early Hints, but not 101."""
-        return self.status < 200 and self.status != SWITCHING  # noqa: PLR2004
-
-    @property
-    def bodiless(self) -> bool:
-        """Whether a response of this status has no body."""
-        return self.status in (NO_CONTENT, NOT_MODIFIED)
 
 
 class _Collector:
@@ -69,6 +44,12 @@ def read_response_head(data: bytes) -> ResponseHead | None:
 
     Raises ResponseError. How long a head may be is the caller's business.
     """
+    plain = plain_response(data)
+    return judged_head(data) if plain is None else plain
+
+
+def judged_head(data: bytes) -> ResponseHead | None:
+    """The same, by llhttp."""
     if not data.startswith(START) and not START.startswith(data[: len(START)]):
         raise ResponseError("upstream sent no valid HTTP/1.0 header")
     end = data.find(END)
