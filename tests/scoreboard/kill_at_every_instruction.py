@@ -1,6 +1,8 @@
 """Kill a worker after each machine instruction that it does with the mutex, and look at the board.
 
-    kill_at_every_instruction.py pick|least|soonest|times|fail|forget [STRIDE [FIRST]]
+    kill_at_every_instruction.py ACTION [STRIDE [FIRST]]
+
+ACTION is pick, least, soonest, times, slow, return, fail or forget.
 
 A forked worker is stepped (ptrace) until it holds the mutex, then n instructions further, then
 killed; n grows from FIRST (0) by STRIDE (1) until the mutex was given back and a little beyond.
@@ -29,8 +31,18 @@ stride, first = map(int, (sys.argv[2:] + ["1", "0"][len(sys.argv) - 2 :])[:2])
 BY_TIME = action in {"soonest", "times"}
 ORDERS: list[str] = []
 board = Board.create(workers=2, upstreams=1, peers=len(WEIGHTS))
+SLOW = action in {"slow", "return"}  # the last one comes back by and by, chosen by least_conn
 slots = [
-    Slot(row, weight=weight, max_conns=0, max_fails=1, fail_timeout=10, down=False, backup=False)
+    Slot(
+        row,
+        weight=weight,
+        max_conns=0,
+        max_fails=1,
+        fail_timeout=10,
+        down=False,
+        backup=False,
+        slow_start=20_000 * SLOW,
+    )
     for row, weight in enumerate(WEIGHTS)
 ]
 
@@ -51,21 +63,38 @@ def begin() -> list[Group]:
             groups[SURVIVOR].note_times(row, connect=90 + row, first_byte=90, last_byte=-1)
             groups[SURVIVOR].pick_least_time(1, inflight=True)
         groups[DOOMED].clock_ms = 1_000_200
+    if SLOW:
+        come_back(groups)
     return groups
 
 
+def come_back(groups: list[Group]) -> None:
+    """The last peer fails and is asked again; halfway on its way back is when `slow` happens."""
+    groups[SURVIVOR].release(2, failed=False)
+    for row in (0, 1) * 4:
+        groups[SURVIVOR].pick_this(row)
+    groups[DOOMED].pick_this(2)
+    groups[DOOMED].release(2, failed=True)
+    for group in groups:
+        group.clock = 1020
+    groups[DOOMED].pick_this(2)
+    if action == "slow":
+        groups[DOOMED].connected(2)
+        for group in groups:
+            group.clock = 1030
+
+
 def action_of(group: Group) -> Callable[[], object]:
-    if action == "pick":
-        return group.pick_round_robin
-    if action == "least":
-        return group.pick_least_conn
-    if action == "soonest":
-        return partial(group.pick_least_time, 1, inflight=True)
-    if action == "times":
-        return partial(group.note_times, 0, connect=300, first_byte=7, last_byte=0)
-    if action == "fail":
-        return partial(group.release, 0, failed=True)
-    return partial(board.forget_worker, SURVIVOR)
+    return {
+        "pick": group.pick_round_robin,
+        "least": group.pick_least_conn,
+        "soonest": partial(group.pick_least_time, 1, inflight=True),
+        "times": partial(group.note_times, 0, connect=300, first_byte=7, last_byte=0),
+        "slow": group.pick_least_conn,
+        "return": partial(group.connected, 2),
+        "fail": partial(group.release, 0, failed=True),
+        "forget": partial(board.forget_worker, SURVIVOR),
+    }[action]
 
 
 def state() -> list[tuple[int, ...]]:
@@ -73,7 +102,7 @@ def state() -> list[tuple[int, ...]]:
     return [
         (
             *(r.conns, r.selected, r.fails, r.total_fails, r.checked, r.accessed, r.early_closes),
-            *(r.connect_ms, r.first_byte_ms, r.last_byte_ms, r.inflight_ms, r.inflight),
+            *(r.connect_ms, r.first_byte_ms, r.last_byte_ms, r.inflight_ms, r.inflight, r.back),
         )
         for r in rows
     ]
@@ -88,7 +117,8 @@ def forgotten(*workers: int) -> list[tuple[int, ...]]:
 def allowed() -> list[list[tuple[int, ...]]]:
     """The board as nothing, or as all of the action has happened, when the dead are forgotten.
 
-    By time the round goes on from where the action left it; `ORDERS` are what follows either.
+    By time and with `slow_start` the round goes on from where the action left it; `ORDERS` are what
+    follows either.
     """
     groups = begin()
     dead = (DOOMED, SURVIVOR) if action == "forget" else (DOOMED,)
@@ -102,7 +132,21 @@ def allowed() -> list[list[tuple[int, ...]]]:
 
 
 def order(group: Group) -> str:
+    """Whom the next ones come to."""
+    if SLOW:
+        return least(group)
     return "".join("ABC"[group.pick_round_robin()] for _ in range(12))
+
+
+def least(group: Group) -> str:
+    """The last peer, empty, whenever its credit lets it: that tells of what no row shows."""
+    group.clock = 1030
+    found = ""
+    for _ in range(24):
+        found += "ABC"[group.pick_least_conn()]
+        if found[-1] == "C":
+            group.release(2, failed=False)
+    return found
 
 
 def kill_after(steps: int, outcomes: list[list[tuple[int, ...]]]) -> tuple[bool, list[str]]:
@@ -120,7 +164,7 @@ def kill_after(steps: int, outcomes: list[list[tuple[int, ...]]]) -> tuple[bool,
     if action != "fail":
         follow = order(groups[SURVIVOR])
         expected = ROUND[chosen : chosen + 12]
-        if BY_TIME and not wrong:
+        if (BY_TIME or SLOW) and not wrong:
             expected = ORDERS[outcomes.index(now)]
         if follow != expected:
             wrong.append(f"after {steps}: {follow} follow {chosen} choices")

@@ -74,7 +74,9 @@ def test_a_worker_stopped_in_the_middle_of_a_choice_leaves_the_counts_right(star
     assert counted["held"] <= counted["counted"] <= counted["held"] + 1
 
 
-@pytest.mark.parametrize("action", ["pick", "least", "soonest", "times", "fail", "forget"])
+@pytest.mark.parametrize(
+    "action", ["pick", "least", "soonest", "times", "slow", "return", "fail", "forget"]
+)
 def test_a_worker_may_be_killed_at_any_instruction(start, action):
     # A third of the instructions, and another third the next time: all of them take half a minute.
     process = start("kill_at_every_instruction.py", action, 3, random.randrange(3))

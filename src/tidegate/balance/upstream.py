@@ -119,6 +119,7 @@ def place(
             down=peer.down,
             backup=peer.backup,
             server=numbers[peer.name],
+            slow_start=peer.slow_start_ms,
         )
         for row, peer in zip(at[1:], upstream.peers, strict=True)
     ]

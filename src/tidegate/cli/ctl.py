@@ -151,7 +151,7 @@ def _upstreams_text(answer: Mapping[str, object]) -> str:
                 (
                     upstream["name"] + (" (http)" if upstream["http"] else ""),
                     peer["address"] + (" backup" if peer["backup"] else ""),
-                    peer["state"],
+                    _state(peer),
                     str(peer["weight"]),
                     f"{active}/{peer['max_conns']:,}" if peer["max_conns"] else active,
                     f"{peer['total']:,}",
@@ -167,6 +167,12 @@ def _upstreams_text(answer: Mapping[str, object]) -> str:
 def _sticky_line(table: Mapping[str, object]) -> str:
     line = f'sticky zone "{table["zone"]}": {table["entries"]:,} of {table["room"]:,} entries'
     return line + (f", {table['dropped']:,} made room for others" if table["dropped"] else "")
+
+
+def _state(peer: Mapping[str, object]) -> str:
+    """Its state; `slow start 40 %` while it comes back."""
+    percent = peer["slow_start"] if peer["state"] == "slow start" else None
+    return str(peer["state"]) + ("" if percent is None else f" {percent} %")
 
 
 def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> str:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from tidegate.config.parser import Directive
     from tidegate.config.scope import Scope
 
-# A key or a draw has one place among the peers, and backups have none there.
+# A key or a draw has one place among the peers, and backups have none there; nor has a weight that
+# grows.
 WITHOUT_BACKUP = frozenset({"hash", "ip_hash", "random"})
-
-BACKUP = 'balancing method does not support parameter "backup"'
+WITHOUT_SLOW_START = WITHOUT_BACKUP
 
 
 def hash_(reading: Reading, directive: Directive, _scope: Scope) -> None:
@@ -70,14 +70,28 @@ def _choose(reading: Reading, directive: Directive, method: Method) -> None:
         message = "load balancing method redefined"
         reading.report.warn(message, name.span, line=line, hint=hint)
     group.method, group.method_name = method, name.text
+    # nginx takes what stands above the method, and refuses what stands below it.
     if name.text in WITHOUT_BACKUP and any(peer.backup for peer in group.peers):
-        # nginx takes what stands above the method, and refuses what stands below it.
         hint = f'nginx refuses it below "{name.text}"; a backup is used when no other is live'
-        reading.report.warn(BACKUP, name.span, line=line, hint=hint)
+        reading.report.warn(_unsupported("backup"), name.span, line=line, hint=hint)
+    if name.text in WITHOUT_SLOW_START and any(peer.slow_start_ms for peer in group.peers):
+        hint = f'it has no effect with "{name.text}", below which it is refused'
+        reading.report.warn(_unsupported("slow_start"), name.span, line=line, hint=hint)
 
 
 def check_backup(group: UpstreamDraft, word: Token) -> None:
     """Whether a server of the group may be `backup`; raises ConfigError."""
     if group.method_name in WITHOUT_BACKUP:
         hint = f'with "{group.method_name}" each server has its own share; leave out "backup"'
-        raise ConfigError(BACKUP, word.span, hint=hint)
+        raise ConfigError(_unsupported(word.text), word.span, hint=hint)
+
+
+def check_slow_start(group: UpstreamDraft, word: Token) -> None:
+    """Whether a server of the group may have `slow_start`; raises ConfigError."""
+    if group.method_name in WITHOUT_SLOW_START:
+        hint = "round robin and least_conn have it"
+        raise ConfigError(_unsupported(word.text), word.span, hint=hint)
+
+
+def _unsupported(parameter: str) -> str:
+    return f'balancing method does not support parameter "{parameter}"'

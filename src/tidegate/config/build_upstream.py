@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidegate.config import values
-from tidegate.config.build_method import check_backup
+from tidegate.config.build_method import WITHOUT_SLOW_START, check_backup, check_slow_start
 from tidegate.config.diagnostics import ConfigError, did_you_mean, nearest
 from tidegate.config.draft import UpstreamDraft, in_protocol
 from tidegate.config.model import Peer, Upstream
 from tidegate.config.scope import Scope
 from tidegate.config.urls import Url, UrlError, addresses, parse_url
 from tidegate.config.zones import declare, read_size
+from tidegate.dataclasses import replace
 
 if TYPE_CHECKING:
     from tidegate.config.draft import ProtocolDraft, Reading
@@ -27,6 +28,7 @@ LARGEST = 2**31 - 1
 FAIL_TIMEOUT = 10
 
 NUMBERS = ("weight", "max_conns", "max_fails")
+TIMES = ("fail_timeout", "slow_start")
 FLAGS = ("backup", "down")
 
 
@@ -101,10 +103,13 @@ def server(reading: Reading, directive: Directive, _scope: Scope) -> None:
     assert group is not None
     word, *parameters = directive.args
     numbers = {"weight": 1, "max_conns": 0, "max_fails": 1, "fail_timeout": FAIL_TIMEOUT}
+    numbers["slow_start"] = 0
     flags = dict.fromkeys(FLAGS, False)
     for parameter in parameters:
         name, equals, text = parameter.text.partition("=")
         if equals and name in numbers:
+            if name == "slow_start":
+                check_slow_start(group, parameter)
             numbers[name] = _number(name, text, parameter)
         elif not equals and name in FLAGS:
             if name == "backup":
@@ -132,17 +137,20 @@ def server(reading: Reading, directive: Directive, _scope: Scope) -> None:
             fail_timeout=numbers["fail_timeout"],
             down=flags["down"],
             backup=flags["backup"],
+            slow_start_ms=numbers["slow_start"],
         )
         for address in found
     )
 
 
 def _number(name: str, text: str, word: Token) -> int:
-    value = values.seconds(text) if name == "fail_timeout" else values.number(text)
+    read = {"fail_timeout": values.seconds, "slow_start": values.milliseconds}
+    value = read.get(name, values.number)(text)
     if value is None or (name == "weight" and not 1 <= value <= MOST_WEIGHT):
         hint = {
             "weight": f"a weight is a number from 1 to {MOST_WEIGHT}",
             "fail_timeout": "it is a time in whole seconds, as in 10s or 2m",
+            "slow_start": "it is a time, as in 30s or 2m",
         }.get(name, "a whole number is expected")
         raise ConfigError(f'invalid parameter "{word.text}"', word.span, hint=hint)
     return min(value, LARGEST)
@@ -150,13 +158,13 @@ def _number(name: str, text: str, word: Token) -> int:
 
 def _invalid(word: Token) -> ConfigError:
     name = word.text.partition("=")[0]
-    if name in ("resolve", "service", "slow_start", "route", "drain"):
+    if name in ("resolve", "service", "route", "drain"):
         return ConfigError(
             f'parameter "{name}" of "server" is not supported yet',
             word.span,
             hint="names are resolved when the configuration is read",
         )
-    known = [*NUMBERS, "fail_timeout", *FLAGS]
+    known = [*NUMBERS, *TIMES, *FLAGS]
     hint = did_you_mean(name, known) or "there are: " + ", ".join(known)
     return ConfigError(f'invalid parameter "{word.text}"', word.span, hint=hint)
 
@@ -227,7 +235,7 @@ def make_upstreams(protocol: ProtocolDraft, *, http: bool = False) -> tuple[Upst
         Upstream(
             name=group.name,
             method=group.method,
-            peers=tuple(group.peers),
+            peers=_peers(group),
             zone=group.zone,
             implicit=not group.created,
             http=http,
@@ -236,6 +244,13 @@ def make_upstreams(protocol: ProtocolDraft, *, http: bool = False) -> tuple[Upst
         )
         for group in protocol.upstreams
     )
+
+
+def _peers(group: UpstreamDraft) -> tuple[Peer, ...]:
+    """Its peers, as the method that came last takes them."""
+    if group.method_name in WITHOUT_SLOW_START:
+        return tuple(replace(peer, slow_start_ms=0) for peer in group.peers)
+    return tuple(group.peers)
 
 
 def meant(protocol: ProtocolDraft, name: str) -> str:

@@ -92,7 +92,8 @@ HERE: tuple[Row, ...] = (
         name="server",
         contexts=UPSTREAM,
         args="1+",
-        doc="One broker of a group: weight, max_conns, max_fails, fail_timeout, backup, down.",
+        doc="One broker of a group: weight, max_conns, max_fails, fail_timeout, slow_start, backup,"
+        " down.",
         proof="tests/stream/test_session.py::test_nodes_take_turns_by_weight",
     ),
     Row(

@@ -147,6 +147,7 @@ class Peer:
     fail_timeout: int  # whole seconds, as nginx counts them
     down: bool
     backup: bool
+    slow_start_ms: int = 0  # 0 where the method has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

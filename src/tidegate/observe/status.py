@@ -83,6 +83,7 @@ def _peer(peer: Peer, row: PeerRow, *, single: bool) -> dict[str, object]:
         "address": peer.address.text,
         "server": peer.name,
         "state": state_of(peer, row, single=single),
+        "slow_start": slow_start(peer, row, single=single),
         "weight": peer.weight,
         "backup": peer.backup,
         "active": row.conns,
@@ -96,7 +97,7 @@ def _peer(peer: Peer, row: PeerRow, *, single: bool) -> dict[str, object]:
 
 
 def state_of(peer: Peer, row: PeerRow, *, single: bool) -> str:
-    """`up`, `down` (by the configuration), `unavailable` (by its failures) or `full`."""
+    """`up`, `down` (as configured), `unavailable` (by its failures), `full` or `slow start`."""
     if peer.down:
         return "down"
     out = 0 < peer.max_fails <= row.fails
@@ -105,4 +106,12 @@ def state_of(peer: Peer, row: PeerRow, *, single: bool) -> str:
         return "unavailable"
     if peer.max_conns and row.conns >= peer.max_conns:
         return "full"
-    return "up"
+    return "up" if slow_start(peer, row, single=single) is None else "slow start"
+
+
+def slow_start(peer: Peer, row: PeerRow, *, single: bool) -> int | None:
+    """Per cent of its weight that a peer has while it comes back; None when it has all of it."""
+    passed = time.monotonic() * 1000 - row.back
+    if single or not row.back or passed >= peer.slow_start_ms:
+        return None
+    return int(max(passed, 0.0) * 100 / peer.slow_start_ms)

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 # A line of a log is to be read by people; what is left out is counted.
 MOST_SHOWN = 12
 
+# What is told of a peer that stays.
+COMPARED = (
+    *("weight", "max_conns", "max_fails", "fail_timeout", "slow_start_ms"),
+    *("down", "backup"),
+)
+
 
 def changes(old: Model, new: Model) -> str:
     """What is different in `new`, shortened to one line."""
@@ -81,10 +87,12 @@ def _peers(old: Upstream, new: Upstream) -> Iterator[str]:
         if key not in before:
             yield f"+ peer {_where(peer, new)}"
             continue
-        for name in ("weight", "max_conns", "max_fails", "fail_timeout", "down", "backup"):
+        for name in COMPARED:
             was, now = getattr(before[key], name), getattr(peer, name)
             if was != now:
-                yield f"{name} {_text(was)}→{_text(now)} of {_where(peer, new)}"
+                unit = " ms" if name.endswith("_ms") else ""
+                what = f"{name.removesuffix('_ms')} {_text(was)}→{_text(now)}{unit}"
+                yield f"{what} of {_where(peer, new)}"
     for key, peer in before.items():
         if key not in after:
             yield f"- peer {_where(peer, old)}"

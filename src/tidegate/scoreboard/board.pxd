@@ -27,6 +27,7 @@ cdef class PeerRow:
     cdef readonly unsigned int total_fails
     cdef readonly int checked
     cdef readonly int accessed
+    cdef readonly long back
     cdef readonly int early_closes
     cdef readonly int failed_why
     cdef readonly long failed_at

@@ -42,6 +42,7 @@ class PeerRow:
     total_fails: int
     checked: int  # whole seconds, CLOCK_MONOTONIC
     accessed: int
+    back: int  # ms, CLOCK_MONOTONIC: when `slow_start` began; 0 when it does not run
     early_closes: int
     failed_why: int  # as `Group.note_failure` was told
     failed_at: int  # seconds of CLOCK_REALTIME; 0 is never

@@ -143,6 +143,7 @@ cdef class Board(Memory):
         copy.total_fails = row.state.total_fails
         copy.checked = row.state.checked
         copy.accessed = row.state.accessed
+        copy.back = row.state.back
         copy.early_closes = row.early_closes
         copy.failed_why = row.failed_why
         copy.failed_at = row.failed_at

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from tidegate.scoreboard.board cimport Board
 from tidegate.scoreboard.candidate cimport Candidate
+from tidegate.scoreboard.layout cimport State
 
 
 cdef enum Way:
@@ -30,6 +31,7 @@ cdef class Slot:
     cdef readonly int max_conns
     cdef readonly int max_fails
     cdef readonly int fail_timeout
+    cdef readonly int slow_start
     cdef readonly bint down
     cdef readonly bint backup
 
@@ -41,6 +43,8 @@ cdef class Group:
     cdef int count
     cdef bint single
     cdef bint has_backup
+    cdef bint slows  # some peer has `slow_start`
+    cdef bint slow  # it runs for one of them now
     cdef uint64_t shape
     cdef Candidate *candidates
     cdef readonly unsigned long unlocked
@@ -67,11 +71,15 @@ cdef class Group:
     cdef int quicker(
         self, int first, int second, unsigned char *tried, int32_t now
     ) noexcept nogil
+    cdef int among(
+        self, Way way, bint backup, unsigned char *tried, int32_t now
+    ) noexcept nogil
     cdef int lighter(
         self, int first, int second, unsigned char *tried, int32_t now
     ) noexcept nogil
     cdef void reserve(self, int chosen, bint locked, int32_t now) noexcept nogil
     cdef int end(self, int index, Outcome outcome) except -1
+    cdef void write(self, Candidate *candidate, State *state, int gauge) noexcept nogil
     cdef bint give_back(
         self, Candidate *candidate, Outcome outcome, bint locked, int32_t now
     ) noexcept nogil

@@ -22,6 +22,7 @@ class Slot:
         down: bool,
         backup: bool,
         server: int = 0,  # the same for all addresses of one `server`
+        slow_start: int = 0,  # ms
     ) -> None: ...
 
 class Group:
@@ -30,6 +31,9 @@ class Group:
     The first group that begins with other rows, weights or backups than the one before it in this
     upstream starts the round anew; connections and failures of peers that stay are kept. One made
     with `begins=False` changes nothing before `begin()`, and must not choose before it.
+
+    `slow_start` of a peer runs from when failures that had taken it out of service are forgotten,
+    and from when a group begins with it that was there without it, or had it `down`.
     """
 
     clock: int  # for tests: the second it is; -1 asks the system

@@ -12,11 +12,13 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from tidegate.scoreboard.board cimport Board, within
 from tidegate.scoreboard.candidate cimport (
+    WHOLE,
     Candidate,
     compare_load,
     eligible,
     full,
     keep_weights,
+    moves,
     note_next,
 )
 from tidegate.scoreboard.flights cimport land, milliseconds, take_off
@@ -42,6 +44,14 @@ from tidegate.scoreboard.least_conn cimport choose_least
 from tidegate.scoreboard.least_time cimport averaged, choose_soonest, compare_expected, expected
 from tidegate.scoreboard.mutex cimport add_i32, add_u64, raise_to, read_i32, seconds, write_i32
 from tidegate.scoreboard.round_robin cimport ANY_SERVER, choose
+from tidegate.scoreboard.slow_start cimport (
+    account,
+    come_back,
+    forgive,
+    hold_back,
+    let_all,
+    measure,
+)
 
 TIMES = ("connect", "first_byte", "last_byte")
 
@@ -61,15 +71,19 @@ cdef class Slot:
         bint down,
         bint backup,
         int server=0,
+        int slow_start=0,
     ):
-        if weight < 1 or min(max_conns, max_fails, fail_timeout) < 0:
-            raise ValueError(f"no peer with {weight=} {max_conns=} {max_fails=} {fail_timeout=}")
+        if weight < 1 or min(max_conns, max_fails, fail_timeout, slow_start) < 0:
+            raise ValueError(
+                f"no peer with {weight=} {max_conns=} {max_fails=} {fail_timeout=} {slow_start=}"
+            )
         self.row = row
         self.server = server
         self.weight = weight
         self.max_conns = max_conns
         self.max_fails = max_fails
         self.fail_timeout = fail_timeout
+        self.slow_start = slow_start
         self.down = down
         self.backup = backup
 
@@ -94,6 +108,7 @@ cdef class Group:
         for slot in slots:
             self.add(slot)
         self.single = self.count == 1 and not self.has_backup
+        self.slows &= not self.single
         raise_to(&board.map.header.workers_used, worker + 1)
         self.shape = 0xcbf29ce484222325ULL
         for slot in slots:
@@ -115,19 +130,23 @@ cdef class Group:
         candidate.max_conns = slot.max_conns
         candidate.max_fails = slot.max_fails
         candidate.fail_timeout = slot.fail_timeout
+        candidate.slow_start = slot.slow_start
+        candidate.share = WHOLE
         candidate.down = slot.down
         candidate.backup = slot.backup
         if candidate.row.owner not in (0, self.upstream + 1):
             raise ValueError(f"peer {slot.row} belongs to upstream {candidate.row.owner - 1}")
         raise_to(&self.board.map.header.peers_used, slot.row + 1)
         self.has_backup |= slot.backup
+        self.slows |= slot.slow_start > 0
         self.count += 1
         return 0
 
     cpdef void begin(self) noexcept:
         """Make the rows ready; a group of another shape than the last starts its round anew.
 
-        Connections and failures of peers that stay are kept.
+        Connections and failures of peers that stay are kept. Who joins a group that was there, or
+        was `down` in it, comes back.
         """
         cdef Map *board = &self.board.map
         cdef UpstreamSlot *slot = upstream_at(board, self.upstream)
@@ -136,7 +155,11 @@ cdef class Group:
         cdef bint anew = slot.shape != self.shape
         cdef int index
         for index in range(self.count):
-            anew |= self.candidates[index].row.owner == 0
+            candidate = &self.candidates[index]
+            anew |= candidate.row.owner == 0
+            if candidate.row.down > candidate.down or (candidate.row.owner == 0 and slot.shape):
+                come_back(candidate, &candidate.row.state, self.clock)
+            candidate.row.down = candidate.down
         if anew:
             for index in range(self.count):
                 candidate = &self.candidates[index]
@@ -199,6 +222,7 @@ cdef class Group:
         cdef unsigned char *marks = self.marks(tried)
         cdef int32_t now = self.now()
         cdef bint locked = enter(&self.board.map, self.upstream, PATIENCE_MS)
+        self.slow = self.slows and measure(self.candidates, self.count, self.clock)
         cdef int index = self.decide(way, one, other, marks, now)
         if index >= 0:
             self.reserve(index, locked, now)
@@ -244,6 +268,19 @@ cdef class Group:
         return self.turn_among(way, True, tried, now)
 
     cdef int turn_among(
+        self, Way way, bint backup, unsigned char *tried, int32_t now
+    ) noexcept nogil:
+        if not self.slow or way == ROUND_ROBIN:
+            return self.among(way, backup, tried, now)
+        hold_back(self.candidates, self.count, tried, backup, now)
+        cdef int best = self.among(way, backup, tried, now)
+        if best < 0:
+            let_all(self.candidates, self.count)
+            best = self.among(way, backup, tried, now)
+        account(self.candidates, self.count, best)
+        return best
+
+    cdef int among(
         self, Way way, bint backup, unsigned char *tried, int32_t now
     ) noexcept nogil:
         if way == LEAST_CONN:
@@ -303,7 +340,7 @@ cdef class Group:
             row.state.checked = state.checked
             count_unlocked(board, self.upstream, candidate.index, self.worker, 1)
         for index in range(self.count):
-            if not (self.candidates[index].moved or self.candidates[index].flying):
+            if not moves(&self.candidates[index]):
                 continue
             row = self.candidates[index].row
             note_next(&self.candidates[index])
@@ -360,18 +397,11 @@ cdef class Group:
             if not self.single:
                 out = count_failure(candidate, &state, now)
         elif outcome == SERVED and not self.single and state.accessed < state.checked:
-            state.fails = 0
+            forgive(candidate, &state, self.clock)
         if locked:
-            commit(
-                board,
-                upstream_at(board, self.upstream),
-                -1,
-                candidate.index,
-                &state,
-                self.worker,
-                candidate.gauge[0] - 1,
-            )
+            self.write(candidate, &state, candidate.gauge[0] - 1)
             return out
+        candidate.row.state.back = state.back
         candidate.row.state.fails = state.fails
         candidate.row.state.total_fails = state.total_fails
         candidate.row.state.accessed = state.accessed
@@ -390,15 +420,7 @@ cdef class Group:
             if times[by] >= 0:
                 state.times[by] = averaged(state.times[by], times[by])
         if locked:
-            commit(
-                &self.board.map,
-                upstream_at(&self.board.map, self.upstream),
-                -1,
-                candidate.index,
-                &state,
-                self.worker,
-                candidate.gauge[0],
-            )
+            self.write(candidate, &state, candidate.gauge[0])
             leave(&self.board.map, self.upstream)
             return
         candidate.row.state.times = state.times
@@ -409,12 +431,23 @@ cdef class Group:
         if not land(&self.board.map, self.worker, candidate.index, took_off):
             raise ValueError(f"nobody is under way to peer {index}")
 
+    cdef void write(self, Candidate *candidate, State *state, int gauge) noexcept nogil:
+        """Make `state` and `gauge` those of a peer, as one."""
+        cdef Map *board = &self.board.map
+        cdef UpstreamSlot *slot = upstream_at(board, self.upstream)
+        commit(board, slot, -1, candidate.index, state, self.worker, gauge)
+
     def connected(self, int index):
         cdef Candidate *candidate = self.candidate_at(index)
-        cdef State *state = &candidate.row.state
         cdef bint locked = enter(&self.board.map, self.upstream, PATIENCE_MS)
+        cdef State state = candidate.row.state
         if not self.single and state.accessed < state.checked:
-            state.fails = 0
+            forgive(candidate, &state, self.clock)
+            if locked:
+                self.write(candidate, &state, candidate.gauge[0])
+            else:
+                candidate.row.state.back = state.back
+                candidate.row.state.fails = state.fails
         if locked:
             leave(&self.board.map, self.upstream)
         else:

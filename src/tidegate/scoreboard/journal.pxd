@@ -39,6 +39,7 @@ cdef inline void put_next(Row *row) noexcept nogil:
     row.current_weight = row.next_current_weight
     row.state.effective_weight = row.next_effective_weight
     row.inflight_ms = row.next_inflight_ms
+    row.credit = row.next_credit
 
 
 cdef inline void do_pending(Map *board, UpstreamSlot *upstream) noexcept nogil:

@@ -55,10 +55,13 @@ cdef struct State:
     int32_t effective_weight
     uint32_t times[METRICS]  # averages in milliseconds; 0 is none yet
     uint32_t spare
+    int64_t back  # ms of CLOCK_MONOTONIC when `slow_start` began, 0 when it does not run
 
 cdef struct Row:
     State state
     int64_t current_weight
+    int64_t credit  # towards a choice while `slow_start` runs, in weights
+    int64_t next_credit
     int64_t next_current_weight  # the journal's part in this row, and the next one of its chain
     int32_t next_effective_weight
     int32_t next_row
@@ -67,6 +70,8 @@ cdef struct Row:
     # The last failure, for people: written by who saw it, without the mutex.
     int32_t failed_why
     int32_t flies  # 1 once somebody took off to this peer: its flights are worth a look
+    int32_t down  # 1 when the last group begun here has it `down`
+    int32_t spare
     int64_t failed_at  # seconds of CLOCK_REALTIME
     uint32_t inflight_ms  # average age of those who were under way, at each choice
     uint32_t next_inflight_ms  # the journal's part of it

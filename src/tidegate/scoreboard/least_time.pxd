@@ -49,9 +49,9 @@ cdef inline uint64_t expected(Candidate *candidate, int by, int32_t now) noexcep
 
 
 cdef inline int compare_expected(Candidate *one, Candidate *other) noexcept nogil:
-    """Below 0 when `one` would be done sooner for its weight than `other`, 0 when as soon."""
-    cdef uint64_t first = one.expected * <uint64_t> other.weight
-    cdef uint64_t second = other.expected * <uint64_t> one.weight
+    """Below 0 when `one` would be done sooner for its weight now than `other`, 0 when as soon."""
+    cdef uint64_t first = one.expected * other.weight * other.share
+    cdef uint64_t second = other.expected * one.weight * one.share
     return (first > second) - (first < second)
 
 

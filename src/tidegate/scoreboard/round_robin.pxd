@@ -15,9 +15,10 @@ cdef inline int64_t advance(Candidate *candidate) noexcept nogil:
     """Note that a peer takes part in a round; returns what it adds to the round's total."""
     cdef int weight = candidate.row.state.effective_weight
     candidate.moved = True
-    candidate.next_current_weight = candidate.row.current_weight + weight
     candidate.next_effective_weight = min(weight + 1, candidate.weight)
-    return weight
+    cdef int64_t step = <int64_t> weight * candidate.share
+    candidate.next_current_weight = candidate.row.current_weight + step
+    return step
 
 
 cdef inline int choose(
