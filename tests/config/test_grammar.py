@@ -54,6 +54,8 @@ FOUNDATION = [
     "access_log",
     "log_format",
     "return",
+    "server_name",
+    "pass",
 ]
 
 # Ways to choose a node.

@@ -72,7 +72,8 @@ class StreamRig(Rig):
     def serve(self, sock) -> None:
         """Accept on `sock` for the first server."""
         sock.setblocking(False)
-        sockets = {address: [sock.fileno()] for address, _ in self.prepared.ports}
+        sockets = {address: [] for address, _ in self.prepared.ports}
+        sockets[self.prepared.ports[0][0]] = [sock.fileno()]
         self.runtime.commit(self.prepared, sockets, shared=False)
 
     def run(self, main):

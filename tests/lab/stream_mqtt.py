@@ -94,9 +94,12 @@ def run(rig, entrance, main, *brokers):
     rig.run(all_of_it)
 
 
-async def visit(sock, packet, *, size=5, more=b"", tls=None):
+async def visit(sock, packet, *, size=5, more=b"", tls=None, name=None):
     """Send a CONNECT, hear `size` bytes or the end, send more, leave; with `tls` in that."""
-    reader, writer = await asyncio.open_connection(*sock.getsockname(), ssl=tls)
+    name = name if tls is not None else None
+    reader, writer = await asyncio.open_connection(
+        *sock.getsockname(), ssl=tls, server_hostname=name
+    )
     writer.write(packet)
     answer = b""
     with contextlib.suppress(ConnectionError):

@@ -107,6 +107,8 @@ TOLD_BEFORE = (
     "the client comes in TLS, and the error log is at `info`: it is told of before its handshake"
 )
 NAMED = "variables name the certificate that the client is shown"
+SHARED = "servers share the address, in TLS"
+PASSED = "it is passed on to another `listen`"
 SECURE = "ssl_certificate {certificate}; ssl_certificate_key {key};"
 DEAD_FIRST = "server 127.0.0.1:{dead} weight=9; server 127.0.0.1:{one};"
 MOVED_FIRST = "server 127.0.0.1:{no} weight=9; server 127.0.0.1:{also_no} weight=8;"
@@ -136,6 +138,24 @@ CASES = [
         rows=(PLAIN, NAMED), listen="ssl",
         server="set $pem {certificate}; ssl_certificate $pem; ssl_certificate_key {key};",
     ),
+    Case(
+        rows=(PLAIN, SHARED), listen="ssl",
+        server=SECURE + "}} server {{ listen 1; server_name other; return x;",
+    ),
+    Case(
+        rows=(PLAIN, SHARED), listen="ssl",
+        server=SECURE + "}} server {{ listen 1; server_name localhost; proxy_pass nodes;",
+    ),
+    Case(
+        rows=(MQTT, SHARED), listen="ssl",
+        server=SECURE + "}} server {{ listen 1; server_name localhost; proxy_pass nodes;"
+        " mqtt_preread on;",
+    ),
+    Case(rows=(PLAIN, PASSED), server="pass 127.0.0.1:2; }} server {{ listen 2; proxy_pass nodes;"),
+    Case(
+        rows=(MQTT, PASSED),
+        server="pass 127.0.0.1:2; }} server {{ listen 2; mqtt_preread on; proxy_pass nodes;",
+    ),
 ]  # fmt: skip
 
 
@@ -164,7 +184,7 @@ def test_a_session_costs_the_calls_of_the_table(stream, entrance, world, authori
     async def main():
         tls = client_context(authority) if case.listen == "ssl" else None
         packet = case.sends + connect("dev")
-        answer = await visit(entrance, packet, more=PUBLISH * 100, tls=tls)
+        answer = await visit(entrance, packet, more=PUBLISH * 100, tls=tls, name="localhost")
         assert answer[:2] == b"\x20\x03"
 
     run(rig, entrance, main, *world.brokers)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.cli.words import http_words, method_words, mqtt_words
+from tidegate.cli.words import http_words, method_words, mqtt_words, to_words
 from tidegate.config.diagnostics import excerpt, printable
-from tidegate.config.model import Level, Proxy, Server
+from tidegate.config.model import Level, Pass, Proxy, Server
 from tidegate.config.parts import http_servers, listens, upstreams
 
 if TYPE_CHECKING:
@@ -117,7 +117,11 @@ def _listen(listen: Listen) -> str:
 
 def _target(server: Server) -> str:
     content = server.content
-    target = str(content.upstream) if isinstance(content, Proxy) else "a fixed answer"
+    target = "a fixed answer"
+    if isinstance(content, Proxy):
+        target = str(content.upstream)
+    elif isinstance(content, Pass):
+        target = f"the server at {to_words(content)}"
     mqtt = mqtt_words(server)
     return f"{target} ({mqtt})" if mqtt else target
 

@@ -7,8 +7,8 @@ import resource
 import sys
 from typing import TYPE_CHECKING
 
-from tidegate.cli.words import http_words, method_words, mqtt_words
-from tidegate.config.model import Proxy
+from tidegate.cli.words import http_words, method_words, mqtt_words, to_words
+from tidegate.config.model import Pass, Proxy
 from tidegate.config.parts import http_servers, upstreams
 from tidegate.version import VERSION
 
@@ -46,7 +46,7 @@ def _lines(model: Model) -> Iterator[str]:
 
 
 def _listens(server: Server) -> str:
-    to = server.content.upstream if isinstance(server.content, Proxy) else "return"
+    to = _content(server)
     addresses = _some(
         listen.address.text + (" reuseport" if listen.reuseport else "")
         for listen in server.listens
@@ -57,6 +57,13 @@ def _listens(server: Server) -> str:
         f"{addresses} → {to}{f' ({mqtt})' if mqtt else ''}"
         f"{' with PROXY protocol' if proxied else ''}"
     )
+
+
+def _content(server: Server) -> str:
+    content = server.content
+    if isinstance(content, Proxy):
+        return str(content.upstream)
+    return f"pass {to_words(content)}" if isinstance(content, Pass) else "return"
 
 
 def _http_listens(server: HttpServer) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from tidegate.config.model import Hash, IpHash, LeastConn, Random
 from tidegate.config.model_http import HttpProxy, HttpReturn, StubStatus
 from tidegate.config.parts import locations
+from tidegate.wire.address import Address
 
 if TYPE_CHECKING:
-    from tidegate.config.model import Method, Server
+    from tidegate.config.model import Method, Pass, Server
     from tidegate.config.model_http import HttpContent, HttpServer
 
 
@@ -40,6 +41,11 @@ def mqtt_words(server: Server) -> str:
         "mqtt_require": mqtt.require,
     }
     return ", ".join(word for word, on in words.items() if on)
+
+
+def to_words(way: Pass) -> str:
+    """Where a `pass` leads: an address, or the text that names one."""
+    return way.to.text if isinstance(way.to, Address) else str(way.to)
 
 
 def http_words(server: HttpServer) -> str:

@@ -19,6 +19,7 @@ from tidegate.config.model import (
     ErrorLog,
     Level,
     Model,
+    Pass,
     Proxy,
     Return,
     Server,
@@ -123,10 +124,12 @@ def _server(draft: ServerDraft, error_logs: tuple[ErrorLog, ...]) -> Server:
         error_logs=draft.error_logs() or error_logs,
         span=draft.directive.name.span,
         assignments=tuple(draft.assignments),
+        names=tuple(dict.fromkeys(name for name, _span in draft.names)) or ("",),
+        default_for=tuple(one.address.text for one in draft.addresses if one.first is draft),
     )
 
 
-def _content(draft: ServerDraft) -> Proxy | Return:
+def _content(draft: ServerDraft) -> Proxy | Return | Pass:
     if draft.answer is not None:
         return draft.answer
     upstream = draft.upstream.name if draft.upstream is not None else draft.target

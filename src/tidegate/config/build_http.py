@@ -15,9 +15,8 @@ from tidegate.config import (
 )
 from tidegate.config.build_bind import finish_binds, proxy_bind
 from tidegate.config.build_geo import geo
-from tidegate.config.build_http_server import finish_names, listen, server, server_name
+from tidegate.config.build_http_server import listen, server, server_name
 from tidegate.config.build_http_warnings import finish_warnings
-from tidegate.config.build_listen import make_listen
 from tidegate.config.build_location import finish_locations, location
 from tidegate.config.build_logs import (
     access_log,
@@ -27,7 +26,9 @@ from tidegate.config.build_logs import (
 )
 from tidegate.config.build_map import map_
 from tidegate.config.build_method import hash_, ip_hash, least_conn, random
+from tidegate.config.build_names import finish_names
 from tidegate.config.build_route import finish_routes
+from tidegate.config.build_shared import give_listens
 from tidegate.config.build_split_clients import split_clients
 from tidegate.config.build_tls import finish_proxy_tls, finish_tls_of_address, finish_tls_of_http
 from tidegate.config.build_upstream import finish_group, upstream, zone
@@ -40,7 +41,6 @@ from tidegate.variables.template import parse
 
 if TYPE_CHECKING:
     from tidegate.config.draft import DraftHandler, Reading
-    from tidegate.config.draft_http import HttpDraft
 
 COMBINED = LogFormat(
     name="combined",
@@ -57,7 +57,7 @@ def finish_http(reading: Reading) -> None:
     http = in_http(reading)
     for group in http.upstreams:
         finish_group(reading, group)
-    _give_listens(http)
+    give_listens(http)
     for draft in http.servers:
         finish_tls_of_http(reading, draft)
     for known in http.addresses.values():
@@ -78,17 +78,6 @@ def finish_http(reading: Reading) -> None:
             build_mqtt.finish_server(reading, one)
     build_mqtt.finish_retries(reading)
     finish_warnings(reading)
-
-
-def _give_listens(http: HttpDraft) -> None:
-    """Let servers and their locations know what came of the addresses that they share."""
-    made = {
-        known.address: make_listen(known.address, known.options, known.span)
-        for known in http.addresses.values()
-    }
-    for draft in http.servers:
-        for one in draft.outside.tree():
-            one.listens = [made[known.address] for known in draft.addresses]
 
 
 _EVERYWHERE: dict[str, DraftHandler] = {

@@ -94,8 +94,7 @@ class _Maker:
             listens=tuple(
                 HttpListen(
                     listen=listen,
-                    default=known.default is draft
-                    or (known.default is None and known.servers[0] is draft),
+                    default=known.first is draft,
                 )
                 for listen, known in zip(outside.listens, draft.addresses, strict=True)
             ),

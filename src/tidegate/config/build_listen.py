@@ -1,4 +1,4 @@
-"""`listen`: an address and how its socket is to be."""
+"""The parameters of `listen`: how the socket of an address is to be."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 
 from tidegate.config import values
 from tidegate.config.diagnostics import ConfigError
-from tidegate.config.draft import in_server, in_stream, refused
+from tidegate.config.draft import refused
 from tidegate.config.model import Keepalive, Listen
-from tidegate.config.urls import UrlError, addresses, parse_url
 from tidegate.dataclasses import dataclass, replace
 
 if TYPE_CHECKING:
-    from tidegate.config.draft import Reading
     from tidegate.config.lexer import Token
-    from tidegate.config.parser import Directive
-    from tidegate.config.scope import Scope
     from tidegate.config.span import Span
     from tidegate.wire.address import Address
 
@@ -31,7 +27,6 @@ MOST_PORTS = 1024
 
 LATER = {
     "udp": "MQTT goes over TCP; UDP is not proxied",
-    "default_server": "servers are chosen by address alone",
     "multipath": "multipath TCP is not used",
 }
 # Of FreeBSD; nginx for Linux knows them, and does nothing.
@@ -52,41 +47,6 @@ class Options:
     sndbuf: int | None = None
     keepalive: Keepalive | None = None
     ssl: bool = False
-
-
-def listen(reading: Reading, directive: Directive, _scope: Scope) -> None:
-    """Read `listen ADDRESS [PARAMETER…]`."""
-    server = in_server(reading)
-    word, *parameters = directive.args
-    try:
-        url = parse_url(word.text, listen=True)
-        found = addresses(url, reading.draft.resolve)
-    except UrlError as error:
-        message = f'{error} in "{word.text}" of the "listen" directive'
-        raise ConfigError(message, word.span) from None
-    if not url.unix and not url.ports:
-        message = f'no port in "{word.text}" of the "listen" directive'
-        raise ConfigError(message, word.span, hint=f"for MQTT it is mostly {word.text}:1883")
-    if len(found) > MOST_PORTS:
-        message = f'more than {MOST_PORTS} addresses in "{word.text}" of the "listen" directive'
-        raise ConfigError(message, word.span)
-    options = Options()
-    for parameter in parameters:
-        options = read_parameter(options, parameter)
-    taken = in_stream(reading).taken
-    here = set()
-    for address in found:
-        if address in here:
-            continue  # a name whose addresses repeat
-        here.add(address)
-        if address in taken:
-            message = f'duplicate "{address.text}" address and port pair'
-            place = taken[address].span
-            hint = f"it is also in {place.file}:{place.line}"
-            raise ConfigError(message, word.span, hint=hint)
-        one = make_listen(address, options, directive.name.span)
-        server.listens.append(one)
-        taken[address] = one
 
 
 def make_listen(address: Address, options: Options, span: Span) -> Listen:

@@ -14,7 +14,6 @@ from tidegate.config import (
 )
 from tidegate.config.build_bind import finish_binds, proxy_bind
 from tidegate.config.build_geo import geo
-from tidegate.config.build_listen import listen
 from tidegate.config.build_logs import (
     access_log,
     log_format,
@@ -23,9 +22,13 @@ from tidegate.config.build_logs import (
 )
 from tidegate.config.build_map import map_
 from tidegate.config.build_method import hash_, ip_hash, least_conn, random
+from tidegate.config.build_names import finish_choice, finish_names
+from tidegate.config.build_pass import pass_
 from tidegate.config.build_route import finish_routes
 from tidegate.config.build_set import set_
+from tidegate.config.build_shared import give_listens
 from tidegate.config.build_split_clients import split_clients
+from tidegate.config.build_stream_server import listen, server_name
 from tidegate.config.build_tls import finish_proxy_tls, finish_tls
 from tidegate.config.build_upstream import finish_group, passed_to, upstream, zone
 from tidegate.config.build_upstream import server as upstream_server
@@ -50,7 +53,7 @@ def server(reading: Reading, directive: Directive, scope: Scope) -> None:
         draft.sound = reading.block(directive, draft.scope)
     finally:
         reading.draft.server = None
-    if draft.sound and not draft.listens:
+    if draft.sound and not draft.addresses:
         draft.sound = False
         raise ConfigError('no "listen" is defined for server', hint="add a line like: listen 1883;")
 
@@ -98,9 +101,10 @@ def proxy_protocol(_reading: Reading, directive: Directive, scope: Scope) -> Non
 def finish_stream(reading: Reading) -> None:
     """What nginx checks when it has read all of `stream {}`, in its order."""
     stream = in_stream(reading)
+    give_listens(stream)
     for draft in stream.servers:
         if draft.sound and not (draft.upstream or draft.target or draft.answer):
-            hint = 'a server needs "proxy_pass" or "return"'
+            hint = 'a server needs "proxy_pass", "pass" or "return"'
             message = "no handler for server"
             span = draft.directive.name.span
             line = draft.directive.end.line
@@ -116,6 +120,9 @@ def finish_stream(reading: Reading) -> None:
     finish_variables(reading)
     finish_binds(reading)
     finish_routes(reading)
+    for known in stream.addresses.values():
+        finish_names(reading, known)
+        finish_choice(reading, known)
     for draft in stream.servers:
         build_mqtt.finish_server(reading, draft)
         build_realip.finish_server(reading, draft)
@@ -143,6 +150,8 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream.upstream", "least_conn"): least_conn,
     ("stream.upstream", "random"): random,
     ("stream.server", "listen"): listen,
+    ("stream.server", "server_name"): server_name,
+    ("stream.server", "pass"): pass_,
     ("stream.server", "proxy_pass"): proxy_pass,
     ("stream.server", "proxy_bind"): proxy_bind,
     ("stream.server", "proxy_buffer_size"): proxy_buffer_size,

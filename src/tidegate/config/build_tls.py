@@ -27,8 +27,8 @@ from tidegate.engine.tls_pem import not_after
 from tidegate.variables.template import parse
 
 if TYPE_CHECKING:
-    from tidegate.config.draft import Reading, ServedDraft, ServerDraft
-    from tidegate.config.draft_http import AddressDraft, HttpServerDraft
+    from tidegate.config.draft import AddressDraft, Reading, ServedDraft, ServerDraft
+    from tidegate.config.draft_http import HttpServerDraft
     from tidegate.config.scope import Scope
 
 DEFAULT_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
@@ -61,6 +61,8 @@ def finish_tls(reading: Reading, draft: ServerDraft) -> None:
     certificates, keys = _texts(scope, "ssl_certificate"), _texts(scope, "ssl_certificate_key")
     if not secured and not certificates:
         return
+    if not certificates and _may_borrow(draft):
+        return
     where = secured[-1].span if secured else scope.place("ssl_certificate")
     behind = ' for the "listen ... ssl" directive' if secured else ""
     missing = None
@@ -78,6 +80,19 @@ def finish_tls(reading: Reading, draft: ServerDraft) -> None:
         return
     tls = make_tls(reading, scope)
     draft.tls = tls if secured else None
+
+
+def _may_borrow(draft: ServerDraft) -> bool:
+    """Whether the clients of a server may do with the certificate of another of its addresses.
+
+    Not where it wants to see theirs: it would be the other's rules that they are judged by.
+    """
+    shared = [known for known in draft.addresses if "ssl" in known.protocols]
+    verifies = (draft.scope.optional_text("ssl_verify_client") or "off") != "off"
+    return not verifies and not any(
+        known.first is draft or known.first.outside.scope.flag("ssl_reject_handshake")
+        for known in shared
+    )
 
 
 def finish_tls_of_http(reading: Reading, draft: HttpServerDraft) -> None:
@@ -100,7 +115,7 @@ def finish_tls_of_address(reading: Reading, known: AddressDraft) -> None:
     """Complain where no server of an address with `ssl` has a certificate for its clients."""
     if "ssl" not in known.protocols:
         return
-    servers = [known.default or known.servers[0]]
+    servers = [known.first]
     if servers[0].outside.scope.flag("ssl_reject_handshake"):
         servers = known.servers
     for draft in servers:

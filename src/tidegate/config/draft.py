@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tidegate.config.diagnostics import ConfigError
 from tidegate.config.model import RoundRobin
@@ -14,6 +14,7 @@ from tidegate.dataclasses import dataclass, field
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tidegate.config.build_listen import Options
     from tidegate.config.draft_http import HttpDraft
     from tidegate.config.model import (
         AccessLog,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         Method,
         MqttNextUpstream,
         OpenLogFiles,
+        Pass,
         Peer,
         Return,
         SetConnect,
@@ -168,6 +170,36 @@ class ServedDraft(BlockDraft):
         yield self
 
 
+class Sharer(Protocol):
+    """A `server`, which may share its addresses with others; `outside` has its own settings."""
+
+    directive: Directive
+    names: list[tuple[str, Span]]
+    addresses: list[AddressDraft]
+
+    @property
+    def outside(self) -> ServedDraft:
+        """What its directives say, those of locations apart."""
+
+
+@dataclass(slots=True, kw_only=True)
+class AddressDraft:
+    """An address that servers listen on; `placed` is where its options were written."""
+
+    address: Address
+    options: Options
+    span: Span
+    placed: Span | None
+    servers: list[Sharer] = field(default_factory=list)
+    default: Sharer | None = None
+    protocols: set[str] = field(default_factory=set)
+
+    @property
+    def first(self) -> Sharer:
+        """The server of clients that name none: the default one."""
+        return self.default or self.servers[0]
+
+
 @dataclass(slots=True, kw_only=True)
 class ServerDraft(ServedDraft):
     """One `server` of stream.
@@ -175,8 +207,15 @@ class ServerDraft(ServedDraft):
     Of `upstream`, `target` and `answer` the one given last is set, as nginx takes the last handler.
     """
 
-    answer: Return | None = None
+    answer: Return | Pass | None = None
     tls: Tls | None = None
+    names: list[tuple[str, Span]] = field(default_factory=list)
+    addresses: list[AddressDraft] = field(default_factory=list)
+
+    @property
+    def outside(self) -> ServerDraft:
+        """Itself: it has no locations."""
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +273,7 @@ class StreamDraft(ProtocolDraft):
     """All `stream {}` blocks together."""
 
     servers: list[ServerDraft] = field(default_factory=list)
-    taken: dict[Address, Listen] = field(default_factory=dict)
+    addresses: dict[Address, AddressDraft] = field(default_factory=dict)
 
     def served(self) -> Sequence[ServedDraft]:
         """All servers."""

@@ -10,8 +10,7 @@ from tidegate.dataclasses import dataclass, field
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tidegate.config.build_listen import Options
-    from tidegate.config.draft import Reading
+    from tidegate.config.draft import AddressDraft, Reading
     from tidegate.config.model_http import ErrorPage, Header, HttpReturn, Redirect
     from tidegate.config.model_tls import Tls
     from tidegate.config.parser import Directive
@@ -105,19 +104,6 @@ class HttpServerDraft:
     names: list[tuple[str, Span]] = field(default_factory=list)
     addresses: list[AddressDraft] = field(default_factory=list)
     tls: Tls | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class AddressDraft:
-    """An address that servers of http listen on; `placed` is where its options were written."""
-
-    address: Address
-    options: Options
-    span: Span
-    placed: Span | None
-    servers: list[HttpServerDraft] = field(default_factory=list)
-    default: HttpServerDraft | None = None
-    protocols: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -66,6 +66,14 @@ HERE: tuple[Row, ...] = (
         doc="An address and port, or `unix:` path, to accept connections on.",
         proof=E2E + "test_listens_are_as_asked.py::test_an_option_of_listen_reaches_the_socket",
     ),
+    Row(
+        name="server_name",
+        contexts=SERVER,
+        args="1+",
+        default='""',
+        doc="The names that clients of TLS ask for, among the servers of one address.",
+        proof=E2E + "test_servers_by_name.py::test_server_name",
+    ),
     _proxy(
         "proxy_protocol_timeout",
         Kind.TIME,
@@ -151,6 +159,13 @@ HERE: tuple[Row, ...] = (
         args="1",
         doc="Sends a text to the client and closes.",
         proof=E2E + "test_each_server_has_its_own_way.py::test_return_says_its_text",
+    ),
+    Row(
+        name="pass",
+        contexts=SERVER,
+        args="1",
+        doc="Another `listen` of the configuration, whose server serves the connection.",
+        proof=E2E + "test_passed_connections.py::test_pass",
     ),
     Row(
         name="proxy_bind",
@@ -303,8 +318,6 @@ LATER: tuple[Row, ...] = (
     *_later("active checks come later", "1", "match", contexts=STREAM, opens=FREE),
     *_later(NAMES, "3+", "keyval", contexts=STREAM),
     *_later(NAMES, "1+", "keyval_zone", contexts=STREAM),
-    *_later("servers are chosen by address alone", "1+", "server_name", contexts=SERVER),
-    *_later("use proxy_pass instead", "1", "pass", contexts=SERVER),
     *_later("it comes later", "flag", "proxy_bind_dynamic"),
     *_later("the kernel sizes these buffers", "1", "proxy_socket_rcvbuf proxy_socket_sndbuf"),
 )

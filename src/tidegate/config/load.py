@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.build import Places, make_model
 from tidegate.config.build_main import HANDLERS
+from tidegate.config.build_pass import finish_passes
 from tidegate.config.diagnostics import Problem, Report, TooManyProblemsError
 from tidegate.config.draft import Draft
 from tidegate.config.files import Files, Source
@@ -136,14 +137,15 @@ def _finish(draft: Draft, report: Report) -> None:
     """What nginx checks after it has called the syntax ok."""
     if report.errors:
         return
+    finish_passes(draft, report)
     if draft.events is None:
         hint = "an empty one will do: events {}"
         report.late('no "events" section in configuration', hint=hint)
         return
-    listens = len(draft.stream.taken) if draft.stream else 0
+    listens = len(draft.stream.addresses) if draft.stream else 0
     listens += len(draft.http.addresses) if draft.http else 0
     connections = draft.events.optional_integer("worker_connections")
-    for address, listen in draft.stream.taken.items() if draft.stream and draft.http else ():
+    for address, listen in draft.stream.addresses.items() if draft.stream and draft.http else ():
         known = draft.http.addresses.get(address) if draft.http else None
         if known is not None:
             places = " and in ".join(f"{one.file}:{one.line}" for one in (listen.span, known.span))

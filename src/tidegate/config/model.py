@@ -267,6 +267,14 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """`pass ADDRESS`: let another server that listens here serve, or one that variables name."""
+
+    to: Address | Template
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """One `set $name VALUE`; the name stands without its dollar."""
 
@@ -356,7 +364,9 @@ class Server:
 
     `preread_buffer_size` and `preread_timeout_ms` are for servers that look at a client's first
     bytes, as those with `mqtt` or `ssl_preread` do. `access` is in order: the first rule that fits
-    decides. `real_ip_from` may name a client by a PROXY protocol header.
+    decides. `real_ip_from` may name a client by a PROXY protocol header. Servers of one address are
+    told apart by their `names`, as clients of TLS ask for them; `default_for` are the addresses
+    where clients that name none are its own.
     """
 
     listens: tuple[Listen, ...]
@@ -364,7 +374,7 @@ class Server:
     real_ip_from: tuple[Network, ...]
     access: tuple[AccessRule, ...]
     limit_conns: LimitConns | None
-    content: Proxy | Return
+    content: Proxy | Return | Pass
     preread_buffer_size: int
     preread_timeout_ms: int
     ssl_preread: bool
@@ -375,6 +385,8 @@ class Server:
     error_logs: tuple[ErrorLog, ...]
     span: Span
     assignments: tuple[Assignment, ...] = ()
+    names: tuple[str, ...] = ("",)
+    default_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

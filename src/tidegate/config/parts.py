@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from tidegate.config.model_http import Http, HttpServer, Location
     from tidegate.config.model_tls import ProxyTls, Tls
+    from tidegate.wire.address import Address
 
 
 def upstreams(of: Model) -> tuple[Upstream, ...]:
@@ -47,15 +48,15 @@ def learned(of: Model) -> tuple[Sticky, ...]:
 
 
 def listens(of: Model) -> Iterator[Listen]:
-    """Every address; servers of http that share one have it once."""
+    """Every address; servers that share one have it once."""
+    found: dict[Address, Listen] = {}
     for server in of.stream.servers if of.stream is not None else ():
-        yield from server.listens
-    seen = set()
+        for listen in server.listens:
+            found.setdefault(listen.address, listen)
     for one in http_servers(of):
-        for listen in one.listens:
-            if listen.listen.address not in seen:
-                seen.add(listen.listen.address)
-                yield listen.listen
+        for shared in one.listens:
+            found.setdefault(shared.listen.address, shared.listen)
+    yield from found.values()
 
 
 def http_servers(of: Model) -> tuple[HttpServer, ...]:

@@ -17,6 +17,7 @@ from tidegate.engine.outcome cimport (
     Framing,
     Later,
     Need,
+    Pass,
     Refuse,
     Relay,
     Say,
@@ -24,7 +25,7 @@ from tidegate.engine.outcome cimport (
     drop_terms,
 )
 from tidegate.engine.pending cimport pending_of
-from tidegate.engine.session cimport preread, proceed, refuse, say
+from tidegate.engine.session cimport arrive, preread, proceed, refuse, say
 from tidegate.engine.turn cimport use_tls
 from tidegate.engine.types cimport (
     CALL_OVERHEAR,
@@ -58,7 +59,7 @@ cdef carry_out(Core *core, Session *s, outcome):
     if s.state != DECIDING:
         return
     s.later = False
-    if outcome is None and s.listener is not NULL:
+    if outcome is None and s.arriving:
         proceed(core, s)
         leave_listener(core, s)
     elif isinstance(outcome, Connect):
@@ -74,12 +75,56 @@ cdef carry_out(Core *core, Session *s, outcome):
         read_more(core, s, <Need>outcome)
     elif isinstance(outcome, Say):
         talk(core, s, <Say>outcome)
+    elif isinstance(outcome, Pass):
+        pass_on(core, s, <Pass>outcome)
     elif isinstance(outcome, Tell):
         tell(core, s, <Tell>outcome)
     elif isinstance(outcome, Later):
         s.later = True
     else:
         raise TypeError(f"no outcome of a decision: {outcome!r}")
+
+
+cdef become(Session *s, session):
+    """Let this be the Python half from here on."""
+    cdef object before = <object>s.owner
+    Py_INCREF(session)
+    s.owner = <PyObject *>session
+    Py_DECREF(before)
+
+
+cdef pass_on(Core *core, Session *s, Pass outcome):
+    """Begin again at another server, with what was preread."""
+    cdef uint32_t kept = s.preread.end if s.preread is not NULL else 0
+    cdef bint opened = s.ends[CLIENT].ssl is not NULL
+    if s.arriving or s.exchange is not NULL or s.ends[UPSTREAM].fd >= 0:
+        raise ValueError("only what was not answered yet can be passed on")
+    if opened and outcome.tls is not None:
+        raise ValueError("there is no TLS inside of TLS")
+    if outcome.header_timeout_ms and (kept or opened):
+        raise ValueError("a PROXY header is the first that a client says")
+    if outcome.release is not None:
+        keep_release(s, outcome.release)
+    become(s, outcome.session)
+    s.error = 0
+    s.preread_size = max(outcome.preread_size, kept) if outcome.preread_size else 0
+    s.preread_ms = outcome.preread_timeout_ms
+    s.idle_counts = outcome.idle_counts
+    if outcome.tls is not None:
+        use_tls(core)
+        s.tls = outcome.tls.tls
+        s.tls.refs += 1
+        s.ends[CLIENT].replays = kept > 0
+    arrive(core, s, outcome.header_timeout_ms, outcome.asks_accept)
+
+
+cdef keep_release(Session *s, release):
+    cdef list releases
+    if s.releases is NULL:
+        releases = []
+        Py_INCREF(releases)
+        s.releases = <PyObject *>releases
+    (<list>s.releases).append(release)
 
 
 cdef go(Core *core, Session *s, Connect plan):
@@ -264,10 +309,7 @@ cdef talk(Core *core, Session *s, Say outcome):
             f"cannot take {outcome.take} of {kept} bytes, or read {outcome.need} of {size}"
         )
     if outcome.session is not None:
-        Py_INCREF(outcome.session)
-        before = <object>s.owner
-        s.owner = <PyObject *>outcome.session
-        Py_DECREF(before)
+        become(s, outcome.session)
     leave_upstream(core, s)
     drop_first(s, outcome.take)
     s.answer_size = 0

@@ -130,7 +130,7 @@ cdef void begin_session(
     if listener.tls is not NULL:
         s.tls = listener.tls
         s.tls.refs += 1
-    arrive(core, s)
+    arrive(core, s, listener.header_timeout_ms, listener.asks_accept)
 
 
 cdef bint accept_one(Core *core, Listener *listener) noexcept nogil:

@@ -177,6 +177,18 @@ class Engine:
         """
     def use_context(self, handle: int, context: Context) -> None:
         """Let the handshake of a session that was `greeted` go by these rules."""
+    def serve_as(
+        self,
+        handle: int,
+        session: Session,
+        *,
+        preread_size: int = 0,
+        preread_timeout_ms: int = 0,
+    ) -> None:
+        """Let `session`, of another server, be the Python half from here on.
+
+        While the first one is `greeted`, or in its `preread`; sizes and times as in `listen`.
+        """
     def fault(self, handle: int) -> tuple[int, str] | None:
         """What went wrong in TLS last, once: a level of the error log and nginx's words."""
     def number(self, handle: int) -> int:

@@ -8,7 +8,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from tidegate.engine.carry_out cimport carry_out, set_terms, settle
+from tidegate.engine.carry_out cimport become, carry_out, set_terms, settle
 from tidegate.engine.ends cimport arm, bury, finish, leave_upstream, linger_over, occupy
 from tidegate.engine.exchange cimport drop_exchange
 from tidegate.engine.linux cimport (
@@ -177,6 +177,9 @@ cdef class Engine:
             if s.owner is not NULL:
                 Py_DECREF(<object>s.owner)
                 s.owner = NULL
+            if s.releases is not NULL:
+                Py_DECREF(<object>s.releases)
+                s.releases = NULL
             drop_terms(s.terms)
             drop_exchange(s)
             drop_tls(s.tls)
@@ -367,10 +370,12 @@ cdef class Engine:
         return <object>s.owner
 
     cdef ask_accept(self, Session *s, owner):
-        cdef Pending *header = s.preread
-        cdef bytes data = header.data[: header.end] if header is not NULL else b""
-        free(header)
-        s.preread = NULL
+        cdef Pending *header = s.preread if s.headed else NULL
+        cdef bytes data = b""
+        if header is not NULL:
+            data = header.data[: header.end]
+            free(header)
+            s.preread = NULL
         self.served[0] += 1
         return owner.accept(data, s.error)
 
@@ -427,11 +432,26 @@ cdef class Engine:
             try:
                 owner.end(report)
             finally:
+                self.let_go(s)
                 tls_free(&s.ends[CLIENT])
                 tls_free(&s.ends[UPSTREAM])
                 bury(&self.core, s)
             return
         bury(&self.core, s)
+
+    cdef let_go(self, Session *s):
+        """Call what is to be called at the end."""
+        cdef list releases
+        if s.releases is NULL:
+            return
+        releases = <list>s.releases
+        s.releases = NULL
+        Py_DECREF(releases)
+        for release in releases:
+            try:
+                release()
+            except Exception as error:  # noqa: BLE001
+                self.trouble(error)
 
     def resume(self, uint64_t handle, outcome):
         """Bring the outcome that `LATER` promised; False when the session is gone meanwhile."""
@@ -628,6 +648,23 @@ cdef class Engine:
         context.tls.refs += 1
         drop_tls(s.tls)
         s.tls = context.tls
+
+    def serve_as(
+        self,
+        uint64_t handle,
+        session not None,
+        *,
+        uint32_t preread_size=0,
+        int64_t preread_timeout_ms=0,
+    ):
+        """Let another server's session be the Python half from here on."""
+        cdef Session *s = self.find(handle)
+        cdef uint32_t kept = s.preread.end if s.preread is not NULL else 0
+        if s.owner is NULL or s.arriving or s.state not in (HANDSHAKE, DECIDING):
+            raise ValueError("this session is beyond its choice")
+        become(s, session)
+        s.preread_size = max(preread_size, kept)
+        s.preread_ms = preread_timeout_ms
 
     def fault(self, uint64_t handle):
         """What went wrong in TLS last, once: a level of the error log and words, or None."""

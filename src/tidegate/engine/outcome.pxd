@@ -1,4 +1,5 @@
 from tidegate.engine.tls_client cimport ClientTls
+from tidegate.engine.tls_context cimport Context
 from tidegate.engine.types cimport Session, Terms
 
 cdef void drop_terms(Terms *terms) noexcept nogil
@@ -22,6 +23,17 @@ cdef class Say:
     cdef long send_ms
     cdef bint idle
     cdef object session
+
+
+cdef class Pass:
+    cdef object session
+    cdef object release
+    cdef bint asks_accept
+    cdef bint idle_counts
+    cdef long header_timeout_ms
+    cdef unsigned int preread_size
+    cdef long preread_timeout_ms
+    cdef Context tls
 
 
 cdef class Tell:

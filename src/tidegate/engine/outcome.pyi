@@ -1,9 +1,11 @@
 """What Python and the engine tell each other: outcomes of decisions one way, reports the other."""
 
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from tidegate.engine.loop import Session
 from tidegate.engine.tls_client import ClientTls
+from tidegate.engine.tls_context import Context
 
 class Relay:
     """What a relaying session may do; one object serves all sessions of a server.
@@ -104,6 +106,27 @@ class Connect:
         body_ms: int = 0,
     ) -> None: ...
 
+class Pass:
+    """Outcome of `preread` or `pick`: begin again, as if the client had connected elsewhere.
+
+    `session` is the Python half from here on; the rest is as in `Engine.listen`. What was preread
+    comes first: to the other's `preread`, or into its handshake where there is `tls`. A side that
+    has TLS gets no other. `release` is called once, when the session has ended, after its `end`.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        release: Callable[[], None] | None = None,
+        asks_accept: bool = False,
+        idle_counts: bool = False,
+        header_timeout_ms: int = 0,
+        preread_size: int = 0,
+        preread_timeout_ms: int = 0,
+        tls: Context | None = None,
+    ) -> None: ...
+
 class Tell:
     """Outcome of `inspect`: send `data` to the upstream, go on with its answer.
 
@@ -177,7 +200,7 @@ class Later:
     """Outcome: `Engine.resume` will bring the real one."""
 
 LATER: Final[Later]
-Outcome: TypeAlias = Need | Say | Connect | Tell | Accept | Refuse | Later
+Outcome: TypeAlias = Need | Say | Connect | Pass | Tell | Accept | Refuse | Later
 
 # Why a session ended, in the engine's order.
 REASONS: Final[tuple[str, ...]]

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from tidegate.engine.tls_client cimport ClientTls
+from tidegate.engine.tls_context cimport Context
 from tidegate.engine.types cimport (
     CLIENT,
     FAILED,
@@ -95,6 +96,29 @@ cdef class Say:
         self.send_ms = send_ms
         self.idle = idle
         self.session = session
+
+
+cdef class Pass:
+    def __cinit__(
+        self,
+        session not None,
+        *,
+        release=None,
+        bint asks_accept=False,
+        bint idle_counts=False,
+        long header_timeout_ms=0,
+        unsigned int preread_size=0,
+        long preread_timeout_ms=0,
+        Context tls=None,
+    ):
+        self.session = session
+        self.release = release
+        self.asks_accept = asks_accept
+        self.idle_counts = idle_counts
+        self.header_timeout_ms = header_timeout_ms
+        self.preread_size = preread_size
+        self.preread_timeout_ms = preread_timeout_ms
+        self.tls = tls
 
 
 cdef class Tell:

@@ -75,15 +75,19 @@ cdef enum:
 # --- accept ---
 
 
-cdef void arrive(Core *core, Session *s) noexcept nogil:
-    """The first phase that the listener asks for."""
-    if s.listener.header_timeout_ms:
+cdef void arrive(
+    Core *core, Session *s, int64_t header_ms, bint asks_accept
+) noexcept nogil:
+    """The first phase that is asked for: a PROXY header in that time, the accept phase, or none."""
+    s.arriving = True
+    s.headed = header_ms != 0
+    if header_ms:
         s.state = HEADER
-        s.until = core.now + s.listener.header_timeout_ms
+        s.until = core.now + header_ms
         arm(core, s, s.until)
         if s.state == HEADER:
             want(core, s, CLIENT, EPOLLIN)
-    elif s.listener.asks_accept:
+    elif asks_accept:
         s.state = DECIDING
         call(core, s, CALL_ACCEPT)
     else:
@@ -92,6 +96,7 @@ cdef void arrive(Core *core, Session *s) noexcept nogil:
 
 cdef void proceed(Core *core, Session *s) noexcept nogil:
     """The accept phase is over: the client's TLS, where there is one, or its first bytes."""
+    s.arriving = False
     if s.tls is NULL:
         begin(core, s)
         return
@@ -118,6 +123,12 @@ cdef void show_header(Core *core, Session *s) noexcept nogil:
 
 cdef void begin(Core *core, Session *s) noexcept nogil:
     """What the client says from here on is for its server: read it, or let Python choose."""
+    if s.preread_size and s.preread is not NULL:
+        # It was read where the connection was passed on from.
+        s.idle_counts = False
+        s.state = DECIDING
+        call(core, s, CALL_PREREAD)
+        return
     if s.preread_size:
         preread(core, s, 1, core.now + s.preread_ms)
         return
@@ -138,7 +149,8 @@ cdef void secure(Core *core, Session *s) noexcept nogil:
     arm(core, s, s.until)
     s.ends[CLIENT].shaking = True
     if s.state == HANDSHAKE:
-        want(core, s, CLIENT, EPOLLIN)
+        # What was preread is there already, whatever else comes.
+        want(core, s, CLIENT, EPOLLOUT if s.ends[CLIENT].replays else EPOLLIN)
 
 
 cdef bint speaks_plain(Core *core, Session *s) noexcept nogil:
@@ -146,12 +158,15 @@ cdef bint speaks_plain(Core *core, Session *s) noexcept nogil:
     cdef unsigned char first
     if not s.idle_counts or not tls_unheard(&s.ends[CLIENT]):
         return False
-    if recv(s.ends[CLIENT].fd, <char *>&first, 1, MSG_PEEK) != 1:
+    if s.ends[CLIENT].replays:
+        first = <unsigned char>s.preread.data[0]
+    elif recv(s.ends[CLIENT].fd, <char *>&first, 1, MSG_PEEK) != 1:
         return False
     # A record of TLS, or what version 2 of SSL begins with.
     if first == 0x16 or first & 0x80:
         return False
     calm(core, s, CLIENT)
+    s.ends[CLIENT].replays = False
     tls_free(&s.ends[CLIENT])
     drop_tls(s.tls)
     s.tls = NULL
@@ -171,7 +186,11 @@ cdef void shake_client(Core *core, Session *s) noexcept nogil:
     elif step == SHAKE_FAILED:
         s.status = INTERNAL_ERROR
         finish(core, s, NO_HANDSHAKE, True)
+    elif step == SHAKE_DONE and s.ends[CLIENT].replays and s.preread is not NULL:
+        # No client can have said so much before it heard of us.
+        finish(core, s, FAILED, False)
     elif step == SHAKE_DONE:
+        s.ends[CLIENT].replays = False
         drop_tls(s.tls)
         s.tls = NULL
         begin(core, s)

@@ -8,6 +8,9 @@ that nothing is there; and who goes on with messages that bring nothing is cut o
 """
 
 from libc cimport errno as c
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 from tidegate.engine.linux cimport MSG_NOSIGNAL, recv, send, ssize_t
 from tidegate.engine.openssl cimport (
@@ -40,7 +43,7 @@ from tidegate.engine.openssl cimport (
     SSL_set_info_callback,
     SSL_set_shutdown,
 )
-from tidegate.engine.types cimport End
+from tidegate.engine.types cimport CLIENT, End, Pending, Session
 
 
 cdef bint tls_attach(End *end) noexcept nogil:
@@ -60,6 +63,11 @@ cdef int from_socket(BIO *bio, char *buffer, int size) noexcept nogil:
     cdef End *end = <End *>BIO_get_data(bio)
     cdef ssize_t n
     BIO_clear_retry_flags(bio)
+    if end.replays:
+        # The client's side is what a session begins with.
+        n = replay(<Session *>end, buffer, <uint32_t>size)
+        if n:
+            return <int>n
     if end.reads == 0:
         # epoll tells of it again in the next turn.
         BIO_set_retry_read(bio)
@@ -70,6 +78,22 @@ cdef int from_socket(BIO *bio, char *buffer, int size) noexcept nogil:
         BIO_set_retry_read(bio)
     elif n == 0:
         BIO_set_flags(bio, BIO_FLAGS_IN_EOF)
+    return <int>n
+
+
+cdef int replay(Session *s, char *buffer, uint32_t size) noexcept nogil:
+    """Of what was preread what comes next; 0 is nothing more."""
+    cdef Pending *early = s.preread
+    cdef uint32_t n
+    if early is NULL:
+        return 0
+    n = min(size, early.end - early.start)
+    memcpy(buffer, early.data + early.start, n)
+    early.start += n
+    if early.start == early.end:
+        free(early)
+        s.preread = NULL
+        s.ends[CLIENT].replays = False
     return <int>n
 
 

@@ -172,6 +172,7 @@ cdef struct End:
     uint8_t shut  # we have said our end to it
     uint8_t shaking  # in a TLS handshake, and so in the epoll descriptor of those
     uint8_t more  # its TLS holds bytes, or an end, that epoll does not know of
+    uint8_t replays  # its TLS begins with what was preread; of a client alone
     uint8_t fault  # errno of a TLS read that came behind bytes
     uint8_t metered  # what is read from it has a rate or a bound, or is shown to Python
     uint8_t reads  # how often its TLS may still read from the socket before others have their turn
@@ -211,6 +212,8 @@ cdef struct Session:
     uint8_t dead
     uint8_t reasoned  # who ended first is known
     uint8_t later  # Python owes an outcome
+    uint8_t headed  # what was read is a PROXY header
+    uint8_t arriving  # nothing is behind it yet but the header, or the accept phase
     uint8_t run  # sides, as bits, that are on the run list
     uint8_t fault_level  # as the error log's: 2 is info, 6 crit
     uint8_t idle_counts
@@ -244,6 +247,7 @@ cdef struct Session:
     Tls *tls  # of the handshake that comes, or runs
     Pending *fault  # what went wrong in TLS, for the log
     PyObject *owner
+    PyObject *releases  # a list of what is to be called at the end; NULL is none
     Listener *listener  # until the accept phase is over
     Session *next
     Session *run_next

@@ -12,7 +12,6 @@ from tidegate.config.urls import split_uri
 from tidegate.http import redirects, websocket
 from tidegate.http.local import folder
 from tidegate.http.locations import REGEX, REGEX_CASELESS, Place, Tree
-from tidegate.http.names import Names
 from tidegate.http.proxy_heads import RequestWriter
 from tidegate.http.proxy_response import ResponseWriter
 from tidegate.http.realip import PROXY_PROTOCOL
@@ -34,6 +33,7 @@ from tidegate.stream.mqtt_variables import OF_CONNACK
 from tidegate.stream.proxy import Proxy
 from tidegate.stream.route import Route
 from tidegate.variables.computed import needed
+from tidegate.variables.server_names import Names
 from tidegate.variables.template import DIGITS, compile_template, names
 from tidegate.variables.values import encode
 

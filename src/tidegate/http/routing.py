@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from tidegate.config.model import Level
 from tidegate.http import local_content, proxying, realip, replies, secure
 from tidegate.http.answers import page
-from tidegate.http.names import HostError, host_of
 from tidegate.http.request import MOST_REDIRECTS
 from tidegate.variables.regex import RegexError
+from tidegate.variables.server_names import HostError, host_of
 from tidegate.variables.values import decode
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from tidegate.config.model import Stream
 from tidegate.http.build import Builder
 from tidegate.http.gauges import Gauges
 from tidegate.http.session import HttpSession
+from tidegate.stream.passing import Door, Listening
 from tidegate.stream.refusals import Refusals
 from tidegate.stream.serving import Serving
 from tidegate.stream.session_drop import HTTP, Drop
@@ -53,12 +54,14 @@ class HttpRuntime(Serving):
         worker: int,
         logs: Logs,
         tickets: TicketKeys,
+        listening: Listening | None = None,
         left: Callable[[int], None] = lambda _generation: None,
     ) -> None:
-        """`tickets` are those of stream."""
+        """`tickets` are those of stream, and so is `listening`."""
         super().__init__(engine=engine, board=board, worker=worker, left=left)
         self._logs = logs
         self._tickets = tickets
+        self._listening = Listening() if listening is None else listening
         self._refusals = Refusals(board.worker_counters(worker))
         self._gauges = Gauges(
             board.worker_counters(worker),
@@ -126,6 +129,7 @@ class HttpRuntime(Serving):
             [(port.address, partial(self._listen, port, shared=shared)) for port in prepared.ports],
             sockets,
         )
+        self._listening.put("http", {port.address: _door_of(port) for port in prepared.ports})
         before, self._now = self._now, prepared
         if before is not None:
             self._replace(before.generation, before.upstreams, prepared.upstreams)
@@ -155,21 +159,26 @@ class HttpRuntime(Serving):
             self._drop.begin()
 
     def _listen(self, port: HttpPort, fd: int, *, shared: bool) -> int:
-        return self._engine.listen(
-            fd,
-            partial(HttpSession, port),
-            shared=shared,
-            nodelay=port.server.nodelay,
-            asks_accept=port.asks_accept,
-            header_timeout_ms=port.server.header_timeout_ms if port.proxy_protocol else 0,
-            preread_size=port.head_limits[1],
-            preread_timeout_ms=port.header_timeout_ms,
-            tls=port.tls,
-            idle_counts=True,
-        )
+        session, terms = _door_of(port)
+        return self._engine.listen(fd, session, shared=shared, nodelay=port.server.nodelay, **terms)
 
     def leave(self) -> None:
         """Keep no connection for another request: the worker stops."""
         self._gauges.leaving = True
         self.stop_listening()
         self._engine.close_idle()
+
+
+def _door_of(port: HttpPort) -> Door:
+    """Where the connections of an address begin."""
+    return Door(
+        partial(HttpSession, port),
+        {
+            "asks_accept": port.asks_accept,
+            "header_timeout_ms": port.server.header_timeout_ms if port.proxy_protocol else 0,
+            "preread_size": port.head_limits[1],
+            "preread_timeout_ms": port.header_timeout_ms,
+            "tls": port.tls,
+            "idle_counts": True,
+        },
+    )

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from tidegate.http.gauges import Gauges
     from tidegate.http.local import Folder
     from tidegate.http.locations import Tree
-    from tidegate.http.names import Names
     from tidegate.http.proxy_heads import RequestWriter
     from tidegate.http.proxy_response import ResponseWriter
     from tidegate.http.session import HttpSession
     from tidegate.stream.tls_pairs import PairFiles
+    from tidegate.variables.server_names import Names
 
 
 class Returns:

@@ -15,12 +15,12 @@ from tidegate.config.model import Level
 from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Need, Refuse, Say
 from tidegate.http import keepalive, local_content, proxying, realip, replies, routing
-from tidegate.http.names import HostError, host_of
 from tidegate.http.request import Request
 from tidegate.http.uri import Uri, UriError, read_target
 from tidegate.stream import realip as proxy_header
 from tidegate.stream.judged_session import JudgedSession
 from tidegate.stream.session import NO_HANDSHAKE, OK, client_text, tried_so_far
+from tidegate.variables.server_names import HostError, host_of
 from tidegate.variables.values import cut, decode
 from tidegate.wire.quoted import quoted
 from tidegate.wire.request_head import RequestError

@@ -273,6 +273,7 @@ class Worker:
             worker=self._slot,
             logs=self._logs,
             tickets=self._runtime.tickets,
+            listening=self._runtime.listening,
             left=partial(self._left, "http"),
         )
 

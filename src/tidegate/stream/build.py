@@ -11,6 +11,7 @@ from tidegate.stream.access import compile_rules
 from tidegate.stream.limit_conn import Limit, Limits
 from tidegate.stream.mqtt_rules import MqttRules, Setting
 from tidegate.stream.mqtt_variables import OF_CONNACK
+from tidegate.stream.passing import Passing
 from tidegate.stream.proxy import Proxy
 from tidegate.stream.route import Route
 from tidegate.stream.server import Server
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tidegate.engine.loop import Engine
     from tidegate.scoreboard.learned import Learned
     from tidegate.scoreboard.zone import Zone
+    from tidegate.stream.passing import Listening
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.server import ErrorLog
     from tidegate.stream.session import Session
@@ -67,6 +69,7 @@ class Builder:
         zones: Mapping[str, tuple[model.LimitConnZone, Zone]],
         contexts: Contexts,
         tables: Mapping[str, Learned],
+        listening: Listening,
         tlvs: frozenset[int] = frozenset(),
     ) -> None:
         self._engine = engine
@@ -75,14 +78,15 @@ class Builder:
         self._upstreams = upstreams
         self._variables = variables
         self._contexts = contexts
+        self._listening = listening
         self._tlvs = tlvs
         self._getters = with_computed(variables)
         self._zones = zones
         self._tables = tables
         self._stickies: dict[str, Sticky] = {}
 
-    def server(self, server: model.Server) -> Server:
-        """The server, ready for sessions."""
+    def server(self, server: model.Server, *, asks_name: bool = False) -> Server:
+        """The server, ready for sessions; with `asks_name` its clients may be for others."""
         error_log = self._logs.error_log(server.error_logs)
         getters = self._getters
         logged: set[str] = set()
@@ -112,14 +116,23 @@ class Builder:
             error_log=error_log,
             access_logs=tuple(self._logs.access_log(log, getters) for log in server.access_logs),
             keeps_address=bool(late & OF_THE_SOCKET),
-            tls=self._contexts.of(server),
+            tls=self._contexts.of(server, asks_rules=asks_name),
             pairs=self._contexts.pairs(server, getters),
+            passing=self._passing(server.content),
             assignments=tuple(
                 (one.name, compile_template(one.value, getters)) for one in server.assignments
             ),
             logged=frozenset(logged & {*self._variables, *DIGITS}),
             tlvs=self._tlvs,
         )
+
+    def _passing(self, content: model.Proxy | model.Return | model.Pass) -> Passing | None:
+        if not isinstance(content, model.Pass):
+            return None
+        to = content.to
+        if isinstance(to, Template):
+            return Passing(compile_template(to, self._getters), self._listening)
+        return Passing(to, self._listening)
 
     def _limits(self, server: model.Server) -> Limits | None:
         if server.limit_conns is None:
@@ -211,13 +224,13 @@ class Builder:
 
     def _proxy(self, server: model.Server, error_log: ErrorLog) -> Proxy | None:
         content = server.content
-        if isinstance(content, model.Return) or not isinstance(content.upstream, str):
+        if not isinstance(content, model.Proxy) or not isinstance(content.upstream, str):
             return None
         return self._way(server, content, error_log, content.upstream)
 
     def _route(self, server: model.Server, error_log: ErrorLog) -> Route | None:
         content = server.content
-        if isinstance(content, model.Return) or isinstance(content.upstream, str):
+        if not isinstance(content, model.Proxy) or isinstance(content.upstream, str):
             return None
         return Route(
             compile_template(content.upstream, self._getters),
@@ -250,7 +263,9 @@ class Builder:
         )
 
 
-def _text(content: model.Proxy | model.Return, getters: Getters) -> Callable[[Session], str]:
+def _text(
+    content: model.Proxy | model.Return | model.Pass, getters: Getters
+) -> Callable[[Session], str]:
     """What a server without a proxy answers."""
     value = content.value if isinstance(content, model.Return) else Template(())
     return compile_template(value, getters)

@@ -69,7 +69,12 @@ class Limits:
         self._owed: list[tuple[Zone, int]] = []
 
     def admit(self, session: Session) -> bool:
-        """Count a client that was just accepted; False when it is to be refused."""
+        """Count a client that was just accepted; False when it is to be refused.
+
+        One that was passed on to an address of the same server counts already.
+        """
+        if session.passes and session.handle in self._held:
+            return True
         return self._count(session, self._early, (), self._doing)
 
     def admit_late(self, session: Session) -> bool:
@@ -77,6 +82,8 @@ class Limits:
         if not self._late:
             return True
         held = self._held.get(session.handle, (NOT_COUNTED,) * len(self._early))
+        if len(held) == len(self._limits):
+            return True  # counted before it was passed on to another address of the server
         if isinstance(held, str):
             return True  # over a limit in a dry run, and as in nginx counted no further
         return self._count(session, self._late, held, " while prereading client data")

@@ -337,11 +337,16 @@ class MqttSession(MqttPhases):
 
     def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
         """Read the CONNECT, or the TLS that may stand in its place."""
-        self.enter()
+        outcome = self.enter()
+        if outcome is not None:
+            return outcome
         if self.server.ssl_preread:
             outcome = self.look(data, ended=ended)
-            if outcome is not None:
-                return outcome
-            if self.client_hello is not None and not self.mqtt_rules.strict:
-                return self.choose()
+            return self.by_name(data, ended=ended) if outcome is None else outcome
+        return self.read_connect(data, ended=ended)
+
+    def go_on(self, data: bytes, *, ended: bool) -> Outcome:
+        """TLS passes unopened, the rest has to be MQTT."""
+        if self.client_hello is not None and not self.mqtt_rules.strict:
+            return self.choose()
         return self.read_connect(data, ended=ended)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.model import Level
 from tidegate.engine.outcome import Need, Refuse
+from tidegate.stream import choice
 from tidegate.stream.session import BAD_REQUEST, OK, Session
+from tidegate.variables.values import encode
 from tidegate.wire import client_hello
 
 if TYPE_CHECKING:
@@ -31,16 +33,36 @@ class PrereadSession(Session):
 
     def preread(self, data: bytes, ended: bool, /) -> Outcome:  # noqa: FBT001 the engine calls by position
         """Read the ClientHello; what is none passes."""
-        self.enter()
-        outcome = self.look(data, ended=ended)
-        return self.choose() if outcome is None else outcome
+        outcome = self.enter()
+        if outcome is None:
+            outcome = self.look(data, ended=ended)
+        return self.by_name(data, ended=ended) if outcome is None else outcome
 
-    def enter(self) -> None:
-        """Begin, at the first look at the client's bytes."""
-        if not self.accepted:
-            self.accepted = True
-            if not self.port.asks_accept:
-                self.begin()
+    def enter(self) -> Outcome | None:
+        """Begin, at the first look at the client's bytes; the refusal of one that is kept out."""
+        if self.accepted:
+            return None
+        self.accepted = True
+        if not self.port.asks_accept:
+            self.begin()
+        return self.accept_phase() if self.port.judges else None
+
+    def by_name(self, data: bytes, *, ended: bool) -> Outcome:
+        """Go on at the server of the address that the ClientHello names."""
+        hello = self.client_hello
+        other: Session = self
+        if hello is not None and hello.server_name:
+            other = choice.by_name(self, encode(hello.server_name))
+        if other is self or not isinstance(other, PrereadSession):
+            return self.go_on(data, ended=ended)
+        other.client_hello, other.accepted = hello, True
+        refused = other.accept_phase() if other.port.judges else None
+        return other.go_on(data, ended=ended) if refused is None else refused
+
+    def go_on(self, data: bytes, *, ended: bool) -> Outcome:
+        """What follows when the ClientHello was read, or there is none."""
+        del data, ended
+        return self.choose()
 
     def look(self, data: bytes, *, ended: bool) -> Outcome | None:
         """Read the ClientHello; None when that is done, whether there is one or not."""

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from tidegate.dataclasses import dataclass, replace
 from tidegate.engine.tls_resume import TicketKeys
 from tidegate.stream.build import Builder, Logs
-from tidegate.stream.mqtt_session import MqttSession
-from tidegate.stream.preread import PrereadSession
+from tidegate.stream.passing import Listening
+from tidegate.stream.ports import asks_name, door_of, ports_of, shared_addresses
 from tidegate.stream.refusals import Refusals
-from tidegate.stream.server import Port
 from tidegate.stream.serving import Serving
-from tidegate.stream.session import Session
 from tidegate.stream.session_drop import Drop, drops
 from tidegate.stream.tls import Contexts
 
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from tidegate.scoreboard.cache import Cache
     from tidegate.scoreboard.learned import Learned
     from tidegate.scoreboard.zone import Zone
-    from tidegate.stream.server import Server
+    from tidegate.stream.server import Port, Server
 
 NO_TABLES: Mapping[str, Learned] = MappingProxyType({})
 
@@ -67,6 +65,7 @@ class Runtime(Serving):
         self._now: Prepared | None = None
         self._drop: Drop | None = None
         self._drops = False  # whether a session may have to end for its node
+        self.listening = Listening()  # of http, too
         self.tickets = TicketKeys()  # to be set before the first `prepare`, and changed at will
 
     def prepare(
@@ -97,24 +96,24 @@ class Runtime(Serving):
             zones={one.name: (one, zones[one.name]) for one in stream.limit_conn_zones},
             contexts=Contexts(self.tickets, caches),
             tables=tables,
+            listening=self.listening,
             tlvs=stream.tlvs,
         )
+        shared = shared_addresses(stream)
         servers = {}
         for one in stream.servers:
-            known = self._known_server(one, stream, upstreams)
-            servers[one.span] = (one, builder.server(one) if known is None else known)
-        ports = [
-            (listen.address.text, Port(server, listen))
-            for one, server in servers.values()
-            for listen in one.listens
-        ]
-        return Prepared(generation, stream, tuple(ports), servers, upstreams)
+            known = self._known_server(one, stream, upstreams, shared)
+            if known is None:
+                known = builder.server(one, asks_name=asks_name(one, shared))
+            servers[one.span] = (one, known)
+        return Prepared(generation, stream, ports_of(servers.values()), servers, upstreams)
 
     def _known_server(
         self,
         one: model.Server,
         stream: model.Stream,
         upstreams: Mapping[str, tuple[model.Upstream, Upstream]],
+        shared: frozenset[str],
     ) -> Server | None:
         """The server in force that is just like this one, and so are all things that it names."""
         now = self._now
@@ -122,6 +121,8 @@ class Runtime(Serving):
             return None
         model_now, server = now.servers.get(one.span, (None, None))
         if server is None or model_now != one:
+            return None
+        if asks_name(one, shared_addresses(now.stream)) != asks_name(one, shared):
             return None
         proxy = server.proxy
         if proxy is not None and upstreams[proxy.upstream.name][1] is not proxy.upstream:
@@ -145,6 +146,7 @@ class Runtime(Serving):
             ],
             sockets,
         )
+        self.listening.put("stream", {text: door_of(port) for text, port in prepared.ports})
         before, self._now = self._now, prepared
         if before is not None:
             self._replace(before.generation, before.upstreams, prepared.upstreams)
@@ -164,18 +166,8 @@ class Runtime(Serving):
             self._drop.begin()
 
     def _listen(self, port: Port, fd: int, *, shared: bool) -> int:
-        server = port.server
-        return self._engine.listen(
-            fd,
-            partial(_kind_of(server), port),
-            shared=shared,
-            nodelay=server.nodelay,
-            asks_accept=port.asks_accept,
-            header_timeout_ms=server.header_timeout_ms if port.proxy_protocol else 0,
-            preread_size=server.preread_size,
-            preread_timeout_ms=server.preread_timeout_ms,
-            tls=port.tls,
-        )
+        session, terms = door_of(port)
+        return self._engine.listen(fd, session, shared=shared, nodelay=port.server.nodelay, **terms)
 
     def close_sessions(self) -> None:
         """End every session now; each gets its line in the logs."""
@@ -184,13 +176,6 @@ class Runtime(Serving):
     def active(self) -> int:
         """Sessions that have not ended."""
         return self._engine.active
-
-
-def _kind_of(server: Server) -> type[Session]:
-    """What the server's sessions are: it depends on what they look into."""
-    if server.mqtt is not None:
-        return MqttSession
-    return PrereadSession if server.ssl_preread else Session
 
 
 def _around(stream: model.Stream) -> model.Stream:

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from tidegate.engine.tls_context import Context
     from tidegate.stream.limit_conn import Limits
     from tidegate.stream.mqtt_rules import MqttRules
+    from tidegate.stream.passing import Passing
     from tidegate.stream.proxy import Proxy
     from tidegate.stream.refusals import Refusals
     from tidegate.stream.route import Route
     from tidegate.stream.session import Session
     from tidegate.stream.tls_pairs import PairFiles
+    from tidegate.variables.server_names import Names
     from tidegate.wire.network import Network
     from tidegate.wire.proxy_protocol import Endpoint
 
@@ -36,7 +38,8 @@ class ErrorLog(Protocol):
 class Server:
     """Everything of a `server` that its sessions use, ready made.
 
-    It has a `proxy`, or a `route` to find one by, or answers with `text`. `tells_all` is for the
+    It has a `proxy`, or a `route` to find one by, or is `passing` what comes to another server, or
+    answers with `text`. `tells_all` is for the
     lines of each session that the error log takes at level info only. `assignments` are its `set`;
     `logged` are the computed variables that its access logs may ask for. With `has_rules` sessions
     have an accept phase: there are `limits`, or access rules that say whom the server `denies`.
@@ -59,6 +62,7 @@ class Server:
         "mqtt",
         "nodelay",
         "pairs",
+        "passing",
         "preread_size",
         "preread_timeout_ms",
         "proxy",
@@ -95,6 +99,7 @@ class Server:
         keeps_hello: bool = False,
         tls: Context | None = None,
         pairs: PairFiles | None = None,
+        passing: Passing | None = None,
         assignments: tuple[tuple[str, Callable[[Session], str]], ...] = (),
         logged: frozenset[str] = frozenset(),
         tlvs: frozenset[int] = frozenset(),
@@ -121,6 +126,7 @@ class Server:
         self.keeps_hello = keeps_hello
         self.tls = tls
         self.pairs = pairs
+        self.passing = passing
         self.assignments = assignments
         self.logged = logged
         self.tlvs = tlvs
@@ -130,17 +136,44 @@ class Port:
     """One `listen` of a server; `address` is its text in logs, `tls` its `ssl`.
 
     With `proxy_protocol` a PROXY header comes first. `asks_accept` tells that its sessions have an
-    accept phase: something to do before anything of the client is read.
+    accept phase: something to do before anything of the client is read. `session` makes them, of
+    the given `kind`.
+
+    Where servers share an address, its clients come to the port of the default one. `names` leads
+    from there to the ports of all of them; these have none. One that `judges` has rules for clients
+    that the default one let in.
     """
 
-    __slots__ = ("address", "asks_accept", "pairs", "proxy_protocol", "server", "tls")
+    __slots__ = (
+        "address",
+        "asks_accept",
+        "judges",
+        "kind",
+        "names",
+        "pairs",
+        "proxy_protocol",
+        "server",
+        "tls",
+    )
 
-    def __init__(self, server: Server, listen: Listen) -> None:
+    def __init__(
+        self, server: Server, listen: Listen, kind: type[Session], *, default: Port | None = None
+    ) -> None:
+        """`default` is the port of the server that clients come to first, where that is another."""
         self.server = server
         self.address = listen.address.text
+        self.kind = kind
+        self.names: Names[Port] | None = None
         self.proxy_protocol = listen.proxy_protocol
         self.tls = server.tls if listen.ssl else None
         self.pairs = server.pairs
+        self.judges = default is not None and server.has_rules
         # At level info a client is told of before its handshake, which may fail.
         tells_all = self.tls is not None and server.tells_all
         self.asks_accept = listen.proxy_protocol or server.has_rules or tells_all
+        if default is not None:
+            self.asks_accept = default.asks_accept  # it is behind them
+
+    def session(self, handle: int) -> Session:
+        """The Python half of a connection."""
+        return self.kind(self, handle)

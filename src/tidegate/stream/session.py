@@ -18,7 +18,7 @@ from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Outcome, Refuse
 from tidegate.engine.tls_pem import TlsError
 from tidegate.health import failure
-from tidegate.stream import realip
+from tidegate.stream import choice, realip
 from tidegate.stream.endings import lines_of
 from tidegate.stream.route import RouteError
 from tidegate.stream.source import InvalidAddressError, NoSourceError
@@ -90,6 +90,7 @@ class Session:
         "misses",
         "opening",
         "origin",
+        "passes",
         "peer",
         "port",
         "report",
@@ -120,6 +121,7 @@ class Session:
         self.misses = 0  # tries in vain that were no node's fault
         self.values: Values | None = None  # of computed variables, once one was asked for
         self.origin: Origin | None = None
+        self.passes = 0  # how often another server has passed it on
         self.way: Proxy | None = None  # where variables choose it
 
     # --- the phases ---
@@ -143,7 +145,7 @@ class Session:
         if server.tells_all:
             client = client_text(self.client_endpoint, port=True)
             self.say(Level.INFO, f"client {client} connected to {self.port.address}")
-        if server.keeps_address:
+        if server.keeps_address and self.server_endpoint is None:
             self.server_endpoint = unpack_address(server.engine.server_address(self.handle))
 
     def accept_phase(self) -> Outcome | None:
@@ -160,7 +162,8 @@ class Session:
         return None
 
     def greeted(self, name: bytes, /) -> None:
-        """Where the client's hello decides by what rules its TLS goes."""
+        """The client's TLS goes by the rules of the server that it names, and so does the rest."""
+        choice.by_name(self, name)
 
     def certificates(self) -> None:
         """In the midst of the handshake: what the client is shown, where variables choose it."""
@@ -180,7 +183,8 @@ class Session:
         """Choose what answers the client: a node of the upstream, or a text."""
         if not self.port.asks_accept:
             self.begin()
-        return self.choose()
+        refused = self.accept_phase() if self.port.judges else None
+        return self.choose() if refused is None else refused
 
     def choose(self) -> Outcome:
         """As `pick`, for a client whose first bytes are known."""
@@ -189,6 +193,8 @@ class Session:
             return self.refuse(SERVICE_UNAVAILABLE)
         if server.assignments:
             self.compute()
+        if server.passing is not None:
+            return server.passing.pass_on(self)
         proxy = server.proxy
         if server.route is not None:
             try:

@@ -1,7 +1,8 @@
 """`proxy_session_drop`: a reload ends the sessions of nodes that it removed, or took `down`.
 
 Nodes are known by upstream and address, or by address alone where that upstream is gone. What
-counts for a session is the server that now listens where it came in, or its own where none does.
+counts for a session is the server that now listens where it came in, or its own where none does, or
+several do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tidegate.balance.single import Single
 from tidegate.config import model
 from tidegate.config.model import Level
+from tidegate.stream.ports import shared_addresses
 from tidegate.stream.session import Session
 
 if TYPE_CHECKING:
@@ -43,10 +45,12 @@ class Drop:
         """`block` says whose sessions it is about: those of stream, or of http."""
         self._engine = engine
         self._block = block
+        shared = shared_addresses(stream)
         self._wanted = {
             listen.address.text: drops(server)
             for server in stream.servers
             for listen in server.listens
+            if listen.address.text not in shared
         }
         self._nodes = {
             one.name: frozenset(peer.address.text for peer in one.peers if not peer.down)

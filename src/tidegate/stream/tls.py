@@ -36,7 +36,7 @@ class Contexts:
     def __init__(self, tickets: TicketKeys, caches: Mapping[str, Cache]) -> None:
         self._tickets = tickets
         self._caches = caches
-        self._made: dict[Tls, Context] = {}
+        self._made: dict[tuple[Tls, bool], Context] = {}
         self._of_http: dict[tuple[Tls, bool], Context] = {}
         self._clients: dict[tuple[ProxyTls, int], Context] = {}
         self._pairs: dict[Tls, PairFiles] = {}
@@ -54,14 +54,20 @@ class Contexts:
             self._of_http[tls, asks_rules] = made
         return made
 
-    def of(self, server: model.Server) -> Context | None:
-        """What the server's `listen … ssl` shake hands with; None where it has none."""
-        if server.tls is None:
+    def of(self, server: model.Server, *, asks_rules: bool = False) -> Context | None:
+        """What the server's `listen … ssl` shake hands with; None where it has none.
+
+        With `asks_rules` its clients may ask for another server, with rules of its own.
+        """
+        tls = server.tls
+        if tls is None:
             return None
-        made = self._made.get(server.tls)
+        made = self._made.get((tls, asks_rules))
         if made is None:
-            made = server_context(server.tls, self._tickets, self._cache(server.tls))
-            self._made[server.tls] = made
+            made = server_context(tls, self._tickets, self._cache(tls))
+            if asks_rules:
+                made.ask_rules()
+            self._made[tls, asks_rules] = made
         return made
 
     def _cache(self, tls: Tls) -> Cache | None:

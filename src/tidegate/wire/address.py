@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+WILDCARDS: Final[Mapping[int, str]] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - compared with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +37,15 @@ class Address:
         if self.family == socket.AF_UNIX:
             return self.host
         return (self.host, self.port)
+
+
+def listening_for(wanted: Address, known: Mapping[str, T]) -> T | None:
+    """What listens where a connection to an address comes: there, or at any address of its port.
+
+    `known` is by address as text.
+    """
+    found = known.get(wanted.text)
+    anywhere = WILDCARDS.get(wanted.family)
+    if found is None and anywhere is not None:
+        found = known.get(Address(family=wanted.family, host=anywhere, port=wanted.port).text)
+    return found
