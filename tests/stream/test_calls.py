@@ -106,11 +106,13 @@ ASKS_AGAIN = (
 TOLD_BEFORE = (
     "the client comes in TLS, and the error log is at `info`: it is told of before its handshake"
 )
+STICKY = "its upstream has `sticky`, and no CONNECT is read"
 NAMED = "variables name the certificate that the client is shown"
 SHARED = "servers share the address, in TLS"
 PASSED = "it is passed on to another `listen`"
 SECURE = "ssl_certificate {certificate}; ssl_certificate_key {key};"
 DEAD_FIRST = "server 127.0.0.1:{dead} weight=9; server 127.0.0.1:{one};"
+LEARN = "sticky learn lookup=$remote_addr create=$remote_addr zone=clients:64k;"
 MOVED_FIRST = "server 127.0.0.1:{no} weight=9; server 127.0.0.1:{also_no} weight=8;"
 CASES = [
     Case(rows=(PLAIN,)),
@@ -134,6 +136,8 @@ CASES = [
     Case(rows=(PLAIN,), listen="ssl", server=SECURE),
     Case(rows=(MQTT,), listen="ssl", server=SECURE + "mqtt_preread on;"),
     Case(rows=(PLAIN, NEWS, TOLD_BEFORE), listen="ssl", server=SECURE, level=Level.INFO),
+    Case(rows=(PLAIN, STICKY), upstream=LEARN + "server 127.0.0.1:{one};"),
+    Case(rows=(MQTT,), upstream=LEARN + "server 127.0.0.1:{one};", server="mqtt_preread on;"),
     Case(
         rows=(PLAIN, NAMED), listen="ssl",
         server="set $pem {certificate}; ssl_certificate $pem; ssl_certificate_key {key};",
