@@ -122,6 +122,28 @@ def test_upstreams_tells_why_a_node_failed(instance, lab):
     assert any("Connection refused), " in line and line.endswith(" ago") for line in lines)
 
 
+def test_upstreams_tells_who_is_coming_back(instance, lab):
+    node, port = lab.node(), lab.ports.free()
+    instance.configure(
+        stream=f"upstream u {{ server {node.address} fail_timeout=1s slow_start=1h;"
+        f" server {instance.node.address}; }} server {{ listen 127.0.0.1:{port}; proxy_pass u; }}"
+    )
+    instance.start()
+
+    def told():
+        with sockets.open_raw(port) as client:
+            instance.talk(client)
+        upstreams = json.loads(ctl(instance, "upstreams", "--json").stdout)["upstreams"]
+        [first, _] = next(one for one in upstreams if one["name"] == "u")["peers"]
+        return first["state"], first["slow_start"]
+
+    assert told() == ("up", None)
+    with node.refusing():
+        wait_until(lambda: told() == ("unavailable", None), "its failure is counted")
+    wait_until(lambda: told() == ("slow start", 0), "it comes back")
+    assert "  slow start 0 %  " in ctl(instance, "upstreams").stdout
+
+
 def test_reload_says_what_changed(instance, lab):
     instance.start()
     port = lab.ports.free()

@@ -85,6 +85,18 @@ def test_a_longer_time_in_a_reload_takes_nothing_from_who_is_long_back(board, sl
     assert back(board, 0) == 0
 
 
+def test_least_time_gives_the_peer_that_it_knows_nothing_of_no_more_than_its_part(board, slot):
+    group = begin(board, [slot(0), slot(1), slot(2, slow_start=SLOW)], 100)
+    fail_and_return(group, 2, 120)
+    for index in range(2):
+        group.note_times(index, connect=40, first_byte=40, last_byte=40)
+    group.clock = 120 + SLOW // 2000
+    picks = [group.pick_least_time(1, inflight=False) for _ in range(100)]
+    assert picks.count(2) == 20
+    group.clock = 120 + SLOW // 1000
+    assert [group.pick_least_time(1, inflight=False) for _ in range(5)] == [2] * 5
+
+
 def test_a_row_that_another_peer_gets_has_nothing_of_it(board, slot):
     group = begin(board, [slot(0, slow_start=SLOW), slot(1)], 100)
     fail_and_return(group, 0, 120)
