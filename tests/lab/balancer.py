@@ -94,16 +94,20 @@ class Balancer(Program):
         )
 
     def told(self, question):
-        """What `tidegate ctl QUESTION` says of it."""
+        """What `tidegate ctl QUESTION` says of it, as data."""
+        return json.loads(self.shown(question, "--json"))
+
+    def shown(self, question, *options) -> str:
+        """What `tidegate ctl QUESTION` prints."""
         done = subprocess.run(
-            [*command(self.program), "ctl", "-c", self.conf, "-p", self.folder, question, "--json"],
+            [*command(self.program), "ctl", "-c", self.conf, "-p", self.folder, question, *options],
             env=self._env,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
             check=True,
         )
-        return json.loads(done.stdout)
+        return done.stdout
 
     def quit(self):
         """Ask for a graceful stop; does not wait."""

@@ -11,6 +11,7 @@ from lab import balancer as balancers
 from lab import netns
 from lab.balancer import Balancer
 from lab.certificates import LOCAL_HOST, Authority
+from lab.dns import NameServer
 from lab.ejabberd import Ejabberd
 from lab.foreign import ForeignNode
 from lab.gate import Gate
@@ -49,6 +50,10 @@ class Lab:
     def gate(self, broker) -> Gate:
         """A gate in front of a broker."""
         return self._owned(Gate((broker.host, broker.port)))
+
+    def name_server(self, **options) -> NameServer:
+        """A name server that answers from what the test gives it."""
+        return self._owned(NameServer(**options))
 
     def mosquitto(self, **options) -> Mosquitto:
         """A running broker."""

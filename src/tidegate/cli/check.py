@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tidegate.config.diagnostics import Problem
     from tidegate.config.load import Loaded
-    from tidegate.config.model import Listen, Model, Upstream
+    from tidegate.config.model import Listen, Model, Peer, Upstream
 
 
 def render_test(loaded: Loaded, *, quiet: bool = False) -> str:
@@ -129,13 +129,17 @@ def _target(server: Server) -> str:
 def _upstream(upstream: Upstream) -> str:
     peers = []
     for peer in upstream.peers:
-        marks = [f"weight={peer.weight}"] if peer.weight != 1 else []
-        marks += ["backup"] if peer.backup else []
-        marks += ["down"] if peer.down else []
         name = peer.name if peer.name == peer.address.text else f"{peer.name} ({peer.address.text})"
-        peers.append(" ".join([name, *marks]))
+        peers.append(" ".join([name, *_marks(peer)]))
+    peers += [" ".join([one.peer.name, "resolve", *_marks(one.peer)]) for one in upstream.moving]
     method = method_words(upstream.method)
     return f"{upstream.name}{f' ({method})' if method else ''}: " + ", ".join(peers)
+
+
+def _marks(peer: Peer) -> list[str]:
+    marks = [f"weight={peer.weight}"] if peer.weight != 1 else []
+    marks += ["backup"] if peer.backup else []
+    return marks + (["down"] if peer.down else [])
 
 
 def _count(number: int, what: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -161,7 +161,9 @@ def _upstreams_text(answer: Mapping[str, object]) -> str:
             )
     tables = answer.get("sticky", [])
     assert isinstance(tables, list)
-    return "\n".join((_table(rows, right={3, 4, 5, 6}), *map(_sticky_line, tables)))
+    return "\n".join(
+        (_table(rows, right={3, 4, 5, 6}), *map(_sticky_line, tables), *_name_lines(found))
+    )
 
 
 def _sticky_line(table: Mapping[str, object]) -> str:
@@ -173,6 +175,23 @@ def _state(peer: Mapping[str, object]) -> str:
     """Its state; `slow start 40 %` while it comes back."""
     percent = peer["slow_start"] if peer["state"] == "slow start" else None
     return str(peer["state"]) + ("" if percent is None else f" {percent} %")
+
+
+def _name_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each name that may come to mean other addresses."""
+    for upstream in found:
+        for name in upstream["names"]:
+            what = (
+                f"{name['server']} service {name['service']}" if name["service"] else name["server"]
+            )
+            count = name["addresses"]
+            told = "not resolved yet"
+            if name["resolved_at"] is not None:
+                addresses = "1 address" if count == 1 else f"{count:,} addresses"
+                told = f"{addresses}, resolved {_ago(name['resolved_at'])}"
+            if name["failure"] is not None:
+                told += f"; {name['failure']} since {_ago(name['failed_at'])}"
+            yield f"name {what} in {upstream['name']}: {told}"
 
 
 def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> str:

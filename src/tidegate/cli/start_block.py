@@ -72,9 +72,11 @@ def _http_listens(server: HttpServer) -> str:
 
 
 def _peers(upstream: Upstream) -> str:
+    peers = [(peer.address.text, peer) for peer in upstream.peers if not peer.resolved]
+    peers += [(f"{one.peer.name} (resolve)", one.peer) for one in upstream.moving]
     names = _some(
-        peer.address.text + (" (down)" if peer.down else "") + (" (backup)" if peer.backup else "")
-        for peer in upstream.peers
+        text + (" (down)" if peer.down else "") + (" (backup)" if peer.backup else "")
+        for text, peer in peers
     )
     method = method_words(upstream.method)
     return f"{upstream.name}{f' ({method})' if method else ''}: {names}"

@@ -27,6 +27,7 @@ from tidegate.config.build_logs import (
 from tidegate.config.build_map import map_
 from tidegate.config.build_method import hash_, ip_hash, least_conn, random
 from tidegate.config.build_names import finish_names
+from tidegate.config.build_resolver import resolver
 from tidegate.config.build_route import finish_routes
 from tidegate.config.build_shared import give_listens
 from tidegate.config.build_split_clients import split_clients
@@ -82,6 +83,7 @@ def finish_http(reading: Reading) -> None:
 
 _EVERYWHERE: dict[str, DraftHandler] = {
     "proxy_bind": proxy_bind,
+    "resolver": resolver,
     "error_log": stream_error_log,
     "access_log": access_log,
     "open_log_file_cache": open_log_file_cache,
@@ -114,6 +116,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("http.server", "server_name"): server_name,
     ("http.server", "location"): location,
     ("http.location", "location"): location,
+    ("http.upstream", "resolver"): resolver,
     ("http.upstream", "server"): upstream_server,
     ("http.upstream", "zone"): zone,
     ("http.upstream", "hash"): hash_,

@@ -70,11 +70,12 @@ def _choose(reading: Reading, directive: Directive, method: Method) -> None:
         message = "load balancing method redefined"
         reading.report.warn(message, name.span, line=line, hint=hint)
     group.method, group.method_name = method, name.text
+    peers = (*group.peers, *(one.peer for one in group.moving))
     # nginx takes what stands above the method, and refuses what stands below it.
-    if name.text in WITHOUT_BACKUP and any(peer.backup for peer in group.peers):
+    if name.text in WITHOUT_BACKUP and any(peer.backup for peer in peers):
         hint = f'nginx refuses it below "{name.text}"; a backup is used when no other is live'
         reading.report.warn(_unsupported("backup"), name.span, line=line, hint=hint)
-    if name.text in WITHOUT_SLOW_START and any(peer.slow_start_ms for peer in group.peers):
+    if name.text in WITHOUT_SLOW_START and any(peer.slow_start_ms for peer in peers):
         hint = f'it has no effect with "{name.text}", below which it is refused'
         reading.report.warn(_unsupported("slow_start"), name.span, line=line, hint=hint)
 

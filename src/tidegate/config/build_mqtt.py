@@ -210,7 +210,9 @@ def _why_no_other(draft: ServedDraft) -> str | None:
     if draft.scope.get("proxy_next_upstream_tries") == 1:
         return '"proxy_next_upstream_tries 1"'
     group = draft.upstream
-    if group is not None and group.sound and sum(not peer.down for peer in group.peers) == 1:
+    if group is None or not group.sound or group.moving:
+        return None
+    if sum(not peer.down for peer in group.peers) == 1:
         return f'one server in upstream "{group.name}"'
     return None
 

@@ -24,6 +24,7 @@ from tidegate.config.build_map import map_
 from tidegate.config.build_method import hash_, ip_hash, least_conn, random
 from tidegate.config.build_names import finish_choice, finish_names
 from tidegate.config.build_pass import pass_
+from tidegate.config.build_resolver import resolver
 from tidegate.config.build_route import finish_routes
 from tidegate.config.build_set import set_
 from tidegate.config.build_shared import give_listens
@@ -143,6 +144,9 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream", "geo"): geo,
     ("stream", "split_clients"): split_clients,
     ("stream", "keyval"): promise_variables,
+    ("stream", "resolver"): resolver,
+    ("stream.upstream", "resolver"): resolver,
+    ("stream.server", "resolver"): resolver,
     ("stream.upstream", "server"): upstream_server,
     ("stream.upstream", "zone"): zone,
     ("stream.upstream", "hash"): hash_,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.config import values
 from tidegate.config.build_method import WITHOUT_SLOW_START, check_backup, check_slow_start
+from tidegate.config.build_resolver import check_service, finish_moving, moving, port_only
 from tidegate.config.diagnostics import ConfigError, did_you_mean, nearest
 from tidegate.config.draft import UpstreamDraft, in_protocol
 from tidegate.config.model import Peer, Upstream
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tidegate.config.draft import ProtocolDraft, Reading
     from tidegate.config.lexer import Token
     from tidegate.config.parser import Directive
+    from tidegate.wire.address import Address
 
 # Weights of a group are summed up in 64 bits, and multiplied with connections.
 MOST_WEIGHT = 1_000_000
@@ -29,19 +31,20 @@ FAIL_TIMEOUT = 10
 
 NUMBERS = ("weight", "max_conns", "max_fails")
 TIMES = ("fail_timeout", "slow_start")
-FLAGS = ("backup", "down")
+FLAGS = ("backup", "down", "resolve")
 
 
 def upstream(reading: Reading, directive: Directive, scope: Scope) -> None:
     """Read `upstream NAME {}`."""
     group = _created(reading, directive)
+    group.scope = Scope(f"{scope.context}.upstream", scope)
     around = reading.draft.upstream
     reading.draft.upstream = group
     try:
-        group.sound = reading.block(directive, Scope(f"{scope.context}.upstream", scope))
+        group.sound = reading.block(directive, group.scope)
     finally:
         reading.draft.upstream = around
-    if group.sound and not group.peers:
+    if group.sound and not group.peers and not group.moving:
         group.sound = False
         close = directive.block.close if directive.block else None
         message = "no servers are inside upstream"
@@ -105,6 +108,7 @@ def server(reading: Reading, directive: Directive, _scope: Scope) -> None:
     numbers = {"weight": 1, "max_conns": 0, "max_fails": 1, "fail_timeout": FAIL_TIMEOUT}
     numbers["slow_start"] = 0
     flags = dict.fromkeys(FLAGS, False)
+    service = ""
     for parameter in parameters:
         name, equals, text = parameter.text.partition("=")
         if equals and name in numbers:
@@ -115,19 +119,12 @@ def server(reading: Reading, directive: Directive, _scope: Scope) -> None:
             if name == "backup":
                 check_backup(group, parameter)
             flags[name] = True
+        elif equals and name == "service":
+            service = _service(text, parameter)
         else:
             raise _invalid(parameter)
-    try:
-        url = parse_url(word.text, default=in_protocol(reading).default_port)
-        found = addresses(url, reading.draft.resolve)
-    except UrlError as error:
-        raise ConfigError(
-            f'{error} in upstream "{word.text}"', word.span, hint=_unresolved(str(error))
-        ) from None
-    if not url.port and not url.unix:
-        hint = f"brokers mostly listen on 1883: {word.text}:1883"
-        raise ConfigError(f'no port in upstream "{word.text}"', word.span, hint=hint)
-    group.peers.extend(
+    found = _places(reading, word, service, resolves=flags["resolve"])
+    peers = [
         Peer(
             address=address,
             name=word.text,
@@ -139,8 +136,41 @@ def server(reading: Reading, directive: Directive, _scope: Scope) -> None:
             backup=flags["backup"],
             slow_start_ms=numbers["slow_start"],
         )
-        for address in found
-    )
+        for address in found.known
+    ]
+    if found.host:
+        group.moving.append(moving(found.host, service, peers.pop()))
+    group.peers.extend(peers)
+
+
+def _service(text: str, parameter: Token) -> str:
+    if not text:
+        raise ConfigError("service is empty", parameter.span, hint="for example: service=mqtt")
+    return text
+
+
+class _Places(NamedTuple):
+    """Where a server is; with a `host` its one address has but the port."""
+
+    known: list[Address]
+    host: str = ""
+
+
+def _places(reading: Reading, word: Token, service: str, *, resolves: bool) -> _Places:
+    """Find the addresses of a server; raises ConfigError."""
+    try:
+        url = parse_url(word.text, default=in_protocol(reading).default_port)
+        check_service(word, url, service, resolves=resolves)
+        if not url.port and not url.unix and not service:
+            hint = f"brokers mostly listen on 1883: {word.text}:1883"
+            raise ConfigError(f'no port in upstream "{word.text}"', word.span, hint=hint)
+        if resolves and url.literal is None:
+            return _Places([port_only(url.port)], url.host)
+        return _Places(addresses(url, reading.draft.resolve))
+    except UrlError as error:
+        raise ConfigError(
+            f'{error} in upstream "{word.text}"', word.span, hint=_unresolved(str(error))
+        ) from None
 
 
 def _number(name: str, text: str, word: Token) -> int:
@@ -158,13 +188,12 @@ def _number(name: str, text: str, word: Token) -> int:
 
 def _invalid(word: Token) -> ConfigError:
     name = word.text.partition("=")[0]
-    if name in ("resolve", "service", "route", "drain"):
+    if name in ("route", "drain"):
         return ConfigError(
             f'parameter "{name}" of "server" is not supported yet',
             word.span,
-            hint="names are resolved when the configuration is read",
         )
-    known = [*NUMBERS, *TIMES, *FLAGS]
+    known = [*NUMBERS, *TIMES, *FLAGS, "service"]
     hint = did_you_mean(name, known) or "there are: " + ", ".join(known)
     return ConfigError(f'invalid parameter "{word.text}"', word.span, hint=hint)
 
@@ -172,7 +201,10 @@ def _invalid(word: Token) -> ConfigError:
 def _unresolved(reason: str) -> str | None:
     if reason != "host not found":
         return None
-    return "names are resolved once, when the configuration is read; is the name server reachable?"
+    return (
+        "names are resolved once, when the configuration is read; is the name server reachable? "
+        'With "resolve" and a "resolver" a name may be without addresses for a while'
+    )
 
 
 def zone(reading: Reading, directive: Directive, _scope: Scope) -> None:
@@ -192,10 +224,11 @@ def finish_group(reading: Reading, group: UpstreamDraft) -> None:
     if not group.sound:
         return
     if group.created:
-        if all(peer.backup for peer in group.peers):
+        if all(peer.backup for peer in (*group.peers, *(one.peer for one in group.moving))):
             message = f'no servers in upstream "{group.name}"'
             hint = 'one server at least must be without "backup"'
             reading.report.error(message, group.span, line=group.line, hint=hint)
+        finish_moving(reading, group)
         return
     assert group.url is not None
     _find_peers(reading, group, group.url)
@@ -235,22 +268,22 @@ def make_upstreams(protocol: ProtocolDraft, *, http: bool = False) -> tuple[Upst
         Upstream(
             name=group.name,
             method=group.method,
-            peers=_peers(group),
+            peers=tuple(_as_taken(group, peer) for peer in group.peers),
             zone=group.zone,
             implicit=not group.created,
             http=http,
             sticky=group.sticky,
+            moving=tuple(replace(one, peer=_as_taken(group, one.peer)) for one in group.moving),
             span=group.span,
         )
         for group in protocol.upstreams
     )
 
 
-def _peers(group: UpstreamDraft) -> tuple[Peer, ...]:
-    """Its peers, as the method that came last takes them."""
-    if group.method_name in WITHOUT_SLOW_START:
-        return tuple(replace(peer, slow_start_ms=0) for peer in group.peers)
-    return tuple(group.peers)
+def _as_taken(group: UpstreamDraft, peer: Peer) -> Peer:
+    """A peer as the method that came last takes it."""
+    without = peer.slow_start_ms and group.method_name in WITHOUT_SLOW_START
+    return replace(peer, slow_start_ms=0) if without else peer
 
 
 def meant(protocol: ProtocolDraft, name: str) -> str:

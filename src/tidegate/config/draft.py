@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         SetConnect,
         Sticky,
     )
+    from tidegate.config.model_names import MovingServer
     from tidegate.config.model_tls import ProxyTls, Tls
     from tidegate.config.parser import Directive
     from tidegate.config.span import Span
@@ -53,6 +54,7 @@ class UpstreamDraft:
 
     `port` is that of an implicit one, None where `proxy_pass` named no port; `span` and `line`
     are where nginx says it stands. `method_name` is the directive of `method`, "" where none is.
+    `scope` is that of its block.
     """
 
     name: str
@@ -60,7 +62,9 @@ class UpstreamDraft:
     line: int
     created: bool
     url: Url | None = None
+    scope: Scope | None = None
     peers: list[Peer] = field(default_factory=list)
+    moving: list[MovingServer] = field(default_factory=list)
     method: Method = field(default_factory=RoundRobin)
     method_name: str = ""
     zone: str | None = None

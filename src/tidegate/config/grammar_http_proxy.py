@@ -176,7 +176,9 @@ _PLACES = {
     ("stream", "stream.server"): ALL,
     ("stream.server",): LOCATION,
     ("stream.upstream",): UPSTREAM,
+    ("stream", "stream.upstream"): ("http", *UPSTREAM),
 }
+_NAMES = ("resolver", "resolver_timeout")
 _OF_STREAM = "ssl_preread"  # http ends TLS itself
 _METHODS = ("server", "zone", "hash", "ip_hash", "least_conn", "random")
 
@@ -188,6 +190,11 @@ SHARED: tuple[Row, ...] = tuple(
             row
             for row in grammar_stream.ROWS
             if row.contexts == ("stream.upstream",) and row.name in _METHODS
+        ),
+        *(
+            row
+            for row in grammar_stream.ROWS
+            if row.contexts == ("stream", "stream.upstream") and row.name in _NAMES
         ),
     )
 )

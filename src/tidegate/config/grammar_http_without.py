@@ -20,7 +20,7 @@ ONE_EACH = "each request has a connection of its own to a broker"
 CACHE = "nothing is cached"
 GZIP = "nothing is compressed or uncompressed"
 HTTP2 = "clients are spoken to in HTTP/1.1"
-RESOLVER = "names are resolved when the configuration is read"
+RESOLVER = 'only servers with "resolve" need it: write it in "http" or "upstream"'
 UNUSED = "what it belongs to is not supported"
 IF = 'write a "location" for each case, or a "map"'
 AUTH = "nobody would be kept out; use allow and deny, or ssl_verify_client"
@@ -176,10 +176,8 @@ IGNORED: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     ),
     (HTTP2, ALL, "1", "http2_chunk_size http2_push"),
     (HTTP2, ALL, "flag", "http2_push_preload"),
-    (RESOLVER, ALL, "1", "resolver_timeout"),
-    (RESOLVER, ALL, "1+", "resolver"),
-    (RESOLVER, UPSTREAM, "1", "resolver_timeout"),
-    (RESOLVER, UPSTREAM, "1+", "resolver"),
+    (RESOLVER, INSIDE, "1", "resolver_timeout"),
+    (RESOLVER, INSIDE, "1+", "resolver"),
     (
         UNUSED,
         ALL,

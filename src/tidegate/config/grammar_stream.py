@@ -17,7 +17,7 @@ METHODS = "other methods are: hash, ip_hash, least_conn, random"
 NAMES = "computed variables come later"
 HASHES = "there are no hash tables to size"
 UDP = "it concerns UDP, which is not proxied"
-RESOLVER = "names are resolved when the configuration is read"
+RESOLVER = 'only servers with "resolve" need it: write it in "stream" or "upstream"'
 
 
 def _proxy(
@@ -101,8 +101,24 @@ HERE: tuple[Row, ...] = (
         contexts=UPSTREAM,
         args="1+",
         doc="One broker of a group: weight, max_conns, max_fails, fail_timeout, slow_start, backup,"
-        " down.",
+        " down, resolve, service.",
         proof="tests/stream/test_session.py::test_nodes_take_turns_by_weight",
+    ),
+    Row(
+        name="resolver",
+        contexts=(*STREAM, *UPSTREAM),
+        args="1+",
+        doc="The name servers that are asked for servers with `resolve`.",
+        proof=E2E + "test_names_that_move.py::test_the_nearest_resolver_is_asked",
+    ),
+    Row(
+        name="resolver_timeout",
+        contexts=(*STREAM, *UPSTREAM),
+        args="1",
+        kind=Kind.TIME,
+        default="30s",
+        doc="How long a name may take to be resolved.",
+        proof="tests/process/test_dns_lookup.py::test_resolver_timeout_ends_a_lookup",
     ),
     Row(
         name="zone",
@@ -304,8 +320,8 @@ IGNORED: tuple[Row, ...] = (
     _ignored("map_hash_bucket_size", "1", HASHES, contexts=STREAM, kind=Kind.NUMBER),
     _ignored("proxy_requests", "1", UDP, kind=Kind.NUMBER),
     _ignored("proxy_responses", "1", UDP, kind=Kind.NUMBER),
-    _ignored("resolver", "1+", RESOLVER, contexts=(*BOTH, *UPSTREAM)),
-    _ignored("resolver_timeout", "1", RESOLVER, contexts=(*BOTH, *UPSTREAM), kind=Kind.TIME),
+    _ignored("resolver", "1+", RESOLVER, contexts=SERVER),
+    _ignored("resolver_timeout", "1", RESOLVER, contexts=SERVER, kind=Kind.TIME),
     _ignored("proxy_downstream_buffer", "1", 'use "proxy_buffer_size" instead', kind=Kind.SIZE),
     _ignored("proxy_upstream_buffer", "1", 'use "proxy_buffer_size" instead', kind=Kind.SIZE),
 )

@@ -14,6 +14,7 @@ from tidegate.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from tidegate.config.model_http import Http
+    from tidegate.config.model_names import MovingServer
     from tidegate.config.model_tls import ProxyTls, Tls
     from tidegate.config.span import Span
     from tidegate.variables.computed import Definition
@@ -136,7 +137,8 @@ class Listen:
 class Peer:
     """One address of an upstream; a `server` whose name has several addresses makes several.
 
-    `name` is the text of the `server` directive: the consistent hash is made from it.
+    `name` is the text of the `server` directive: the consistent hash is made from it. `resolved`
+    tells that the address is what a name means at the moment.
     """
 
     address: Address
@@ -148,6 +150,7 @@ class Peer:
     down: bool
     backup: bool
     slow_start_ms: int = 0  # 0 where the method has none
+    resolved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +209,7 @@ class Upstream:
     """A group of peers, in the order of the configuration.
 
     `proxy_pass host:port` makes one that is `implicit` and bears that text as its name. `http`
-    tells that it stands in `http {}`.
+    tells that it stands in `http {}`. The peers of `moving` come last, once they are known.
     """
 
     name: str
@@ -216,6 +219,7 @@ class Upstream:
     implicit: bool
     http: bool = False
     sticky: Sticky | None = None
+    moving: tuple[MovingServer, ...] = ()
     span: Span
 
     @property

@@ -13,12 +13,22 @@ if TYPE_CHECKING:
 
     from tidegate.config.lexer import Token
     from tidegate.config.model import Bind, MqttNextUpstream
+    from tidegate.config.model_names import Resolver
     from tidegate.config.model_tls import PairCache, SessionCache
     from tidegate.config.parser import Directive
     from tidegate.config.span import Span
 
     Single: TypeAlias = (
-        bool | int | float | str | bytes | Bind | MqttNextUpstream | SessionCache | PairCache
+        bool
+        | int
+        | float
+        | str
+        | bytes
+        | Bind
+        | MqttNextUpstream
+        | SessionCache
+        | PairCache
+        | Resolver
     )
     Value: TypeAlias = Single | tuple[str | bytes | tuple[str, str], ...]
 

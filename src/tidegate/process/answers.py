@@ -6,12 +6,14 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from tidegate.config import parts
 from tidegate.observe.status import private_memory, sessions, upstreams
 from tidegate.stream.refusals import totals
 from tidegate.version import VERSION
 
 if TYPE_CHECKING:
     from tidegate.process.generations import Generations
+    from tidegate.process.names import Names
     from tidegate.process.supervisor import Child
     from tidegate.scoreboard.board import Board
 
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 class Answers:
     """Answers about one instance, whose uptime counts from here."""
 
-    def __init__(self, generations: Generations, board: Board) -> None:
+    def __init__(self, generations: Generations, board: Board, names: Names) -> None:
         self._generations = generations
         self._board = board
+        self._names = names
         self._began = time.monotonic()
 
     async def status(self) -> dict[str, object]:
@@ -58,8 +61,11 @@ class Answers:
         current = self._generations.current
         if current is None:
             return {"error": "tidegate has not started yet"}
+        found = upstreams(current.model, current.placement, self._board)
+        for told, upstream in zip(found, parts.upstreams(current.model), strict=True):
+            told["names"] = self._names.told(upstream)
         return {
-            "upstreams": upstreams(current.model, current.placement, self._board),
+            "upstreams": found,
             "sticky": [table.told() for table in current.tables],
         }
 

@@ -1,15 +1,17 @@
-"""The control process: serves content of our own to the workers, over a Unix socket.
+"""The control process: serves content of our own to the workers, and resolves names.
 
 `python -P -m tidegate.process.control_process --kind control --channel FD --slot N`.
 
-What it serves is in `tidegate.local`; here are its beginning and its end. The socket and its folder
-(`site.py`) are the master's, and outlive it.
+What it serves, over a Unix socket, is in `tidegate.local`, what it asks name servers in
+`dns_watch.py`; here are its beginning and its end. The socket and its folder (`site.py`) are the
+master's, and outlive it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import resource
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tidegate.process.channel import Message
+    from tidegate.process.dns_watch import DnsWatch
 
 WELCOME_SECONDS = 60.0
 
@@ -51,6 +54,9 @@ SPARE_DESCRIPTORS = 64
 # nobody will.
 FORSAKEN_SECONDS = 2.0
 LOOK_SECONDS = 0.25
+
+# Not imported where there are no names: it is some megabytes with dnspython.
+DNS_WATCH = "tidegate.process.dns_watch"
 
 
 class ContentServer(Server):
@@ -75,6 +81,7 @@ class ControlProcess:
         self._given = GivenLogs()
         self._log = ErrorLog((), {})
         self._path = ""
+        self._names: DnsWatch | None = None
         self._leaving = False
 
     async def run(self, welcome: Message) -> int:
@@ -137,8 +144,11 @@ class ControlProcess:
         config.load()
         # Before the rights go: what is imported late may lie where `user` cannot read.
         await rehearse(app)
+        if "names" in welcome.fds:
+            importlib.import_module(DNS_WATCH)
         rights.restrict(model, report=lambda problem: self._log.write(Level.ALERT, problem))
         config.limit_concurrency = _most_connections()
+        self._take_names(welcome)
         self._server = ContentServer(config)
         return asyncio.get_running_loop().create_task(self._server.serve(sockets=[listening]))
 
@@ -151,12 +161,33 @@ class ControlProcess:
         elif message.kind == "reopen":
             self._log.write(Level.NOTICE, "reopening logs")
             self._given.take(message)
+        elif message.kind == "names":
+            self._take_names(message)
         elif message.kind == "quit":
             self._quit()
         elif message.kind == "terminate":
             self._terminate()
         else:
             self._log.write(Level.ALERT, f"the master says {message.kind!r}")
+
+    def _take_names(self, message: Message) -> None:
+        """Look after these names from now on, after none without any."""
+        fd = message.fds.pop("names", None)
+        if fd is None:
+            if self._names is not None:
+                self._names.close()
+            return
+        if self._names is None:
+            try:
+                watch = importlib.import_module(DNS_WATCH)
+            except (ImportError, OSError) as error:
+                # Our rights are too few by now: the one after us has them at its start.
+                self._log.write(Level.NOTICE, f"another process resolves names ({error})")
+                os.close(fd)
+                self._quit()
+                return
+            self._names = watch.DnsWatch(lambda told: self._channel.send("name", **told))
+        self._names.take(fd)
 
     def _terminate(self) -> None:
         """Fast: nobody is waited for."""
@@ -176,6 +207,8 @@ class ControlProcess:
         if self._exit.done() or self._leaving:
             return
         self._leaving = True
+        if self._names is not None:
+            self._names.close()
         self._log.write(Level.ALERT, "the master process is gone, serving what runs until it ends")
         self._look(FORSAKEN_SECONDS)
 

@@ -1,5 +1,7 @@
 """The master's half of content of our own: sites, and a control process at each.
 
+The newest one resolves names, too, where the configuration has such; what they mean is in `names`.
+
 There is one site, and for a while two where a reload gives the workers other rights: those that
 serve their last sessions go on with the former.
 """
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.balance.placement import Placement, Places
 from tidegate.config.model import Level
+from tidegate.config.model_names import questions
 from tidegate.dataclasses import replace
 from tidegate.process import handover
 from tidegate.process.handover import Handover
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from tidegate.config.model import Model
     from tidegate.observe.error_log import ErrorLog
     from tidegate.process.channel import Message
+    from tidegate.process.names import Names
     from tidegate.process.supervisor import Child
     from tidegate.scoreboard.board import Board
 
@@ -51,12 +55,15 @@ class LocalContent:
         board: Board,
         loop: asyncio.AbstractEventLoop,
         log: ErrorLog,
+        names: Names,
         logs: Callable[[], Mapping[str, int]],
         stderr: Callable[[], Mapping[str, int]],
     ) -> None:
         self._board = board
         self._loop = loop
         self._log = log
+        self._names = names
+        names.ask = self._give_names
         self._logs = logs
         self._stderr = stderr
         self._sites: dict[int, Site] = {}
@@ -83,10 +90,11 @@ class LocalContent:
     def path_for(self, model: Model) -> str:
         """Where workers of `model` find its content, "" without any; raises StartError.
 
-        A control process is started there if the configuration speaks of content, else when the
-        first worker asks: most clients of a server that only passes on never do.
+        A control process is started there if the configuration speaks of content, or has names to
+        resolve, else when the first worker asks: most clients of a server that only passes on never
+        do.
         """
-        if not has_content(model):
+        if not _needs_site(model):
             return ""
         number = self._number_for(model)
         if number is None:
@@ -95,16 +103,16 @@ class LocalContent:
             self._models[number] = model
             self._waiting.add(number)
             self._loop.add_reader(self._sites[number].socket, self._start, number)
-        if number in self._waiting and has_written_content(model):
+        if number in self._waiting and (has_written_content(model) or questions(model)):
             self._start(number)
-        return self._sites[number].path
+        return self._sites[number].path if has_content(model) else ""
 
     def settle(self, model: Model, leaving: Iterable[Child]) -> None:
         """`model` is the one in force: its control process goes by it, others are not needed.
 
         Those go on as long as workers are leaving.
         """
-        now = self._number_for(model) if has_content(model) else None
+        now = self._number_for(model) if _needs_site(model) else None
         self._stale = self._sites.keys() - {now}
         if now is not None and self._models[now] is not model:
             self._models[now] = model
@@ -119,7 +127,9 @@ class LocalContent:
             return
         for number in self._stale:
             self._close(number)
-        self._stale = set()
+        if self._stale:
+            self._stale = set()
+            self._give_names()
 
     def _number_for(self, model: Model) -> int | None:
         """The site that a configuration can go on with."""
@@ -154,12 +164,20 @@ class LocalContent:
         """Send everything that a control process needs."""
         site = self._sites[child.seat]
         fds = {"board": self._board.fd, "socket": site.socket.fileno()}
-        self._tell(child, "welcome", fds, path=site.path)
+        names = self._orders(child)
+        try:
+            self._tell(child, "welcome", fds | names, path=site.path)
+        finally:
+            for fd in names.values():
+                os.close(fd)
 
     def heard(self, child: Child, message: Message) -> None:
         """Hear that it serves, or why it does not."""
         if message.kind == "serving":
             child.serving = 1
+            return
+        if message.kind == "name":
+            self._names_heard(child, message)
             return
         self._log.write(
             Level.ALERT,
@@ -173,6 +191,26 @@ class LocalContent:
         """The last one has ended."""
         if self._deserted is not None:
             self._deserted()
+
+    def _names_heard(self, child: Child, message: Message) -> None:
+        try:
+            self._names.heard(message.body)
+        except (TypeError, ValueError) as error:
+            what = f"control process {child.pid} says what is no answer ({error})"
+            self._log.write(Level.ALERT, what)
+
+    def _give_names(self) -> None:
+        """Let the newest control process know which names there are now."""
+        for child in self._supervisor:
+            names = self._orders(child)
+            child.channel.send("names", fds=names)
+            for fd in names.values():
+                os.close(fd)
+
+    def _orders(self, child: Child) -> dict[str, int]:
+        """What a child is to resolve: all names, or none."""
+        orders = self._names.orders() if child.seat == max(self._sites, default=0) else None
+        return {} if orders is None else {"names": orders}
 
     def _tell(self, child: Child, kind: str, fds: Mapping[str, int], **body: object) -> None:
         model = self._models[child.seat]
@@ -213,3 +251,8 @@ class LocalContent:
                 self._loop.remove_reader(self._sites[number].socket)
             self._sites[number].remove()
         self._sites.clear()
+
+
+def _needs_site(model: Model) -> bool:
+    """Whether there is anything to do for a control process."""
+    return has_content(model) or bool(questions(model))

@@ -25,6 +25,7 @@ from tidegate.process.errors import StartError
 from tidegate.process.generations import Generations
 from tidegate.process.local_content import LocalContent
 from tidegate.process.logs import free_stderr, paths_of
+from tidegate.process.names import Names
 from tidegate.process.openings import Openings
 from tidegate.process.rollout import seats_of
 from tidegate.process.supervisor import COMMAND, Supervisor, environment_of
@@ -36,7 +37,7 @@ from tidegate.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from tidegate.config.model import Model
+    from tidegate.config.model import Model, Upstream
     from tidegate.process.channel import Message
     from tidegate.process.supervisor import Child
     from tidegate.process.tables import Table
@@ -46,6 +47,11 @@ FAST_STOP_SECONDS = 1.0
 
 # How often it is looked for tables that have changed.
 SAVE_LOOK_SECONDS = 0.5
+
+# One change of names for all whose answers come at about the same time; and how long it is until
+# one is tried again that a worker did not take.
+GATHER_SECONDS = 0.05
+AGAIN_SECONDS = 5.0
 
 SHUTTING_DOWN = "tidegate is shutting down"
 
@@ -58,6 +64,7 @@ EMPTY_LISTS = 32
 SPARE_WORKERS = 64
 UPSTREAMS = 1024
 PEERS = 8192
+PEERS_OF_A_NAME = 64
 
 
 class Master:
@@ -94,6 +101,8 @@ class Master:
         # The one in force, and the same with certificates that are new.
         self._renewed: tuple[Model, Model] | None = None
         self._reloading: asyncio.Task[None] | None = None
+        self._renames: asyncio.TimerHandle | None = None  # set until names are looked at
+        self._rename_again = 0.0  # not before, by the clock of the loop
 
     def run(self) -> None:
         """Start, serve until a signal ends it, clean up; raises StartError if it did not start."""
@@ -177,23 +186,28 @@ class Master:
             command=self._command,
         )
         self._generations.supervisor = self._supervisor
+        self._names = Names(self._log, self._names_changed)
         self._local = self._generations.local = LocalContent(
             board=board,
             loop=loop,
             log=self._log,
+            names=self._names,
             logs=lambda: self._openings.logs.fds,
             stderr=self._stderr,
         )
         for number, handler in self._handlers():
             loop.add_signal_handler(number, handler)
-        self._answers = Answers(self._generations, board)
+        self._answers = Answers(self._generations, board, self._names)
         self._control = self._control_socket()
         await self._open_control()
         self._change_tickets_later(loop)
         watch = loop.create_task(self._watch_certificates())
         saving = loop.create_task(self._save_tables())
         try:
-            self._generations.begin()
+            self._generations.model = await self._with_names(self._model)
+            if not self._generations.stopping:
+                self._generations.begin()
+                self._begin_reload(loop)  # somebody may have asked meanwhile
             await self._ended
         finally:
             watch.cancel()
@@ -274,7 +288,8 @@ class Master:
         return wish
 
     def _begin_reload(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._under_way():
+        begun = self._generations.current or self._generations.rollout
+        if begun and not self._under_way():
             self._reloading = loop.create_task(self._reload())
 
     def _under_way(self) -> bool:
@@ -325,7 +340,7 @@ class Master:
                 table.save()
 
     async def _reload(self) -> None:
-        while (self._wishes or self._renewed) and not self._generations.stopping:
+        while self._wanted() and not self._generations.stopping:
             rollout = self._generations.rollout
             if rollout is not None:
                 await asyncio.wait([rollout.finished])
@@ -335,22 +350,62 @@ class Master:
             renewed, self._renewed = self._renewed, None
             if not wishes and renewed is not None and renewed[0] is not self._generations.model:
                 continue  # made from one that is in force no more
-            outcome = await self._change(None if renewed is None or wishes else renewed[1])
+            if wishes:
+                outcome = await self._change(None, "reconfiguring")
+            elif renewed is not None:
+                what = "certificates have changed, new handshakes use them"
+                outcome = await self._change(renewed[1], what)
+            else:
+                what = "names have changed, new sessions use them"
+                outcome = await self._change(self._generations.model, what)
+                if outcome is not None:
+                    self._rename_later(AGAIN_SECONDS)
+            self._names.settle(self._generations.model)
             for wish in wishes:
                 if not wish.done():
                     wish.set_result(outcome)
 
-    async def _change(self, renewed: Model | None) -> str | None:
+    def _wanted(self) -> bool:
+        """Whether anything is to be put in force."""
+        return bool(self._wishes or self._renewed) or self._renamed()
+
+    def _renamed(self) -> bool:
+        """Whether names mean something else than in the model in force."""
+        model = self._generations.model
+        late = asyncio.get_running_loop().time() >= self._rename_again
+        return late and self._names.filled(model) is not model
+
+    def _names_changed(self) -> None:
+        if self._renames is None:
+            self._rename_later(GATHER_SECONDS)
+
+    def _rename_later(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._rename_again = loop.time() + seconds
+        if self._renames is not None:
+            self._renames.cancel()
+        self._renames = loop.call_later(seconds, self._rename, loop)
+
+    def _rename(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._renames = None
+        self._rename_again = 0.0
+        self._begin_reload(loop)
+
+    async def _with_names(self, model: Model) -> Model:
+        """The model with what its names mean; those that are new are waited for a while."""
+        if self._names.want(model):
+            self._local.path_for(model)  # there has to be somebody who asks
+            await self._names.first(model)
+        return self._names.filled(model)
+
+    async def _change(self, model: Model | None, what: str) -> str | None:
         """One reload, to that model or to what is read anew; gives what went wrong."""
-        if renewed is None:
-            self._log.write(Level.NOTICE, "reconfiguring")
-        else:
-            self._log.write(Level.NOTICE, "certificates have changed, new handshakes use them")
+        self._log.write(Level.NOTICE, what)
         try:
             # Names are looked up there, which may take its time.
-            model = renewed
             if model is None:
                 model = await asyncio.to_thread(self._reread, self._log)
+            model = await self._with_names(model)
             if self._generations.stopping:
                 return SHUTTING_DOWN  # the addresses are another's by now
             opened = self._openings.open(model)
@@ -416,6 +471,7 @@ class Master:
 
     def _stop(self, how: str) -> None:
         self._generations.stopping = True
+        self._names.stop()
         for wish in self._wishes:
             wish.set_result(SHUTTING_DOWN)
         self._wishes = []
@@ -447,5 +503,10 @@ def _board_for(model: Model) -> Board:
     return Board.create(
         workers=seats_of(model) + SPARE_WORKERS,
         upstreams=max(UPSTREAMS, 2 * len(groups)),
-        peers=max(PEERS, 2 * sum(len(upstream.peers) for upstream in groups)),
+        peers=max(PEERS, 2 * sum(map(_most_peers, groups))),
     )
+
+
+def _most_peers(upstream: Upstream) -> int:
+    """How many peers an upstream is thought to have one day."""
+    return len(upstream.peers) + PEERS_OF_A_NAME * len(upstream.moving)
