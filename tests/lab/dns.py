@@ -86,7 +86,7 @@ class NameServer:
             return
         if name in self.forged:
             self._forge(query, sender)
-        answer = self._answer(query)
+        answer = self.answer(query)
         if name in self.truncated or len(answer.to_wire(max_size=65_535)) > MOST_OVER_UDP:
             answer = dns.message.make_response(query)
             answer.flags |= dns.flags.TC
@@ -100,7 +100,7 @@ class NameServer:
             query = dns.message.from_wire(_exactly(connection, size))
             if self._note(query, "tcp") in self.silent:
                 return
-            data = self._answer(query).to_wire(max_size=65_535)
+            data = self.answer(query).to_wire(max_size=65_535)
             connection.sendall(struct.pack("!H", len(data)) + data)
 
     def _note(self, query, how):
@@ -109,7 +109,8 @@ class NameServer:
         self.asked.append((name, dns.rdatatype.to_text(question.rdtype), how))
         return name
 
-    def _answer(self, query):
+    def answer(self, query):
+        """The honest answer to a query."""
         answer = dns.message.make_response(query, recursion_available=True)
         (question,) = query.question
         name, kind = question.name, dns.rdatatype.to_text(question.rdtype)

@@ -21,6 +21,7 @@ from tidegate.observe.error_log import ErrorLog
 from tidegate.observe.opening import open_log
 from tidegate.process.errors import StartError
 from tidegate.process.local_content import LocalContent
+from tidegate.process.names import Names
 from tidegate.process.site import Site
 from tidegate.scoreboard.board import Board
 
@@ -42,10 +43,12 @@ class Kept:
         self.model = local.of_model(folder)
         path = self.model.error_logs[0].path
         self.fds = {path: open_log(path)}
+        log = ErrorLog(self.model.error_logs, self.fds)
         self.content = LocalContent(
             board=Board.create(workers=2, upstreams=1, peers=1),
             loop=asyncio.get_running_loop(),
-            log=ErrorLog(self.model.error_logs, self.fds),
+            log=log,
+            names=Names(log, lambda: None),
             logs=lambda: self.fds,
             stderr=dict,
         )

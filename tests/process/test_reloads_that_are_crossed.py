@@ -22,7 +22,11 @@ class Stage:
         self.opened = []
         self.put_in_force = []
         self.generations = types.SimpleNamespace(
-            model="old", rollout=None, stopping=False, current=None, put=self._put
+            model="old",
+            rollout=None,
+            stopping=False,
+            current=types.SimpleNamespace(number=1),
+            put=self._put,
         )
         made = self.master = Master(
             None,
@@ -36,6 +40,7 @@ class Stage:
         made._control = types.SimpleNamespace(close=lambda: None)
         made._supervisor = Workers()
         made._move_control = lambda: asyncio.sleep(0)
+        made._names = Names()
 
     def _reread(self, _log):
         self.reading.set()
@@ -54,6 +59,22 @@ class Stage:
         wish = self.master.reload()
         assert await asyncio.to_thread(self.reading.wait, PATIENCE)
         return wish
+
+
+class Names:
+    """Of a configuration without any."""
+
+    def want(self, _model):
+        return False
+
+    def filled(self, model):
+        return model
+
+    def settle(self, model):
+        pass
+
+    def stop(self):
+        pass
 
 
 class Workers(list):

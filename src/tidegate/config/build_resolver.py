@@ -25,11 +25,13 @@ FLAGS = {"on": True, "off": False}
 
 # The host is not known before it is asked for; the port is.
 NO_HOST = "0.0.0.0"  # noqa: S104 - nobody connects to it
+NOBODY = Resolver(servers=(), valid=None, ipv4=True, ipv6=True, timeout_ms=0)
 
 
 def resolver(reading: Reading, directive: Directive, scope: Scope) -> None:
     """Read `resolver ADDRESS… [valid=TIME] [ipv4=on|off] [ipv6=on|off] [status_zone=ZONE]`."""
     scope.claim(directive.name.text, directive.name.span)
+    scope.put(directive.name.text, NOBODY)  # what is wrong with it is told once
     servers: list[Address] = []
     valid: int | None = None
     families = {"ipv4": True, "ipv6": True}
@@ -98,9 +100,8 @@ def port_only(port: int) -> Address:
 
 def moving(host: str, service: str, peer: Peer) -> MovingServer:
     """A server whose resolver is not known yet: it may stand below."""
-    nobody = Resolver(servers=(), valid=None, ipv4=True, ipv6=True, timeout_ms=0)
     peer = replace(peer, resolved=True)
-    return MovingServer(host=host, service=service, resolver=nobody, peer=peer)
+    return MovingServer(host=host, service=service, resolver=NOBODY, peer=peer)
 
 
 def finish_moving(reading: Reading, group: UpstreamDraft) -> None:
