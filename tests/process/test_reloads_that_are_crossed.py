@@ -25,7 +25,7 @@ class Stage:
             model="old",
             rollout=None,
             stopping=False,
-            current=types.SimpleNamespace(number=1),
+            current=types.SimpleNamespace(number=1, tables=()),
             put=self._put,
         )
         made = self.master = Master(
