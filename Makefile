@@ -63,11 +63,12 @@ bench-quick: $(BUILT) $(PLOTTER) ## the same in under two minutes
 $(PLOTTER): $(TOOLS)
 	@$(BIN)/pip install --quiet --group bench && touch $@ || echo "without matplotlib there is no plot"
 
-soak: $(BUILT) ## reloads, kills and restarts under traffic, much longer than in the tests (some ten minutes)
+soak: $(BUILT) ## reloads, kills and restarts under traffic, much longer than in the tests (half an hour)
 	@scripts/peers --where-possible
 	TIDEGATE_SOAK_SECONDS=60 TIDEGATE_SOAK_SESSIONS=2000 TIDEGATE_SOAK_RELOADS=300 \
 	TIDEGATE_SOAK_KILLS=60 TIDEGATE_STORM_CLIENTS=5000 TIDEGATE_STORM_SECONDS=20 \
-	$(BIN)/pytest -q --timeout 600 tests/e2e -k "reloads or kills or flooded" $(ARGS)
+	$(BIN)/pytest -q --timeout 1200 -o faulthandler_timeout=1230 \
+	tests/e2e -k "reloads or kills or flooded" $(ARGS)
 
 memcheck: $(BUILT) ## the engine's TLS under valgrind: no leak, no wrong access (some three minutes)
 	@scripts/memcheck $(ARGS)

@@ -68,7 +68,13 @@ def test_a_time_out_is_told_by_its_phase():
     ]
 
 
-@pytest.mark.parametrize("reason", ["refused", "killed", "failed"])
+def test_a_want_of_memory_is_told():
+    assert told("failed") == [
+        (Level.CRIT, "no memory for the session (12: Cannot allocate memory)")
+    ]
+
+
+@pytest.mark.parametrize("reason", ["refused", "killed"])
 def test_of_other_ends_there_is_nothing_to_tell(reason):
     assert told(reason) == []
 

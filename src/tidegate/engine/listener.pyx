@@ -25,7 +25,6 @@ from tidegate.engine.linux cimport (
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
     accept4,
-    close,
     epoll_ctl,
     epoll_event,
     sockaddr,
@@ -34,7 +33,8 @@ from tidegate.engine.linux cimport (
     take_number,
 )
 from tidegate.engine.session cimport arrive
-from tidegate.engine.slab cimport slab_take
+from tidegate.engine.slab cimport slab_keep_room, slab_take
+from tidegate.engine.timers cimport timers_keep_room
 from tidegate.engine.tls cimport drop_tls
 from tidegate.engine.types cimport (
     ACCEPT_PAUSE_MS,
@@ -137,19 +137,18 @@ cdef bint accept_one(Core *core, Listener *listener) noexcept nogil:
     """Take the next client; False when there is none, or when accepting has to pause."""
     cdef sockaddr_in6 address
     cdef socklen_t size = sizeof(address)
-    cdef Session *s
-    cdef int fd = accept4(listener.fd, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    cdef int fd
+    # Whoever is taken out of the kernel's queue is certain of a place and a deadline.
+    if not slab_keep_room(&core.slab) or not timers_keep_room(&core.timers, core.slab.used + 1):
+        pause_accepting(core, ENOMEM)
+        return False
+    fd = accept4(listener.fd, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
         if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
             pause_accepting(core, errno)
             return False
         return errno == EINTR or errno == ECONNABORTED or errno == EPROTO or errno == EPERM
-    s = slab_take(&core.slab)
-    if s is NULL:
-        close(fd)
-        pause_accepting(core, ENOMEM)
-        return False
-    begin_session(core, listener, s, fd, &address, size)
+    begin_session(core, listener, slab_take(&core.slab), fd, &address, size)
     pause_if_full(core)
     return core.accepting
 

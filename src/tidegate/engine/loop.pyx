@@ -3,7 +3,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport errno
+from libc.errno cimport ENOMEM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -36,6 +36,7 @@ from tidegate.engine.listener cimport (
     empty_queue,
     free_listener,
     leave_listener,
+    pause_accepting,
     pause_if_full,
     unwatch_listener,
     watch_listener,
@@ -288,12 +289,23 @@ cdef class Engine:
             s.queued = False
             try:
                 self.decide(s)
+            except MemoryError:
+                # The clients that wait are not let in to share it; the pause is told of.
+                self.give_up(s)
+                pause_accepting(&self.core, ENOMEM)
             except Exception as error:  # noqa: BLE001
                 # One session's trouble stays its own.
                 self.give_up(s)
-                self.trouble(error)
+                self.report_trouble(error)
         with nogil:
             empty_graveyard(&self.core)
+
+    cdef report_trouble(self, error):
+        try:
+            self.trouble(error)
+        except Exception:  # noqa: BLE001
+            # There is no memory for the words, as a rule; the session is to end in any case.
+            return
 
     cdef give_up(self, Session *s):
         """End a session whose decision raised; where it was still its turn, not without a word."""
@@ -385,7 +397,7 @@ cdef class Engine:
             owner.connected()
         except Exception as error:  # noqa: BLE001
             # It decides nothing, so whatever it was the session goes on.
-            self.trouble(error)
+            self.report_trouble(error)
 
     cdef show(self, Session *s):
         """Let Python see what the client said in passing."""
@@ -401,7 +413,7 @@ cdef class Engine:
             answer = (<object>s.owner).overhear(seen.data[: seen.end], ended)
         except Exception as error:  # noqa: BLE001
             # As with `connected`.
-            self.trouble(error)
+            self.report_trouble(error)
         if isinstance(answer, Need) and not ended:
             x.tap_need = max((<Need>answer).size, seen.end + 1)
             return
@@ -419,25 +431,22 @@ cdef class Engine:
     cdef end(self, Session *s):
         cdef object owner
         cdef Report report
-        if s.owner is NULL and s.reason != NO_HANDSHAKE:
-            leave_listener(&self.core, s)
-        else:
+        try:
+            if s.owner is NULL and s.reason != NO_HANDSHAKE:
+                return
             owner = self.owner_of(s)
-            leave_listener(&self.core, s)
             s.owner = NULL
             Py_DECREF(owner)
             self.served[6] += 1
             report = Report.__new__(Report)
             report.fill(s)
-            try:
-                owner.end(report)
-            finally:
-                self.let_go(s)
-                tls_free(&s.ends[CLIENT])
-                tls_free(&s.ends[UPSTREAM])
-                bury(&self.core, s)
-            return
-        bury(&self.core, s)
+            owner.end(report)
+        finally:
+            leave_listener(&self.core, s)
+            self.let_go(s)
+            tls_free(&s.ends[CLIENT])
+            tls_free(&s.ends[UPSTREAM])
+            bury(&self.core, s)
 
     cdef let_go(self, Session *s):
         """Call what is to be called at the end."""
@@ -451,7 +460,7 @@ cdef class Engine:
             try:
                 release()
             except Exception as error:  # noqa: BLE001
-                self.trouble(error)
+                self.report_trouble(error)
 
     def resume(self, uint64_t handle, outcome):
         """Bring the outcome that `LATER` promised; False when the session is gone meanwhile."""
@@ -521,7 +530,7 @@ cdef class Engine:
         try:
             words = (<object>s.owner).farewell(status)
         except Exception as error:  # noqa: BLE001
-            self.trouble(error)
+            self.report_trouble(error)
             return
         if not words:
             return

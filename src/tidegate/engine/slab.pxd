@@ -6,6 +6,7 @@ cdef enum:
     CHUNK = 128  # sessions taken from the system at once
 
 cdef Session *slab_at(Slab *slab, uint32_t index) noexcept nogil
+cdef bint slab_keep_room(Slab *slab) noexcept nogil
 cdef Session *slab_take(Slab *slab) noexcept nogil
 cdef void slab_give(Slab *slab, Session *session) noexcept nogil
 cdef Session *slab_find(Slab *slab, uint64_t handle) noexcept nogil

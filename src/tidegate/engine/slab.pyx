@@ -32,11 +32,16 @@ cdef bint grow(Slab *slab) noexcept nogil:
     return True
 
 
+cdef bint slab_keep_room(Slab *slab) noexcept nogil:
+    """See that one more session finds room; False without memory."""
+    return slab.free is not NULL or grow(slab)
+
+
 cdef Session *slab_take(Slab *slab) noexcept nogil:
     """A cleared session with a new generation, or NULL without memory."""
     cdef Session *session
     cdef uint32_t index, generation
-    if slab.free is NULL and not grow(slab):
+    if not slab_keep_room(slab):
         return NULL
     session = slab.free
     slab.free = session.next

@@ -44,8 +44,7 @@ cdef void sink(Timers *timers, uint32_t at, Deadline entry) noexcept nogil:
 cdef bint timers_set(Timers *timers, Session *session, int64_t at) noexcept nogil:
     """Set or move a session's deadline; False when there is no memory for it."""
     cdef Deadline entry
-    cdef Deadline *heap
-    cdef uint32_t room, place_at
+    cdef uint32_t place_at
     entry.at = at
     entry.session = session
     if session.timer >= 0:
@@ -55,15 +54,25 @@ cdef bint timers_set(Timers *timers, Session *session, int64_t at) noexcept nogi
         else:
             sink(timers, place_at, entry)
         return True
-    if timers.count == timers.room:
-        room = timers.room + timers.room // 4 + 64
-        heap = <Deadline *>realloc(timers.heap, room * sizeof(Deadline))
-        if heap is NULL:
-            return False
-        timers.heap = heap
-        timers.room = room
+    if not timers_keep_room(timers, timers.count + 1):
+        return False
     timers.count += 1
     rise(timers, timers.count - 1, entry)
+    return True
+
+
+cdef bint timers_keep_room(Timers *timers, uint32_t count) noexcept nogil:
+    """See that so many deadlines find room; False without memory."""
+    cdef Deadline *heap
+    cdef uint32_t room
+    if count <= timers.room:
+        return True
+    room = count + count // 4 + 63
+    heap = <Deadline *>realloc(timers.heap, room * sizeof(Deadline))
+    if heap is NULL:
+        return False
+    timers.heap = heap
+    timers.room = room
     return True
 
 

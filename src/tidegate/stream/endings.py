@@ -20,9 +20,13 @@ SIDES = {
     "upstream_closed": "upstream",
     "upstream_error": "upstream",
 }
+# The engine found no memory, or the kernel none for it.
+NO_MEMORY = "failed"
 BROKEN = ("client_error", "upstream_error")
 
 TIMED_OUT = f"({errno.ETIMEDOUT}: {os.strerror(errno.ETIMEDOUT)})"
+
+OUT_OF_MEMORY = f"({errno.ENOMEM}: {os.strerror(errno.ENOMEM)})"
 
 
 class Line(NamedTuple):
@@ -41,6 +45,8 @@ def lines_of(report: Report, *, relayed: bool) -> Iterator[Line]:
         else:
             message = f"client timed out {TIMED_OUT} while prereading client data"
         yield Line(Level.INFO, message, detailed=True)
+    elif report.reason == NO_MEMORY:
+        yield Line(Level.CRIT, f"no memory for the session {OUT_OF_MEMORY}", detailed=True)
     side = SIDES.get(report.reason)
     if side is None:
         return

@@ -19,7 +19,7 @@ from tidegate.engine.outcome import Outcome, Refuse
 from tidegate.engine.tls_pem import TlsError
 from tidegate.health import failure
 from tidegate.stream import choice, realip
-from tidegate.stream.endings import lines_of
+from tidegate.stream.endings import NO_MEMORY, lines_of
 from tidegate.stream.route import RouteError
 from tidegate.stream.source import InvalidAddressError, NoSourceError
 from tidegate.variables.values import Values
@@ -383,7 +383,7 @@ class Session:
                 # Most often it was never accepted here; its socket is closed.
                 self.server_endpoint = endpoint_of(self.port.address)
             self.tell_fault(report)
-        if self.server.tells_all or report.error:
+        if self.server.tells_all or report.error or report.reason == NO_MEMORY:
             self.tell_end(report)
         self.log()
 
