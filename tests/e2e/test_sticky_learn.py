@@ -3,12 +3,13 @@
 import os
 import random
 import signal
+import subprocess
 from collections import Counter
 
 import pytest
 
 from lab import packets, proc, sockets
-from lab.balancer import whole
+from lab.balancer import MODULES, command, whole
 from lab.clients import V5, Client
 from lab.waiting import stays, wait_until
 from tidegate.process.state_file import load
@@ -90,6 +91,15 @@ class Front:
         (table,) = self.balancer.told("upstreams")["sticky"]
         return table
 
+    def says(self):
+        """What `tidegate ctl upstreams` prints."""
+        argv = [*command("tidegate"), "ctl", "-c", self.balancer.conf, "-p", self.balancer.folder]
+        env = {**os.environ, "PYTHONPATH": MODULES}
+        done = subprocess.run(
+            [*argv, "upstreams"], env=env, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
     @property
     def file(self):
         return os.path.join(self.balancer.folder, "clients.sticky")
@@ -125,6 +135,7 @@ def test_a_reload_forgets_nothing(lab, nodes):
     assert front.visits() == first
     front.reload(front.text("zone=clients:128k", "random;"))
     assert front.visits() == first
+    assert front.balancer.errors().count("sticky of nodes") == 2
 
 
 def test_entries_of_a_node_that_left_wait_for_it(lab, nodes):
@@ -242,6 +253,8 @@ def test_where_the_table_is_full_the_oldest_go(lab, nodes):
     front.visits([f"more{number}" for number in range(6)])
     told = front.told()
     assert (told["entries"], told["dropped"]) == (room, 6)
+    said = f'sticky zone "clients": {room} of {room} entries, 6 made room for others\n'
+    assert front.says().endswith(said)
     # Those of the first that did not come again are those that went.
     last = list(many)[-6:]
     assert front.visits(last) == {client: many[client] for client in last}

@@ -99,6 +99,8 @@ def _peers(old: Upstream, new: Upstream) -> Iterator[str]:
     if old.method != new.method:
         was, now = (type(one.method).__name__ for one in (old, new))
         yield f"method of {new.name}" + (f" {was}→{now}" if was != now else "")
+    if old.sticky != new.sticky:
+        yield f"sticky of {new.name}"
 
 
 def _key(peer: Peer) -> tuple[str, str]:
