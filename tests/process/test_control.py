@@ -144,6 +144,27 @@ def test_upstreams_tells_who_is_coming_back(instance, lab):
     assert "  slow start 0 %  " in ctl(instance, "upstreams").stdout
 
 
+def test_upstreams_tells_whom_a_reload_brings_back(instance):
+    def configure(*servers):
+        lines = "".join(f"server 127.0.0.1:{one} slow_start=1h; " for one in servers)
+        instance.configure(stream=f"upstream u {{ {lines} }}")
+
+    def told():
+        upstreams = json.loads(ctl(instance, "upstreams", "--json").stdout)["upstreams"]
+        group = next(one for one in upstreams if one["name"] == "u")
+        return [peer["state"] for peer in group["peers"]]
+
+    configure("1", "2 down")
+    instance.start()
+    assert told() == ["up", "down"]
+    configure("1", "2", "3")
+    assert ctl(instance, "reload").returncode == 0
+    assert told() == ["up", "slow start", "slow start"]
+    configure("1", "2", "3", "4 down")
+    assert ctl(instance, "reload").returncode == 0
+    assert told() == ["up", "slow start", "slow start", "down"]
+
+
 def test_reload_says_what_changed(instance, lab):
     instance.start()
     port = lab.ports.free()
