@@ -6,7 +6,7 @@ import signal
 import dns.rcode
 import pytest
 
-from lab import http, sockets
+from lab import http, proc, sockets
 from lab.traffic import Traffic
 from lab.waiting import wait_until
 
@@ -235,6 +235,81 @@ def test_reloads_and_answers_that_come_at_the_same_time_are_all_heeded(cluster):
     assert "[emerg]" not in balancer.errors()
 
 
+def test_names_may_come_with_a_reload_to_a_process_that_serves_already(cluster):
+    cluster.name(11)
+    plain = cluster.stream(f"127.0.0.11:{cluster.port}")
+    port = cluster.lab.ports.free()
+    page = f"}} http {{ server {{ listen 127.0.0.1:{port}; location / {{ stub_status; }} }}"
+    balancer = cluster.lab.balancer(plain + page, level="notice")
+    (control,) = balancer.told("status")["control"]
+    cluster.name(12)
+    cluster.node(12)
+    reload(balancer, cluster.stream() + page)
+    assert cluster.visited(2) == [12, 12]
+    reload(balancer, plain + page)
+    assert cluster.visited(2) == [11, 11]
+    asked = cluster.dns.count(NAME)
+    reload(balancer, cluster.stream() + page)
+    wait_until(lambda: cluster.dns.count(NAME) > asked, "it is asked for once more")
+    (same,) = balancer.told("status")["control"]
+    assert same["pid"] == control["pid"]
+
+
+def test_a_change_of_names_that_a_worker_does_not_take_is_tried_again(cluster):
+    cluster.name(11)
+    balancer = cluster.start()
+    client = sockets.open_raw(cluster.listen)
+    client.sendall(b"hello")
+    assert client.recv(5) == b"hello"
+    (idle, *_others) = [
+        pid
+        for pid in balancer.workers()
+        if pid not in proc.served_by(balancer.workers(), cluster.listen).values()
+    ]
+    os.kill(idle, signal.SIGSTOP)
+    try:
+        cluster.name(12)
+        wait_until(
+            lambda: "the former configuration stays in force" in balancer.errors(),
+            "the change is given up",
+            timeout=60,
+            context=balancer.errors,
+        )
+    finally:
+        os.kill(idle, signal.SIGCONT)
+    cluster.wait_for(12)
+    client.sendall(b"hello")
+    assert client.recv(5) == b"hello"
+    client.close()
+
+
+def test_sessions_of_a_node_that_left_end_where_that_is_wanted(cluster):
+    cluster.name(11, 12)
+    text = cluster.stream().replace("proxy_pass", "proxy_session_drop on; proxy_pass")
+    cluster.node(12)
+    cluster.lab.balancer(text, level="info")
+    clients = [sockets.open_raw(cluster.listen) for _ in range(2)]
+    for client in clients:
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+    cluster.name(12)
+    cluster.wait_for(12)
+    wait_until(lambda: cluster.first.sessions[0].ended, "the session of the node that left ends")
+    stayed = [client for client in clients if not ended(client)]
+    assert len(stayed) == 1
+    for client in clients:
+        client.close()
+
+
+def ended(client) -> bool:
+    """Whether a session's end has come."""
+    client.sendall(b"hello")
+    try:
+        return client.recv(5) != b"hello"
+    except ConnectionError:
+        return True
+
+
 def test_the_process_that_asks_is_replaced_when_it_is_killed(cluster):
     cluster.name(11)
     balancer = cluster.start()
@@ -275,9 +350,16 @@ def test_an_upstream_of_http_has_names_too(cluster):
         f"upstream w {{ server {NAME}:{node.port} resolve; }}"
         f"server {{ listen 127.0.0.1:{cluster.listen}; location / {{ proxy_pass http://w; }} }}",
     )
-    with sockets.open_raw(cluster.listen) as client:
+    assert b"hello" in get(cluster.listen)
+    cluster.dns.drop(NAME)
+    wait_until(lambda: b" 502 Bad Gateway" in get(cluster.listen), "there is no broker any more")
+
+
+def get(port) -> bytes:
+    """The first bytes of an answer."""
+    with sockets.open_raw(port) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        assert b"hello" in client.recv(4096)
+        return client.recv(4096)
 
 
 def test_ctl_tells_of_names(cluster):

@@ -360,10 +360,17 @@ class Master:
                 outcome = await self._change(self._generations.model, what)
                 if outcome is not None:
                     self._rename_later(AGAIN_SECONDS)
-            self._names.settle(self._generations.model)
+            self._settle_names(outcome)
             for wish in wishes:
                 if not wish.done():
                     wish.set_result(outcome)
+
+    def _settle_names(self, outcome: str | None) -> None:
+        """Let go of the names, and the site, of what did not come into force."""
+        model = self._generations.model
+        self._names.settle(model)
+        if outcome is not None and not self._generations.stopping:
+            self._local.settle(model, self._supervisor)
 
     def _wanted(self) -> bool:
         """Whether anything is to be put in force."""
