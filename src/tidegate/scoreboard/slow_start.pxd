@@ -41,7 +41,7 @@ cdef inline int share_at(int64_t back, int slow_start, int64_t now) noexcept nog
 
 cdef inline bint measure(Candidate *candidates, int count, int clock) noexcept nogil:
     """Set the share of each peer as it is now; tells whether one is on its way."""
-    cdef int64_t now = moment(clock)
+    cdef int64_t now = 0
     cdef bint slow = False
     cdef Candidate *candidate
     cdef int index
@@ -51,6 +51,8 @@ cdef inline bint measure(Candidate *candidates, int count, int clock) noexcept n
         candidate.credited = False
         if candidate.slow_start == 0 or candidate.row.state.back == 0:
             continue
+        if now == 0:
+            now = moment(clock)
         candidate.share = share_at(candidate.row.state.back, candidate.slow_start, now)
         if candidate.share == WHOLE:
             # Else a reload with a longer time would take weight from a peer that is long back.
