@@ -36,7 +36,7 @@ NODE_BYTES = 8
 # Entries of sessions that live are touched so often in their `timeout`: one that is missed, as the
 # lock was not to be had, has two more chances.
 TOUCHES = 4
-# So many at once take a tenth of a millisecond, in which no session is served.
+# So many at once take less than half a millisecond, in which no session is served.
 AT_ONCE = 256
 PAUSE_SECONDS = 0.01
 
