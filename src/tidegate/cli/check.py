@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.cli.words import http_words, method_words, mqtt_words, to_words
+from tidegate.cli.words import http_words, method_words, mqtt_words, name_words, to_words
 from tidegate.config.diagnostics import excerpt, printable
 from tidegate.config.model import Level, Pass, Proxy, Server
 from tidegate.config.parts import http_servers, listens, upstreams
@@ -100,7 +100,8 @@ def _summary(model: Model) -> Iterator[str]:
         yield "listens    on nothing\n"
     for server in model.stream.servers if model.stream is not None else ():
         for listen in server.listens:
-            yield f"listen     {printable(_listen(listen))} -> {printable(_target(server))}\n"
+            where = printable(name_words(server) + _target(server))
+            yield f"listen     {printable(_listen(listen))} -> {where}\n"
     for http_server in http_servers(model):
         where = printable(http_words(http_server))
         for one in http_server.listens:

@@ -7,7 +7,7 @@ import resource
 import sys
 from typing import TYPE_CHECKING
 
-from tidegate.cli.words import http_words, method_words, mqtt_words, to_words
+from tidegate.cli.words import http_words, method_words, mqtt_words, name_words, to_words
 from tidegate.config.model import Pass, Proxy
 from tidegate.config.parts import http_servers, upstreams
 from tidegate.version import VERSION
@@ -54,7 +54,7 @@ def _listens(server: Server) -> str:
     proxied = isinstance(server.content, Proxy) and server.content.protocol
     mqtt = mqtt_words(server)
     return (
-        f"{addresses} → {to}{f' ({mqtt})' if mqtt else ''}"
+        f"{addresses} → {name_words(server)}{to}{f' ({mqtt})' if mqtt else ''}"
         f"{' with PROXY protocol' if proxied else ''}"
     )
 

@@ -43,6 +43,11 @@ def mqtt_words(server: Server) -> str:
     return ", ".join(word for word, on in words.items() if on)
 
 
+def name_words(server: Server | HttpServer) -> str:
+    """The first name of a server, with a space behind; "" for one without."""
+    return f"{server.names[0]} " if server.names[0] else ""
+
+
 def to_words(way: Pass) -> str:
     """Where a `pass` leads: an address, or the text that names one."""
     return way.to.text if isinstance(way.to, Address) else str(way.to)
@@ -55,8 +60,7 @@ def http_words(server: HttpServer) -> str:
         for location in locations(server)
         if location.match is not None
     ]
-    name = f"{server.names[0]} " if server.names[0] else ""
-    return f"{name}({', '.join(found) or _content_words(server.outside.content)})"
+    return f"{name_words(server)}({', '.join(found) or _content_words(server.outside.content)})"
 
 
 def _content_words(content: HttpContent) -> str:
