@@ -217,7 +217,7 @@ async def test_the_next_priority_is_primary_where_the_best_has_no_address(names)
     assert [(place.name, place.backup) for place in outcome.places] == [("b.test", False)]
 
 
-async def test_a_host_that_fails_keeps_what_it_had_and_is_named_otherwise(names):
+async def test_a_host_that_fails_keeps_what_it_had_and_is_told_of(names):
     serve(
         names,
         (10, 1, 1883, "a.test", "10.0.0.1"),
@@ -226,11 +226,12 @@ async def test_a_host_that_fails_keeps_what_it_had_and_is_named_otherwise(names)
     asking = lookup(names, service="mqtt")
     await asking.ask()
     names.rcodes["b.test"] = dns.rcode.SERVFAIL
-    for one in (asking, lookup(names, service="mqtt")):
-        outcome = await one.ask()
-        assert outcome.failure == ""
-        assert outcome.missing == ("b.test could not be resolved (2: Server failure)",)
-    assert [place.name for place in outcome.places] == ["a.test"]
+    known, new = await asking.ask(), await lookup(names, service="mqtt").ask()
+    assert (known.failure, new.failure) == ("", "")
+    told = ("b.test could not be resolved (2: Server failure)",)
+    assert (known.missing, new.missing) == (told, told)
+    assert [place.name for place in known.places] == ["a.test", "b.test"]
+    assert [place.name for place in new.places] == ["a.test"]
 
 
 async def test_a_service_none_of_whose_hosts_can_be_resolved_is_a_failure(names):
@@ -243,6 +244,14 @@ async def test_a_zone_may_say_that_there_is_no_service(names):
     names.set(SERVICE, "SRV", "0 0 0 .")
     outcome = await lookup(names, service="mqtt").ask()
     assert (outcome.failure, outcome.places) == ("", ())
+
+
+async def test_a_service_with_a_host_that_fails_is_asked_for_again_soon(names):
+    names.ttl = 600
+    serve(names, (1, 1, 1883, "a.test", "10.0.0.1"), (1, 1, 1883, "b.test", "10.0.0.2"))
+    names.rcodes["b.test"] = dns.rcode.SERVFAIL
+    outcome = await lookup(names, service="mqtt").ask()
+    assert outcome.seconds == dns_lookup.MISSING_SECONDS
 
 
 async def test_what_is_no_host_or_no_port_is_left_out(names):

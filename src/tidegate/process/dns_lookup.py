@@ -40,6 +40,9 @@ LATEST_SECONDS = 86_400.0
 # nginx's, for an answer without addresses; sooner where the zone says so.
 EMPTY_SECONDS = 10.0
 
+# How soon a service is asked for again some of whose hosts could not be resolved.
+MISSING_SECONDS = 5.0
+
 # How long one name server may take before the next one is asked, or the same once more.
 TRY_SECONDS = 2.0
 
@@ -93,7 +96,7 @@ class Outcome(NamedTuple):
 
 
 class Records(NamedTuple):
-    """What a name server said of one name and type; nothing, and why, in a `failure`."""
+    """What a name server said of one name; with a `failure`, what was known before."""
 
     values: tuple[Rdata, ...] = ()
     seconds: float = LATEST_SECONDS
@@ -134,7 +137,7 @@ class Lookup:
             if self._service:
                 return await self._ask_service()
             records = await self._addresses(dns.name.from_text(self._host))
-        except dns.exception.DNSException:  # a name that cannot be one
+        except (dns.exception.DNSException, UnicodeError):  # a name that cannot be one
             return Outcome(failure=_words(dns.rcode.FORMERR))
         if records.failure:
             return Outcome(failure=records.failure)
@@ -153,6 +156,7 @@ class Lookup:
         hosts = list(dict.fromkeys(one.target for one in services))[:MOST_HOSTS]
         found = await asyncio.gather(*map(self._addresses, hosts))
         by_host = dict(zip(hosts, found, strict=True))
+        self._known = {key: known for key, known in self._known.items() if key[0] in by_host}
         missing = tuple(
             f"{host.to_text(omit_final_dot=True)} could not be resolved {one.failure}"
             for host, one in by_host.items()
@@ -160,9 +164,9 @@ class Lookup:
         )
         if missing and len(missing) == len(hosts):
             return Outcome(failure=found[0].failure, missing=missing)
-        seconds = min([records.seconds, *(one.seconds for one in found if not one.failure)])
-        places = _places_of(services, by_host)
-        return self._outcome(places, SOONEST_SECONDS if missing else seconds, missing)
+        bound = MISSING_SECONDS if missing else LATEST_SECONDS
+        seconds = min([bound, records.seconds, *(one.seconds for one in found)])
+        return self._outcome(_places_of(services, by_host), seconds, missing)
 
     def _outcome(
         self, places: Sequence[Place], seconds: float, missing: tuple[str, ...] = ()
@@ -179,7 +183,7 @@ class Lookup:
         )
 
     async def _addresses(self, name: dns.name.Name) -> Records:
-        """All addresses of a host; a failure only where nothing is known of it."""
+        """All addresses of a host; a failure where no name server says any of them."""
         found = await asyncio.gather(*(self._records(name, kind) for kind in self._kinds))
         values: list[Rdata] = []
         for kind, one in zip(self._kinds, found, strict=True):
@@ -187,10 +191,9 @@ class Lookup:
                 self._known[name, kind] = one.values
             values += self._known.get((name, kind), ())
         failures = [one.failure for one in found if one.failure]
-        if failures and (len(failures) == len(found) or not values):
-            return Records(failure=failures[0])
-        seconds = min(one.seconds for one in found if not one.failure)
-        return Records(tuple(values), seconds)
+        failed = failures and (len(failures) == len(found) or not values)
+        seconds = min(one.seconds for one in found)
+        return Records(tuple(values), seconds, failure=failures[0] if failed else "")
 
     async def _records(self, name: dns.name.Name, kind: RdataType) -> Records:
         """The records of a name, through its aliases."""
