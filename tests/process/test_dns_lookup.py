@@ -1,6 +1,9 @@
 """One question to a name server: what is taken of its answers, for how long, and what is not."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 
 import dns.rcode
@@ -292,6 +295,55 @@ async def test_a_service_of_a_thousand_hosts_is_bounded(names):
     outcome = await lookup(names, service="mqtt").ask()
     assert len(outcome.places) == dns_lookup.MOST_HOSTS
     assert len(names.asked) <= 2 + dns_lookup.MOST_HOSTS
+
+
+WITHOUT_IMPORTS = """
+import asyncio, sys
+import dns.rdatatype
+from tidegate.process.dns_watch import DnsWatch
+from tidegate.process.dns_lookup import Lookup
+
+class Refuse:
+    def find_spec(self, name, *where):
+        if any(finder.find_spec(name, *where) for finder in sys.meta_path[1:]):
+            raise SystemExit(f"{name} is imported late")
+
+async def main():
+    sys.meta_path.insert(0, Refuse())
+    kinds = (dns.rdatatype.A, dns.rdatatype.AAAA)
+    for host, service in (("emqx.test", ""), ("alias.test", ""), ("none.test", ""),
+                          ("emqx.test", "mqtt"), ("long.test", "")):
+        lookup = Lookup(host, service, servers=[("127.0.0.1", int(sys.argv[1]))], kinds=kinds,
+                        valid=None, timeout=5.0, turn=asyncio.Semaphore(8))
+        outcome = await lookup.ask()
+        print(host, service, len(outcome.places), outcome.failure)
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_is_imported_once_the_rights_are_gone(names):
+    names.set(HOST, "A", "10.0.0.1")
+    names.set("alias.test", "CNAME", f"{HOST}.")
+    names.set("long.test", "A", "10.0.0.1")
+    names.truncated.add("long.test")
+    serve(names, (1, 1, 1883, "a.test", "10.0.0.1"))
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_IMPORTS, str(names.port)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "emqx.test  1 ",
+        "alias.test  1 ",
+        "none.test  0 ",
+        "emqx.test mqtt 1 ",
+        "long.test  1 ",
+    ]
 
 
 def test_failures_are_tried_again_after_longer_and_longer_pauses():

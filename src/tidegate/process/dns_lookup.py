@@ -14,6 +14,7 @@ from functools import reduce
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
+import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
 import dns.message
@@ -21,6 +22,8 @@ import dns.name
 import dns.nameserver
 import dns.rcode
 import dns.rdatatype
+import dns.rdtypes.ANY.CNAME
+import dns.rdtypes.ANY.SOA
 import dns.resolver
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
 
     from dns.rdata import Rdata
     from dns.rdatatype import RdataType
+
+# Dnspython imports this, and types of records, when it meets them: too late for a process that has
+# given up its rights to read them.
+BACKEND = dns.asyncbackend.get_backend("asyncio")
 
 # An answer that holds for no time at all would be asked for without end; one that holds for 68
 # years, as the format allows, would never be asked for again.
@@ -202,7 +209,7 @@ class Lookup:
             try:
                 async with self._turn:
                     answer = await self._resolver.resolve(
-                        name, kind, raise_on_no_answer=False, search=False
+                        name, kind, raise_on_no_answer=False, search=False, backend=BACKEND
                     )
             except dns.resolver.NXDOMAIN as error:
                 return Records(seconds=min(seconds, _negative_seconds(error)))
