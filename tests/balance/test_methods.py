@@ -15,7 +15,7 @@ import pytest
 from tidegate.balance.ip_hash import key_of
 from tidegate.balance.placement import allot
 from tidegate.balance.upstream import Attempt, place
-from tidegate.config.model import Hash, IpHash, LeastConn, Random, RoundRobin
+from tidegate.config.model import Hash, IpHash, LeastConn, LeastTime, Random, RoundRobin
 from tidegate.scoreboard.board import Board
 from tidegate.variables.template import Template
 
@@ -29,6 +29,9 @@ METHODS = {
     "least_conn": LeastConn(),
     "random": Random(two=False),
     "random two": Random(two=True),
+    "least_time": LeastTime(by="connect", inflight=False),
+    "least_time inflight": LeastTime(by="first_byte", inflight=True),
+    "random two least_time": Random(two=True, by="first_byte"),
 }
 WORKERS = 3
 each_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

@@ -59,7 +59,7 @@ FOUNDATION = [
 ]
 
 # Ways to choose a node.
-METHODS = ["hash", "ip_hash", "least_conn", "random", "sticky"]
+METHODS = ["hash", "ip_hash", "least_conn", "least_time", "random", "sticky"]
 
 # How and when lines are written.
 LOGS = ["open_log_file_cache"]

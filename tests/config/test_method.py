@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegate.config.model import Hash, IpHash, LeastConn, Random, RoundRobin
+from tidegate.config.model import Hash, IpHash, LeastConn, LeastTime, Random, RoundRobin
 
 BACKUP = 'balancing method does not support parameter "backup"'
 
@@ -24,9 +24,15 @@ def told(folder, text):
         ("", RoundRobin()),
         ("ip_hash;", IpHash()),
         ("least_conn;", LeastConn()),
+        ("least_time connect;", LeastTime(by="connect", inflight=False)),
+        ("least_time first_byte inflight;", LeastTime(by="first_byte", inflight=True)),
+        ("least_time last_byte;", LeastTime(by="last_byte", inflight=False)),
         ("random;", Random(two=False)),
         ("random two;", Random(two=True)),
         ("random two least_conn;", Random(two=True)),
+        ("random two least_time=connect;", Random(two=True, by="connect")),
+        ("random two least_time=first_byte;", Random(two=True, by="first_byte")),
+        ("random two least_time=last_byte;", Random(two=True, by="last_byte")),
     ],
 )
 @pytest.mark.parametrize("first", [True, False])
@@ -63,10 +69,17 @@ def test_a_group_of_proxy_pass_goes_round(folder):
         ("hash $remote_addr ketama;", 'invalid parameter "ketama"'),
         ("random three;", 'invalid parameter "three"'),
         ("random two round_robin;", 'invalid parameter "round_robin"'),
-        ("random two least_time=connect;", '"least_time" of "random" is not supported yet'),
+        ("random two least_time;", 'invalid parameter "least_time"'),
+        ("random two least_time=header;", 'invalid parameter "least_time=header"'),
+        ("random least_time=connect;", 'invalid parameter "least_time=connect"'),
         ("hash $nothing;", 'unknown "nothing" variable'),
         ("ip_hash on;", 'invalid number of arguments in "ip_hash" directive'),
-        ("least_time first_byte;", '"least_time" directive is not supported yet'),
+        ("least_time;", 'invalid number of arguments in "least_time" directive'),
+        ("least_time header;", 'invalid value "header"'),
+        ("least_time first_bite;", 'invalid value "first_bite"'),
+        ("least_time connect busy;", 'invalid parameter "busy"'),
+        ("least_time header busy;", 'invalid parameter "busy"'),
+        ("least_time connect inflight 1;", 'invalid number of arguments in "least_time" directive'),
     ],
 )
 def test_a_wrong_method_is_an_error(folder, text, message):
@@ -115,3 +128,62 @@ def test_a_method_outside_of_an_upstream_says_where_it_belongs(folder, place):
     error = loaded.first_error
     assert error.message == '"ip_hash" directive is not allowed here'
     assert 'in "upstream {}" of "stream {}"' in error.hint
+
+
+def test_least_time_twice_is_an_error_behind_the_warning(folder):
+    text = "least_time connect; least_time connect; server emqx1:1 backup; server emqx2:1;"
+    assert told(folder, text) == [
+        ("warn", "load balancing method redefined"),
+        ("emerg", '"least_time" directive is duplicate'),
+    ]
+
+
+def test_least_time_has_backups(folder):
+    assert told(folder, "least_time connect; server emqx1:1 backup; server emqx2:1;") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "hint"),
+    [
+        ("least_time soon;", "soon", "there are: connect, first_byte, last_byte"),
+        ("least_time connect busy;", "busy", 'the only parameter is "inflight"'),
+        (
+            "random two least_time;",
+            "least_time",
+            (
+                'the methods for "two" are: least_conn, least_time=connect, '
+                "least_time=first_byte, least_time=last_byte"
+            ),
+        ),
+    ],
+)
+def test_what_is_wrong_with_least_time_is_pointed_at(folder, words, at, hint):
+    loaded = folder.load(f"events {{}} stream {{ upstream a {{ {words} server emqx1:1; }} }}")
+    (error,) = loaded.problems
+    assert error.span.column == loaded.line(error.span).index(at) + 1
+    assert error.hint == hint
+
+
+class TestHttp:
+    def of(self, folder, line):
+        return folder.load(f"events {{}} http {{ upstream a {{ {line} server emqx1:1; }} }}")
+
+    @pytest.mark.parametrize(
+        ("line", "method"),
+        [
+            ("least_time header;", LeastTime(by="header", inflight=False)),
+            ("least_time last_byte inflight;", LeastTime(by="last_byte", inflight=True)),
+            ("random two least_time=header;", Random(two=True, by="header")),
+            ("random two least_time=last_byte;", Random(two=True, by="last_byte")),
+        ],
+    )
+    def test_http_has_times_of_its_own(self, folder, line, method):
+        loaded = self.of(folder, line)
+        assert not loaded.problems
+        assert loaded.model.http.upstreams[0].method == method
+
+    @pytest.mark.parametrize("line", ["least_time connect;", "least_time first_byte;"])
+    def test_those_of_stream_are_unknown(self, folder, line):
+        (error,) = self.of(folder, line).problems
+        assert error.message == f'invalid value "{line.split()[1][:-1]}"'
+        assert error.hint == "there are: header, last_byte"

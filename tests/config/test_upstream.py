@@ -93,12 +93,12 @@ def test_two_ports_of_one_host_are_two_groups(folder):
 
 def test_a_group_without_its_servers_is_complained_of_once(folder):
     errors = folder.errors(
-        "events {} stream { upstream a { server emqx1; least_time connect; }"
+        "events {} stream { upstream a { server emqx1; least_time conect; }"
         " server { listen 1; proxy_pass a; } }"
     )
     assert errors == [
         'no port in upstream "emqx1"',
-        '"least_time" directive is not supported yet',
+        'invalid value "conect"',
     ]
 
 

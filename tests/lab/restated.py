@@ -4,6 +4,7 @@
 """
 
 import zlib
+from fractions import Fraction
 
 MOST_TRIES = 20
 
@@ -33,6 +34,9 @@ class NginxPeer:
         self.down = down
         self.backup = backup
         self.conns = self.fails = self.checked = self.accessed = 0
+        self.times = {}  # averages in milliseconds by name
+        self.waiting = []  # when they set out who wait for that time
+        self.waited = 0
 
 
 class NginxSession:
@@ -255,6 +259,60 @@ class NginxLeastConn(Nginx):
         return best if len(tied) == 1 else self.smooth(session, now, tied)
 
 
+def moving(average, value):
+    """nginx's average of times: one more counts for a twentieth, halves are rounded up."""
+    return int(Fraction(19 * average + value, 20) + Fraction(1, 2)) if average else value
+
+
+class NginxLeastTime(Nginx):
+    """B7, by one of the times; `now_ms` is the caller's too. Without inflight nobody waits."""
+
+    def __init__(self, peers, by, *, inflight=False):
+        super().__init__(peers)
+        self.by = by
+        self.inflight = inflight
+        self.now_ms = 0
+
+    def pick(self, session, now):
+        if self.single:
+            return self.round_robin(session, now)
+        index = self.with_backups(session, now, self.soonest)
+        if index >= 0 and self.inflight:
+            self.peers[index].waiting.append(self.now_ms)
+        return index
+
+    def soonest(self, session, now, peers):
+        """The eligible one that will have done what it has first; round robin among equals."""
+        live = [peer for peer in peers if self.eligible(session, peer, now)]
+        for peer in live:
+            if peer.waiting:
+                ages = sum(self.now_ms - since for since in peer.waiting)
+                peer.waited = moving(peer.waited, ages // len(peer.waiting))
+        shares = [Fraction(self.expected(peer, now), peer.weight) for peer in live]
+        tied = [peer for peer, share in zip(live, shares, strict=True) if share == min(shares)]
+        return tied[0] if len(tied) == 1 else self.smooth(session, now, tied)
+
+    def expected(self, peer, now):
+        """Milliseconds for what a peer has to do, and one more."""
+        each = peer.times.get(self.by, 0)
+        idle = now - peer.checked
+        if idle > peer.fail_timeout:
+            each = int(each / 2 ** (idle // (peer.fail_timeout + 1)))
+        if peer.waiting:
+            each = max(each, peer.waited)
+        each = 5000 if each > 5000 else (each // 20 + 1) * 20
+        return each * (peer.conns + 1)
+
+    def took(self, index, name, ms):
+        """A session took so long."""
+        times = self.peers[index].times
+        times[name] = moving(times.get(name, 0), ms)
+
+    def landed(self, index, since):
+        """One waits no more."""
+        self.peers[index].waiting.remove(since)
+
+
 class NginxRandom(Nginx):
     """B6; `draw` gives numbers from 0 to below 1."""
 
@@ -274,7 +332,7 @@ class NginxRandom(Nginx):
                 if not self.two:
                     return self.take(session, peer, now)
                 if first is not None:
-                    if peer.conns * first.weight > first.conns * peer.weight:
+                    if self.worse(peer, first, now):
                         peer = first
                     return self.take(session, peer, now)
                 first = peer
@@ -282,8 +340,27 @@ class NginxRandom(Nginx):
             if session.tries > MOST_TRIES:
                 return self.round_robin(session, now)
 
+    @staticmethod
+    def worse(peer, first, _now):
+        """Whether the second of two is the one not to take."""
+        return peer.conns * first.weight > first.conns * peer.weight
+
 
 class NginxRandomTwo(NginxRandom):
     """B6, `random two`: the first of two counts as a try."""
 
     two = True
+
+
+class NginxRandomTwoLeastTime(NginxRandomTwo):
+    """The same by time."""
+
+    def __init__(self, peers, draw, by):
+        super().__init__(peers, draw)
+        self.by = by
+
+    def worse(self, peer, first, now):
+        second, other = (NginxLeastTime.expected(self, one, now) for one in (peer, first))
+        return second * first.weight > other * peer.weight
+
+    took = NginxLeastTime.took

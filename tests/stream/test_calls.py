@@ -99,6 +99,8 @@ VAIN = "each node tried in vain"
 NEWS = (
     "the node has failures counted or a source address without ports, or the error log is at `info`"
 )
+BY_CONNECT = "the node is chosen by the time that connects take"
+BY_FIRST_BYTE = "the node is chosen by the time of its first byte, and no MQTT is read"
 ASKS_AGAIN = (
     "`proxy_bind` or `proxy_ssl_…` has variables that the configuration defines:"
     " every try is to find the same"
@@ -133,6 +135,13 @@ CASES = [
     Case(rows=(PLAIN, NEWS), level=Level.INFO),
     Case(rows=(PLAIN, ASKS_AGAIN), server="set $from 127.0.0.5; proxy_bind $from;"),
     Case(rows=(PLAIN,), server="proxy_bind $remote_addr;"),
+    Case(rows=(PLAIN, BY_CONNECT), upstream="least_time connect; server 127.0.0.1:{one};"),
+    Case(rows=(PLAIN, BY_FIRST_BYTE), upstream="least_time first_byte; server 127.0.0.1:{one};"),
+    Case(rows=(PLAIN,), upstream="least_time last_byte inflight; server 127.0.0.1:{one};"),
+    Case(
+        rows=(MQTT,), server="mqtt_preread on;",
+        upstream="least_time first_byte inflight; server 127.0.0.1:{one}; server 127.0.0.1:{two};",
+    ),
     Case(rows=(PLAIN,), listen="ssl", server=SECURE),
     Case(rows=(MQTT,), listen="ssl", server=SECURE + "mqtt_preread on;"),
     Case(rows=(PLAIN, NEWS, TOLD_BEFORE), listen="ssl", server=SECURE, level=Level.INFO),

@@ -20,6 +20,14 @@ LONG = connect("x" * 5000)
 LOG = "log_format f '$mqtt_preread_clientid $status'; access_log /dev/null f;"
 
 
+@dataclass
+class Late:
+    """An answer that takes its time."""
+
+    seconds: float
+    answer: bytes
+
+
 class Node:
     """Answers the first bytes of each connection with `answer`; None is silence."""
 
@@ -36,8 +44,12 @@ class Node:
         self.writers.append(writer)
         with contextlib.suppress(ConnectionError):
             while more := await reader.read(65536):
-                if self.answer and more[:1] == b"\x10":
-                    writer.write(self.answer)
+                answer = self.answer
+                if isinstance(answer, Late):
+                    await asyncio.sleep(answer.seconds)
+                    answer = answer.answer
+                if answer and more[:1] == b"\x10":
+                    writer.write(answer)
                 self.heard += more
         writer.close()
 
@@ -321,6 +333,32 @@ def test_least_conn(play):
 
     assert play(scene, upstream="least_conn;", answers=TWO) == [0, 1, 1, 1]
     assert play(scene, answers=TWO) == [0, 1, 0, 1]
+
+
+LATE = Late(0.3, CONNACK_OK), CONNACK_OK
+
+
+@pytest.mark.parametrize("server", ["", "mqtt_preread on;", "mqtt on; mqtt_next_upstream off;"])
+@pytest.mark.parametrize("inflight", ["", " inflight"])
+def test_least_time(play, server, inflight):
+    """The node whose CONNACK takes 300 ms is asked once; its connects are as quick as others'."""
+    options = {"server": server, "answers": LATE}
+    by_first_byte = play(visits(6), upstream=f"least_time first_byte{inflight};", **options)
+    assert by_first_byte == [0, 1, 1, 1, 1, 1]
+    by_connect = play(visits(6), upstream=f"least_time connect{inflight};", **options)
+    assert by_connect.count(0) > 1
+
+
+def test_least_time_of_whole_sessions(play):
+    """A session with the late node lasts longer."""
+    assert play(visits(6), upstream="least_time last_byte;", answers=LATE) == [0, 1, 1, 1, 1, 1]
+
+
+def test_random_two_by_time(play):
+    nodes = play(visits(20), upstream="random two least_time=first_byte;", answers=LATE)
+    assert nodes.count(0) == 1
+    nodes = play(visits(20), upstream="random two least_time=connect;", answers=LATE)
+    assert nodes.count(0) > 1
 
 
 def test_random(play):

@@ -17,6 +17,7 @@ class Single:
     __slots__ = ("name", "peers")
 
     tries = 1
+    times = None
     unlocked = 0
 
     def __init__(self, address: Address) -> None:

@@ -9,10 +9,12 @@ from tidegate.balance.consistent import Consistent
 from tidegate.balance.hash import Hash
 from tidegate.balance.ip_hash import IpHash
 from tidegate.balance.least_conn import LeastConn
+from tidegate.balance.least_time import LeastTime
 from tidegate.balance.placement import peer_keys
 from tidegate.balance.random import Random, RandomTwo
 from tidegate.balance.ring import server_numbers
 from tidegate.balance.round_robin import RoundRobin
+from tidegate.balance.times import Times, number_of
 from tidegate.config import model
 from tidegate.scoreboard.group import Group, Slot
 
@@ -34,7 +36,8 @@ class Upstream:
     live. Each peer picked is to be given back once: by
     `release(index, failed=)`, which is True when this failure took it out of service, or by
     `cancel(index)` unasked, for a fault of ours that tells nothing about it. `connected(index)`
-    makes failures forgotten as a connect succeeded, and matters only while it is `failing`.
+    makes failures forgotten as a connect succeeded, and matters only while it is `failing`. `times`
+    is told how long peers take, where the method goes by that, else None.
     """
 
     # What is the group's own is bound once, so that a call has no further step.
@@ -53,6 +56,7 @@ class Upstream:
         "pick_this",
         "places",
         "release",
+        "times",
         "tries",
     )
 
@@ -65,7 +69,8 @@ class Upstream:
         self.places = places  # on the board: its own, then its peers'
         # As nginx counts what one session may try: addresses that are not `down`, with backups.
         self.tries = sum(not peer.down for peer in upstream.peers)
-        self.pick: Callable[[Attempt], int] = method_of(upstream, group).pick
+        self.times = times_of(upstream.method, group)
+        self.pick: Callable[[Attempt], int] = method_of(upstream, group, self.times).pick
         self.pick_this = group.pick_this
         self.release = group.release
         self.cancel = group.cancel
@@ -81,21 +86,28 @@ class Upstream:
         return self.group.unlocked
 
 
-def method_of(upstream: model.Upstream, group: Group) -> Method:
+def times_of(method: model.Method, group: Group) -> Times | None:
+    """What keeps the times that a method goes by, if it does."""
+    by = method.by if isinstance(method, (model.LeastTime, model.Random)) else ""
+    return Times(group, number_of(by)) if by else None
+
+
+def method_of(upstream: model.Upstream, group: Group, times: Times | None) -> Method:
     """What chooses among the peers of an upstream, as its configuration says."""
     match upstream.method:
         case model.RoundRobin():
             return RoundRobin(upstream.peers, group)
-        case model.Hash(consistent=True):
-            return Consistent(upstream.peers, group)
-        case model.Hash():
-            return Hash(upstream.peers, group)
+        case model.Hash(consistent=consistent):
+            return (Consistent if consistent else Hash)(upstream.peers, group)
         case model.IpHash():
             return IpHash(upstream.peers, group)
         case model.LeastConn():
             return LeastConn(upstream.peers, group)
+        case model.LeastTime(inflight=inflight):
+            assert times is not None
+            return LeastTime(upstream.peers, group, times=times, inflight=inflight)
         case model.Random(two=two):
-            return (RandomTwo if two else Random)(upstream.peers, group)
+            return RandomTwo(upstream.peers, group, times) if two else Random(upstream.peers, group)
 
 
 def place(

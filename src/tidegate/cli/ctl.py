@@ -140,9 +140,11 @@ def _mqtt_lines(counts: object) -> Iterator[str]:
 
 
 def _upstreams_text(answer: Mapping[str, object]) -> str:
-    rows = [("UPSTREAM", "NODE", "STATE", "WEIGHT", "ACTIVE", "TOTAL", "FAILS", "LAST FAILURE")]
+    head = "UPSTREAM", "NODE", "STATE", "WEIGHT", "ACTIVE", "TOTAL", "FAILS"
     found = answer["upstreams"]
     assert isinstance(found, list)
+    times = _times(found)
+    rows = [(*head, *(f"{name.upper().replace('_', ' ')} MS" for name in times), "LAST FAILURE")]
     for upstream in found:
         for peer in upstream["peers"]:
             last = peer["last_failure"]
@@ -156,14 +158,14 @@ def _upstreams_text(answer: Mapping[str, object]) -> str:
                     f"{active}/{peer['max_conns']:,}" if peer["max_conns"] else active,
                     f"{peer['total']:,}",
                     f"{peer['fails']:,}",
+                    *(_milliseconds(peer["average_ms"][name]) for name in times),
                     "" if last is None else f"{last['why']}, {_ago(last['at'])}",
                 )
             )
     tables = answer.get("sticky", [])
     assert isinstance(tables, list)
-    return "\n".join(
-        (_table(rows, right={3, 4, 5, 6}), *map(_sticky_line, tables), *_name_lines(found))
-    )
+    table = _table(rows, right=set(range(3, len(head) + len(times))))
+    return "\n".join((table, *map(_sticky_line, tables), *_name_lines(found)))
 
 
 def _sticky_line(table: Mapping[str, object]) -> str:
@@ -192,6 +194,22 @@ def _name_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             if name["failure"] is not None:
                 told += f"; {name['failure']} since {_ago(name['failed_at'])}"
             yield f"name {what} in {upstream['name']}: {told}"
+
+
+def _times(upstreams: Sequence[Mapping[str, object]]) -> list[str]:
+    """The average times that are known of some node; without `least_time` there are none."""
+    known: dict[str, None] = {}
+    for upstream in upstreams:
+        peers = upstream["peers"]
+        assert isinstance(peers, list)
+        for peer in peers:
+            if any(peer["average_ms"].values()):
+                known.update(dict.fromkeys(peer["average_ms"]))
+    return list(known)
+
+
+def _milliseconds(average: int | None) -> str:
+    return "-" if average is None else f"{average:,}"
 
 
 def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> str:

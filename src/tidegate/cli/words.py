@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.config.model import Hash, IpHash, LeastConn, Random
+from tidegate.config.model import Hash, IpHash, LeastConn, LeastTime, Random
 from tidegate.config.model_http import HttpProxy, HttpReturn, StubStatus
 from tidegate.config.parts import locations
 from tidegate.wire.address import Address
@@ -23,8 +23,11 @@ def method_words(method: Method) -> str:
             return "ip_hash"
         case LeastConn():
             return "least_conn"
+        case LeastTime():
+            return f"least_time {method.by}{' inflight' if method.inflight else ''}"
         case Random():
-            return "random two" if method.two else "random"
+            two = " two" if method.two else ""
+            return f"random{two}{f' least_time={method.by}' if method.by else ''}"
         case _:
             return ""
 

@@ -25,7 +25,7 @@ from tidegate.config.build_logs import (
     stream_error_log,
 )
 from tidegate.config.build_map import map_
-from tidegate.config.build_method import hash_, ip_hash, least_conn, random
+from tidegate.config.build_method import hash_, ip_hash, least_conn, least_time, random
 from tidegate.config.build_names import finish_names
 from tidegate.config.build_resolver import resolver
 from tidegate.config.build_route import finish_routes
@@ -122,6 +122,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("http.upstream", "hash"): hash_,
     ("http.upstream", "ip_hash"): ip_hash,
     ("http.upstream", "least_conn"): least_conn,
+    ("http.upstream", "least_time"): least_time,
     ("http.upstream", "random"): random,
     **{
         (context, name): handler

@@ -1,4 +1,4 @@
-"""How an upstream chooses: `hash`, `ip_hash`, `least_conn`, `random`."""
+"""How an upstream chooses: `hash`, `ip_hash`, `least_conn`, `least_time`, `random`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.build_variables import template
 from tidegate.config.diagnostics import ConfigError
-from tidegate.config.draft import refused
-from tidegate.config.model import Hash, IpHash, LeastConn, Random
+from tidegate.config.model import Hash, IpHash, LeastConn, LeastTime, Random
 
 if TYPE_CHECKING:
     from tidegate.config.draft import Reading, UpstreamDraft
@@ -20,6 +19,12 @@ if TYPE_CHECKING:
 # grows.
 WITHOUT_BACKUP = frozenset({"hash", "ip_hash", "random"})
 WITHOUT_SLOW_START = WITHOUT_BACKUP
+
+# The times that `least_time` may go by, as nginx has them in either block.
+TIMES = {
+    "stream.upstream": ("connect", "first_byte", "last_byte"),
+    "http.upstream": ("header", "last_byte"),
+}
 
 
 def hash_(reading: Reading, directive: Directive, _scope: Scope) -> None:
@@ -42,18 +47,30 @@ def least_conn(reading: Reading, directive: Directive, _scope: Scope) -> None:
     _choose(reading, directive, LeastConn())
 
 
-def random(reading: Reading, directive: Directive, _scope: Scope) -> None:
-    """Read `random [two [least_conn]]`."""
+def least_time(reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `least_time TIME [inflight]`."""
+    word, *rest = directive.args
+    times = TIMES[scope.context]
+    method = LeastTime(by=word.text, inflight=bool(rest))
+    _choose(reading, directive, method)
+    if rest and rest[0].text != "inflight":
+        raise _invalid(rest[0], hint='the only parameter is "inflight"')
+    scope.claim(directive.name.text, directive.name.span)
+    if word.text not in times:
+        hint = f"there are: {', '.join(times)}"
+        raise ConfigError(f'invalid value "{word.text}"', word.span, hint=hint)
+
+
+def random(reading: Reading, directive: Directive, scope: Scope) -> None:
+    """Read `random [two [least_conn | least_time=TIME]]`."""
     words = directive.args
     if words and words[0].text != "two":
         raise _invalid(words[0], hint="there are: random, random two, random two least_conn")
-    if words[1:] and words[1].text.startswith("least_time"):
-        error = refused('"least_time" of "random"', reason='the other method is "least_conn"')
-        error.span = words[1].span
-        raise error
-    if words[1:] and words[1].text != "least_conn":
-        raise _invalid(words[1], hint='the method for "two" is "least_conn"')
-    _choose(reading, directive, Random(two=bool(words)))
+    methods = {"least_conn": "", **{f"least_time={time}": time for time in TIMES[scope.context]}}
+    if words[1:] and words[1].text not in methods:
+        raise _invalid(words[1], hint=f'the methods for "two" are: {", ".join(methods)}')
+    by = methods[words[1].text] if words[1:] else ""
+    _choose(reading, directive, Random(two=bool(words), by=by))
 
 
 def _invalid(word: Token, *, hint: str) -> ConfigError:

@@ -21,7 +21,7 @@ from tidegate.config.build_logs import (
     stream_error_log,
 )
 from tidegate.config.build_map import map_
-from tidegate.config.build_method import hash_, ip_hash, least_conn, random
+from tidegate.config.build_method import hash_, ip_hash, least_conn, least_time, random
 from tidegate.config.build_names import finish_choice, finish_names
 from tidegate.config.build_pass import pass_
 from tidegate.config.build_resolver import resolver
@@ -152,6 +152,7 @@ HANDLERS: dict[tuple[str, str], DraftHandler] = {
     ("stream.upstream", "hash"): hash_,
     ("stream.upstream", "ip_hash"): ip_hash,
     ("stream.upstream", "least_conn"): least_conn,
+    ("stream.upstream", "least_time"): least_time,
     ("stream.upstream", "random"): random,
     ("stream.server", "listen"): listen,
     ("stream.server", "server_name"): server_name,

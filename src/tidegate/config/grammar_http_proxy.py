@@ -180,7 +180,7 @@ _PLACES = {
 }
 _NAMES = ("resolver", "resolver_timeout")
 _OF_STREAM = "ssl_preread"  # http ends TLS itself
-_METHODS = ("server", "zone", "hash", "ip_hash", "least_conn", "random")
+_METHODS = ("server", "zone", "hash", "ip_hash", "least_conn", "least_time", "random")
 
 SHARED: tuple[Row, ...] = tuple(
     replace(row, contexts=_PLACES[row.contexts])

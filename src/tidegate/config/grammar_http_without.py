@@ -35,7 +35,7 @@ ERRORS = "what goes wrong in an error page is answered as it is"
 PROXY = "requests and answers are passed on as they are"
 TLS = 'write "listen ... ssl"'
 EARLY = "requests could be sent again by others"
-METHODS = "other methods are: hash, ip_hash, least_conn, random"
+METHODS = "other methods are: hash, ip_hash, least_conn, least_time, random"
 STATE = "upstreams come from the configuration alone"
 QUEUE = "a client that no broker can take is told so"
 
@@ -248,7 +248,6 @@ LATER: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     (TLS, SERVERS, "flag", "ssl"),
     (EARLY, SERVERS, "flag", "ssl_early_data"),
     (METHODS, UPSTREAM, "1+", "sticky"),
-    (METHODS, UPSTREAM, "1,2", "least_time"),
     (STATE, UPSTREAM, "1", "state"),
     (QUEUE, UPSTREAM, "1,2", "queue"),
 )

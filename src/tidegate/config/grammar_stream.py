@@ -13,7 +13,6 @@ UPSTREAM = ("stream.upstream",)
 
 E2E = "tests/e2e/"
 
-METHODS = "other methods are: hash, ip_hash, least_conn, random"
 NAMES = "computed variables come later"
 HASHES = "there are no hash tables to size"
 UDP = "it concerns UDP, which is not proxied"
@@ -149,10 +148,17 @@ HERE: tuple[Row, ...] = (
         proof="tests/stream/test_directives.py::test_least_conn",
     ),
     Row(
+        name="least_time",
+        contexts=UPSTREAM,
+        args="1,2",
+        doc="Chooses the broker that answers soonest, by averages and by what it has to do.",
+        proof="tests/stream/test_directives.py::test_least_time",
+    ),
+    Row(
         name="random",
         contexts=UPSTREAM,
         args="0,1,2",
-        doc="Chooses a broker at random; `two` takes the one of two with fewer sessions.",
+        doc="Chooses a broker at random; `two` takes the less loaded or quicker of two.",
         proof="tests/stream/test_directives.py::test_random",
     ),
     Row(
@@ -327,7 +333,6 @@ IGNORED: tuple[Row, ...] = (
 )
 
 LATER: tuple[Row, ...] = (
-    *_later(METHODS, "1,2", "least_time", contexts=UPSTREAM),
     *_later("upstreams come from the configuration alone", "1", "state", contexts=UPSTREAM),
     *_later("active checks come later", "0+", "health_check", contexts=SERVER),
     *_later("active checks come later", "1", "health_check_timeout"),

@@ -177,10 +177,19 @@ class LeastConn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeastTime:
+    """`least_time TIME [inflight]`; `by` is connect, first_byte, last_byte, or http's header."""
+
+    by: str
+    inflight: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Random:
-    """`random [two [least_conn]]`."""
+    """`random [two [least_conn | least_time=TIME]]`; `by` is that time, "" for `least_conn`."""
 
     two: bool
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +210,7 @@ class Sticky:
     refresh: bool
 
 
-Method = RoundRobin | Hash | IpHash | LeastConn | Random
+Method = RoundRobin | Hash | IpHash | LeastConn | LeastTime | Random
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,6 +136,7 @@ cdef go(Core *core, Session *s, Connect plan):
     set_terms(s, plan.relay)
     meter(s)
     s.notify = plan.notify
+    s.hears = plan.hears
     s.until = core.now + plan.timeout_ms
     s.answer_size = plan.answer_size
     s.answer_ms = plan.answer_ms

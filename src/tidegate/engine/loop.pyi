@@ -38,6 +38,11 @@ class Session(Protocol):
         """Where to go, for a listener that does not preread."""
     def connected(self, /) -> None:
         """The upstream took the connection (asked for with `Connect(notify=True)`)."""
+    def answered(self, /) -> None:
+        """The upstream's first byte has passed (asked for with `Connect(hears=True)`).
+
+        Nothing waits for this, and a session that has ended meanwhile is not told.
+        """
     def answer(self, error: int, connect_ms: int, /) -> Outcome:
         """A try failed, `connect_ms` after it began or, for one that had connected, took for that.
 

@@ -53,6 +53,7 @@ from tidegate.engine.turn cimport empty_graveyard, read_clock, run, use_tls
 from tidegate.engine.types cimport (
     CALL_ACCEPT,
     CALL_ANSWER,
+    CALL_ANSWERED,
     CALL_CERTIFICATES,
     CALL_CONNECTED,
     CALL_DONE,
@@ -118,6 +119,7 @@ CALLS = (
     "overhear",
     "certificates",
     "greeted",
+    "answered",
 )
 
 
@@ -128,7 +130,7 @@ cdef class Engine:
     cdef uint64_t[:] serial
     cdef object notice
     cdef object trouble
-    cdef uint64_t served[11]
+    cdef uint64_t served[12]
     cdef uint32_t listener_ids
 
     def __cinit__(self, *, uint32_t connections, counters, serial, notice, trouble):
@@ -269,7 +271,7 @@ cdef class Engine:
 
     @property
     def calls(self):
-        return dict(zip(CALLS, [self.served[i] for i in range(11)]))
+        return dict(zip(CALLS, [self.served[i] for i in range(12)]))
 
     def serve(self):
         """Serve the sessions that wait for Python, at most SERVED_AT_ONCE of them."""
@@ -322,7 +324,9 @@ cdef class Engine:
         cdef Report report
         s.calls = 0
         if calls & CALL_CONNECTED and s.owner is not NULL:
-            self.tell_connected(<object>s.owner)
+            self.tell(<object>s.owner, 3)
+        if calls & CALL_ANSWERED and s.state == RELAY:
+            self.tell(<object>s.owner, 11)
         if calls & CALL_OVERHEAR and s.state == RELAY:
             self.show(s)
         if calls & CALL_END:
@@ -391,10 +395,13 @@ cdef class Engine:
         self.served[0] += 1
         return owner.accept(data, s.error)
 
-    cdef tell_connected(self, owner):
-        self.served[3] += 1
+    cdef tell(self, owner, int news):
+        self.served[news] += 1
         try:
-            owner.connected()
+            if news == 3:
+                owner.connected()
+            else:
+                owner.answered()
         except Exception as error:  # noqa: BLE001
             # It decides nothing, so whatever it was the session goes on.
             self.report_trouble(error)

@@ -50,6 +50,7 @@ cdef class Connect:
     cdef long timeout_ms
     cdef bint keepalive
     cdef bint notify
+    cdef bint hears
     cdef bint transparent
     cdef unsigned int take
     cdef unsigned int answer_size

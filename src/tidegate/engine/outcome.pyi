@@ -67,7 +67,8 @@ class Connect:
     `address` and `local` (where to bind; empty is anywhere) are what `pack_address` made; with
     `transparent` the local one need not be this host's. `first` stands for the first `take` of the
     preread bytes. With `notify` the session's `connected` is
-    called once the upstream has taken the connection.
+    called once the upstream has taken the connection, with `hears` its `answered` once its first
+    byte has passed to the client.
 
     With `answer_size` the upstream gets `first` alone, and its first bytes, that many at most, go
     to the session's `inspect` before the client sees them; they have `answer_ms` to come.
@@ -95,6 +96,7 @@ class Connect:
         first: bytes = b"",
         keepalive: bool = False,
         notify: bool = False,
+        hears: bool = False,
         transparent: bool = False,
         take: int = 0,
         answer_size: int = 0,

@@ -141,6 +141,7 @@ cdef class Connect:
         bytes first not None=b"",
         bint keepalive=False,
         bint notify=False,
+        bint hears=False,
         bint transparent=False,
         unsigned int take=0,
         unsigned int answer_size=0,
@@ -160,6 +161,7 @@ cdef class Connect:
         self.first = first
         self.keepalive = keepalive
         self.notify = notify
+        self.hears = hears
         self.transparent = transparent
         self.take = take
         self.answer_size = answer_size

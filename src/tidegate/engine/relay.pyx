@@ -27,6 +27,7 @@ from tidegate.engine.tls cimport note_fault, tls_goodbye, tls_read, tls_write
 from tidegate.engine.types cimport (
     ANSWERING,
     CALL_DONE,
+    CALL_ANSWERED,
     CALL_OVERHEAR,
     CLIENT,
     CLIENT_CLOSED,
@@ -236,6 +237,8 @@ cdef void nothing_read(Core *core, Session *s, int side, ssize_t n) noexcept nog
 cdef void answered(Core *core, Session *s) noexcept nogil:
     """The upstream's first byte: from here on the client's silence counts."""
     s.first_byte_ms = <int>(core.now - s.try_started)
+    if s.hears:
+        call(core, s, CALL_ANSWERED)
     if s.idle_ms:
         s.active = core.now
         arm(core, s, due(s))

@@ -72,6 +72,7 @@ cdef enum Call:
     CALL_OVERHEAR = 256
     CALL_CERTIFICATES = 512  # in the midst of a client's handshake
     CALL_GREETED = 1024  # as its first message is there
+    CALL_ANSWERED = 2048
 
 cdef enum Reason:
     CLIENT_CLOSED = 0
@@ -209,6 +210,7 @@ cdef struct Session:
     uint8_t queued
     uint8_t reason
     uint8_t notify
+    uint8_t hears  # Python is told of the upstream's first byte as it passes
     uint8_t dead
     uint8_t reasoned  # who ended first is known
     uint8_t later  # Python owes an outcome

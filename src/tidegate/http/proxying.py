@@ -13,6 +13,7 @@ from tidegate.engine.outcome import Accept, Need, Say, Tell
 from tidegate.health import failure
 from tidegate.http import replies
 from tidegate.http.answers import CONTINUE, status_line
+from tidegate.stream import timing
 from tidegate.stream.route import RouteError
 from tidegate.stream.session import Opening
 from tidegate.wire.chunked import ChunkedBody, ChunkError
@@ -228,6 +229,7 @@ def judged(session: HttpSession, head: ResponseHead, body: bytes) -> Outcome:
         request.upstream_statuses = statuses
     elif not session.node_failed:
         session.forgive()
+        timing.read(session)
     request.upstream_statuses += (str(head.status),)
     request.upstream = head
     session.upstream_head = head.size

@@ -18,6 +18,7 @@ from tidegate.http import keepalive, local_content, proxying, realip, replies, r
 from tidegate.http.request import Request
 from tidegate.http.uri import Uri, UriError, read_target
 from tidegate.stream import realip as proxy_header
+from tidegate.stream import timing
 from tidegate.stream.judged_session import JudgedSession
 from tidegate.stream.session import NO_HANDSHAKE, OK, client_text, tried_so_far
 from tidegate.variables.server_names import HostError, host_of
@@ -329,8 +330,11 @@ class HttpSession(JudgedSession):
 
     def free_node(self, report: Report) -> None:
         """The node that the request has, if any, has one less."""
+        timing.left(self)
         if self.peer < 0:
             return
+        if report.connect_ms >= 0 and not self.node_failed:
+            timing.request_over(self)
         if report.connect_ms < 0:
             self.proxy.upstream.cancel(self.peer)
         elif self.proxy.upstream.release(self.peer, failed=self.node_failed):
@@ -355,6 +359,7 @@ class HttpSession(JudgedSession):
 
     def leave_node(self) -> None:
         """Give the node back, as somebody else is to serve the request."""
+        timing.left(self)
         if self.peer >= 0:
             self.failed = (*self.failed, tried_so_far(self.address, self.progress))
             self.proxy.upstream.release(self.peer, failed=self.node_failed)
@@ -378,7 +383,7 @@ class HttpSession(JudgedSession):
             self.forget()
         self.request = None
         self.opening = None
-        self.attempt = None
+        timing.settle(self)
 
     # --- what is known ---
 

@@ -22,6 +22,7 @@ from tidegate.http.answers import status_line
 from tidegate.http.keepalive import WITHOUT_MS
 from tidegate.http.response import Response
 from tidegate.http.session import HttpSession
+from tidegate.stream import timing
 from tidegate.stream.mqtt_rules import ANSWER_SIZE
 from tidegate.stream.mqtt_session import MqttPhases
 from tidegate.stream.session import Opening
@@ -369,6 +370,10 @@ class WebSocketSession(MqttPhases, HttpSession):  # type: ignore[misc]  # one `f
             idle_ms=idle_ms,
             framing=self.framing,
         )
+
+    def time_answer(self) -> None:
+        """The node let the client in; its first byte was of a handshake."""
+        timing.read(self)
 
     def settle(self) -> None:
         """The relay begins: only what the logs will name is kept."""

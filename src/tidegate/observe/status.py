@@ -90,10 +90,19 @@ def _peer(peer: Peer, row: PeerRow, *, single: bool) -> dict[str, object]:
         "max_conns": peer.max_conns,
         "total": row.selected,
         "fails": row.total_fails,
+        "average_ms": _averages(row),
         "last_failure": {"why": words(row.failed_why), "at": row.failed_at}
         if row.failed_at
         else None,
     }
+
+
+def _averages(row: PeerRow) -> dict[str, int | None]:
+    """What is known of a peer's speed; None is nothing yet, or that its method does not ask."""
+    from tidegate.scoreboard.group import TIMES  # noqa: PLC0415 only for who asks
+
+    averages = zip(TIMES, (row.connect_ms, row.first_byte_ms, row.last_byte_ms), strict=True)
+    return {name: ms or None for name, ms in averages}
 
 
 def state_of(peer: Peer, row: PeerRow, *, single: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tidegate.balance.ip_hash import key_of
+from tidegate.balance.times import FIRST_BYTE
 from tidegate.config import model
 from tidegate.config.model import Level
 from tidegate.stream.access import compile_rules
@@ -186,9 +187,19 @@ class Builder:
             ),
             kept=tuple(sorted(filter(of_mqtt, logged))),
             kept_without=tuple(sorted(filter(of_mqtt, late))),
-            reads_connack=bool(logged & OF_CONNACK.keys()) or self._learns(server),
+            reads_connack=bool(logged & OF_CONNACK.keys())
+            or self._learns(server)
+            or self._times_connacks(server),
             limited=self._refuses_by_mqtt(server),
         )
+
+    def _times_connacks(self, server: model.Server) -> bool:
+        """Whether nodes may be chosen by the time of their CONNACK; only a good one counts."""
+        to = server.content.upstream if isinstance(server.content, model.Proxy) else ""
+        known = self._upstreams
+        named = [known[to]] if isinstance(to, str) and to in known else known.values()
+        found = [upstream.times for _described, upstream in named]
+        return any(times is not None and times.by == FIRST_BYTE for times in found)
 
     def _refuses_by_mqtt(self, server: model.Server) -> bool:
         """Whether a client may be over a limit for what is in its CONNECT."""

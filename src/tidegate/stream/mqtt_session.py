@@ -19,6 +19,7 @@ from tidegate.mqtt.errors import Fault, MqttError
 from tidegate.mqtt.parse_connect import parse_connect
 from tidegate.mqtt.reason_codes import Reason, code_for, name_of
 from tidegate.mqtt.version import MQTT_5
+from tidegate.stream import timing
 from tidegate.stream.judged_session import JudgedSession
 from tidegate.stream.mqtt_rules import ANSWER_SIZE, NotSettableError
 from tidegate.stream.mqtt_variables import read
@@ -162,6 +163,7 @@ class MqttPhases(_Declared):
         Where its CONNACK decides whether it is well, taking a connection proves nothing yet; but a
         client that was not understood gets no CONNACK that we would see.
         """
+        timing.connected(self)
         self.tell_connected()
         if self.opening is None or not self.mqtt_rules.judges:
             self.forgive()
@@ -210,8 +212,13 @@ class MqttPhases(_Declared):
     def pass_on(self, connack: Connack | None, *, heard: bool = True) -> Outcome:
         """The client gets the node's answer, and the relay begins; `heard`: there is an answer."""
         idle_ms = -1
-        if heard and not self.node_failed:
+        well = heard and not self.node_failed
+        if well:
             self.forgive()
+        if well and (connack is None or not connack.code):
+            self.time_answer()
+        else:
+            timing.not_served(self)
         if connack is not None:
             self.connack = connack
             if not connack.code:
@@ -225,6 +232,10 @@ class MqttPhases(_Declared):
         self.settle()
         return outcome
 
+    def time_answer(self) -> None:
+        """The node let the client in: how long that took counts."""
+        timing.answered(self)
+
     def give_back(self, proxy: Proxy) -> None:
         """The node has one session less; one that did not serve it has a failure more.
 
@@ -235,6 +246,8 @@ class MqttPhases(_Declared):
         if self.mqtt_rules.judges and owes and not self.node_failed:
             proxy.upstream.cancel(self.peer)
             return
+        if not self.node_failed:
+            timing.over(self)
         if proxy.upstream.release(self.peer, failed=self.node_failed):
             self.say(Level.WARN, "upstream server temporarily disabled", self.address)
 
@@ -255,7 +268,7 @@ class MqttPhases(_Declared):
         self.hello = None
         self.connack = None
         self.opening = None
-        self.attempt = None
+        timing.settle(self)
         self.set_client_id = None
 
     def refuse(self, status: int, reason: Reason | None = None) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EADDRNOTAVAIL
 from typing import TYPE_CHECKING
 
+from tidegate.balance.times import CONNECT, FIRST_BYTE
 from tidegate.engine.address import pack_address
 from tidegate.engine.outcome import Connect, Relay
 from tidegate.health import passive
@@ -29,6 +30,7 @@ class Proxy:
 
     __slots__ = (
         "_addresses",
+        "_hears",
         "_model",
         "_notify",
         "_plain",
@@ -74,7 +76,9 @@ class Proxy:
             or (sources is not None and sources.varies)
             or sticky is not None
         )
-        self._notify = notify
+        times = upstream.times
+        self._notify = notify or (times is not None and times.by == CONNECT)
+        self._hears = times is not None and times.by == FIRST_BYTE
         self._transparent = sources is not None and sources.transparent
         self._addresses = tuple(
             pack_address(peer.address.family, peer.address.host, peer.address.port)
@@ -128,6 +132,7 @@ class Proxy:
             keepalive=proxy.socket_keepalive,
             # Without an answer to inspect this is when a session learns that it may forget.
             notify=notify or not opening.answer_size,
+            hears=self._hears and not opening.answer_size,
             transparent=self._transparent,
             take=opening.take,
             answer_size=opening.answer_size,
@@ -155,6 +160,7 @@ class Proxy:
             first=first,
             keepalive=self._model.socket_keepalive,
             notify=notify,
+            hears=self._hears,
             transparent=self._transparent,
             tls=tls,
             plain=len(first) if tls is not None else 0,

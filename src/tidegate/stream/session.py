@@ -18,7 +18,7 @@ from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Outcome, Refuse
 from tidegate.engine.tls_pem import TlsError
 from tidegate.health import failure
-from tidegate.stream import choice, realip
+from tidegate.stream import choice, realip, timing
 from tidegate.stream.endings import NO_MEMORY, lines_of
 from tidegate.stream.route import RouteError
 from tidegate.stream.source import InvalidAddressError, NoSourceError
@@ -249,6 +249,7 @@ class Session:
                 return self.refuse(INTERNAL_ERROR)
             proxy.upstream.cancel(self.peer)
             self.failed = (*self.failed, Try(self.address, 0))
+            timing.left(self)
             self.peer = -1
             if not self.may_go_on(errno.EADDRNOTAVAIL):
                 return self.refuse(BAD_GATEWAY)
@@ -273,6 +274,7 @@ class Session:
 
     def connected(self) -> None:
         """The node took the connection; called only where somebody wants to know."""
+        timing.connected(self)
         self.tell_connected()
         self.forgive()
         self.learn()
@@ -291,6 +293,10 @@ class Session:
             self.tell_sources(sources.news(self.peer))
         if self.server.tells_all:
             self.say(Level.INFO, f"proxy {self.local_address} connected to {self.address}")
+
+    def answered(self) -> None:
+        """The node's first byte has passed; called only where its time counts."""
+        timing.answered(self)
 
     def forgive(self) -> None:
         """The node is well: its failures are forgotten, where nginx forgets them."""
@@ -312,6 +318,7 @@ class Session:
             failure.note(proxy.upstream, self.peer, error)
             if proxy.upstream.release(self.peer, failed=True):
                 self.complain(Level.WARN, "upstream server temporarily disabled", address)
+        timing.left(self)
         self.peer = -1
         silent = error == errno.ETIME
         tried = tried_so_far(address, self.progress) if silent else Try(address, connect_ms)
@@ -362,6 +369,7 @@ class Session:
 
     def free_node(self, report: Report) -> None:
         """The node that the session has, if any, has one session less."""
+        timing.left(self)
         if self.peer < 0:
             return
         proxy = self.proxy
@@ -389,6 +397,7 @@ class Session:
 
     def give_back(self, proxy: Proxy) -> None:
         """The node has one session less."""
+        timing.over(self)
         proxy.upstream.release(self.peer, failed=False)
 
     def log(self) -> None:
