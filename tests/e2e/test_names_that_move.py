@@ -7,10 +7,12 @@ import dns.rcode
 import pytest
 
 from lab import http, proc, sockets
+from lab.clients import V5, V311, Client, RefusedError
 from lab.traffic import Traffic
 from lab.waiting import wait_until
 
 NAME = "emqx.test"
+UNAVAILABLE = 0x88
 
 
 class Cluster:
@@ -163,6 +165,15 @@ def test_a_name_that_is_not_known_at_the_start_does_not_stop_it(cluster):
     cluster.name(12)
     cluster.wait_for(12)
     assert f"{NAME} has no address\n" in balancer.errors()
+
+
+def test_a_client_of_mqtt_is_told_that_there_is_no_node(cluster):
+    text = cluster.stream().replace("proxy_pass", "mqtt_preread on; proxy_pass")
+    cluster.lab.balancer(text)
+    for version in (V311, V5):
+        with pytest.raises(RefusedError) as refused:
+            Client(cluster.listen, "device", version=version)
+        assert refused.value.code == UNAVAILABLE
 
 
 def test_a_silent_name_server_does_not_stop_a_start(cluster):

@@ -195,6 +195,14 @@ async def test_a_start_waits_for_every_first_outcome_good_or_bad(rig):
     await asyncio.wait_for(waiting, 5)
 
 
+async def test_who_begins_with_what_was_known_does_not_wait(rig):
+    rig.names.want(rig.model("a.test:1"))
+    rig.found("10.0.0.1")
+    other = rig.model("a.test:1", options="valid=9s")
+    rig.names.want(other)
+    await asyncio.wait_for(rig.names.first(other, seconds=60), 5)
+
+
 async def test_a_start_waits_no_longer_than_so_long(rig):
     model = rig.model("a.test:1")
     rig.names.want(model)

@@ -49,6 +49,11 @@ class Known:
     left_out: int = 0
     missing: tuple[str, ...] = ()
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing is known so far, not even that it fails."""
+        return not self.asked and self.found is None
+
 
 class Names:
     """The names of the model in force, and of one that may follow it.
@@ -95,11 +100,11 @@ class Names:
             self.ask()
 
     async def first(self, model: Model, *, seconds: float = FIRST_SECONDS) -> None:
-        """Wait until there was an answer for each name of a model, good or bad, but not longer."""
+        """Wait until something is known of each name of a model, good or bad, but not longer."""
         wanted = questions(model)
 
         def waiting() -> bool:
-            return any(one in self._known and not self._known[one].asked for one in wanted)
+            return any(one in self._known and self._known[one].is_new for one in wanted)
 
         try:
             async with asyncio.timeout(seconds):
