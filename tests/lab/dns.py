@@ -27,8 +27,8 @@ class NameServer:
     """Answers from `records`; all of it may be changed while it runs.
 
     `rcodes` are answered for a name instead; names in `silent` get no answer, those in `truncated`
-    none over UDP, and before the answer of those in `forged` come others. `asked` is every question
-    as (name, type, "udp" or "tcp").
+    none over UDP, and before the answer of those in `forged` come others. `spoil` makes other bytes
+    of an answer's. `asked` is every question as (name, type, "udp" or "tcp").
     """
 
     def __init__(self, *, ttl=TTL):
@@ -38,6 +38,7 @@ class NameServer:
         self.silent = set()
         self.truncated = set()
         self.forged = set()
+        self.spoil = bytes
         self.asked = []
         self._udp, self._tcp = _sockets()
         self.port = self._udp.getsockname()[1]
@@ -90,7 +91,7 @@ class NameServer:
         if name in self.truncated or len(answer.to_wire(max_size=65_535)) > MOST_OVER_UDP:
             answer = dns.message.make_response(query)
             answer.flags |= dns.flags.TC
-        self._udp.sendto(answer.to_wire(), sender)
+        self._udp.sendto(self.spoil(answer.to_wire()), sender)
 
     def _over_tcp(self):
         connection, _sender = self._tcp.accept()
@@ -100,7 +101,7 @@ class NameServer:
             query = dns.message.from_wire(_exactly(connection, size))
             if self._note(query, "tcp") in self.silent:
                 return
-            data = self.answer(query).to_wire(max_size=65_535)
+            data = self.spoil(self.answer(query).to_wire(max_size=65_535))
             connection.sendall(struct.pack("!H", len(data)) + data)
 
     def _note(self, query, how):

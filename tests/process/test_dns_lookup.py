@@ -1,7 +1,9 @@
 """One question to a name server: what is taken of its answers, for how long, and what is not."""
 
 import asyncio
+import ipaddress
 import os
+import random
 import subprocess
 import sys
 import time
@@ -168,6 +170,30 @@ async def test_a_family_that_fails_keeps_what_it_had(names):
 
     names.answer = without_ipv6
     assert hosts(await asking.ask()) == ["10.0.0.8", "fd00::1"]
+
+
+@pytest.mark.parametrize("how", ["udp", "tcp"])
+async def test_spoilt_answers_are_no_answers_or_have_places(names, how):
+    names.set(HOST, "A", "10.0.0.9")
+    serve(names, (1, 1, 1883, "a.test", "10.0.0.1"), (2, 1, 1883, "b.test", "10.0.0.2"))
+    if how == "tcp":
+        names.truncated.update({SERVICE, HOST})
+    draw = random.Random(how)
+
+    def spoil(data):
+        data = bytearray(data)
+        for _ in range(draw.randint(1, 3)):
+            # The id is left, or nothing more would be read.
+            data[draw.randrange(2, len(data))] = draw.randrange(256)
+        return bytes(data[: draw.choice([len(data), draw.randrange(len(data) + 1)])])
+
+    names.spoil = spoil
+    for _ in range(15):
+        for service in ("", "mqtt"):
+            outcome = await lookup(names, service=service, timeout=0.03).ask()
+            assert not (outcome.failure and outcome.places)
+            for place in outcome.places:
+                ipaddress.ip_address(place.host)
 
 
 # Services.
