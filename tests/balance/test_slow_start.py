@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lab.compare import Both, peer_numbers
 from lab.restated_slow_start import SlowStart, SlowStartLeastConn
 from tidegate.balance.upstream import Attempt
-from tidegate.config.model import LeastConn, RoundRobin
+from tidegate.config.model import LeastConn, LeastTime, RoundRobin
 
 SECONDS = 100
 NOW = 1000
@@ -31,7 +31,12 @@ EVENTS = st.lists(
     min_size=40,
     max_size=120,
 )
-METHODS = [RoundRobin(), LeastConn()]
+METHODS = [
+    RoundRobin(),
+    LeastConn(),
+    LeastTime(by="first_byte", inflight=False),
+    LeastTime(by="connect", inflight=True),
+]
 
 
 class BothSlow(Both):

@@ -101,6 +101,49 @@ def test_each_further_node_costs_one_call(rig):
     assert called(rig) == {"pick": 1, "connected": 1, "answer": 2, "end": 1}
 
 
+@pytest.mark.parametrize("hears", [True, False])
+def test_who_asks_is_told_once_that_the_first_byte_has_passed(rig, hears):
+    async def main():
+        server, port = await echo_server()
+        forward = Forward(rig, port, hears=hears)
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.listen(forward))
+        for _ in range(3):
+            writer.write(b"x")
+            await reader.readexactly(1)
+        writer.close()
+        (report,) = await forward.ended()
+        server.close()
+        return forward.answers, report
+
+    answers, report = rig.run(main)
+    assert [answer.first_byte_ms for answer in answers] == [report.first_byte_ms] * hears
+    assert called(rig) == {"pick": 1, "end": 1, **({"answered": 1} if hears else {})}
+
+
+def test_a_fault_in_hearing_of_the_first_byte_leaves_the_session_be(rig):
+    class Faulty(Forward):
+        def __call__(self, handle):
+            session = super().__call__(handle)
+            session.answered = lambda: 1 / 0
+            return session
+
+    async def main():
+        server, port = await echo_server()
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", rig.listen(Faulty(rig, port, hears=True))
+        )
+        for _ in range(3):
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+            await until(lambda: rig.troubles)
+        writer.close()
+        server.close()
+
+    rig.run(main)
+    assert [type(trouble) for trouble in rig.troubles] == [ZeroDivisionError]
+    rig.troubles.clear()
+
+
 def test_prereading_waits_for_what_was_asked_and_replays_it(rig):
     async def main():
         server, port = await echo_server()

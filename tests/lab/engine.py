@@ -85,6 +85,7 @@ class Forward:
         timeout_ms: int = 5000,
         first: bytes = b"",
         notify: bool = False,
+        hears: bool = False,
         tls: ClientTls | None = None,
     ) -> None:
         self.rig = rig
@@ -94,10 +95,12 @@ class Forward:
         self.timeout_ms = timeout_ms
         self.first = first
         self.notify = notify
+        self.hears = hears
         self.handles: list[int] = []
         self.reports: list[Report] = []
         self.errors: list[int] = []
         self.connects = 0
+        self.answers: list[Report] = []
 
     def __call__(self, handle: int) -> ForwardSession:
         self.handles.append(handle)
@@ -126,6 +129,7 @@ class ForwardSession:
             timeout_ms=owner.timeout_ms,
             first=owner.first,
             notify=owner.notify,
+            hears=owner.hears,
             tls=owner.tls,
         )
 
@@ -136,6 +140,9 @@ class ForwardSession:
 
     def connected(self) -> None:
         self.owner.connects += 1
+
+    def answered(self) -> None:
+        self.owner.answers.append(self.owner.rig.engine.progress(self.handle))
 
     def end(self, report: Report) -> None:
         self.owner.reports.append(report)
