@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tidegate.balance.attempt import Attempt
-from tidegate.config.model import Hash, IpHash, LeastConn, Random, RoundRobin
+from tidegate.config.model import Hash, IpHash, LeastConn, LeastTime, Random, RoundRobin
 from tidegate.variables.template import Template, Variable
 
 if TYPE_CHECKING:
@@ -22,8 +22,10 @@ METHODS = [
     Hash(key=KEY, consistent=True),
     IpHash(),
     LeastConn(),
+    LeastTime(by="first_byte", inflight=True),
     Random(two=False),
     Random(two=True),
+    Random(two=True, by="connect"),
 ]
 
 
