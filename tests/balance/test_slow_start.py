@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.compare import Both, peer_numbers
-from lab.restated_slow_start import SlowStart, SlowStartLeastConn
+from lab.restated_slow_start import SlowStart, SlowStartLeastConn, SlowStartLeastTime
 from tidegate.balance.upstream import Attempt
 from tidegate.config.model import LeastConn, LeastTime, RoundRobin
 
@@ -31,10 +31,19 @@ EVENTS = st.lists(
     min_size=40,
     max_size=120,
 )
+TIMED = st.lists(
+    st.tuples(
+        st.sampled_from(["open"] * 6 + ["fail", "connected", "connected", "end", "wait", "took"]),
+        st.integers(0, 99),
+    ),
+    min_size=40,
+    max_size=120,
+)
+BY_TIME = LeastTime(by="connect", inflight=False)
 METHODS = [
     RoundRobin(),
     LeastConn(),
-    LeastTime(by="first_byte", inflight=False),
+    BY_TIME,
     LeastTime(by="connect", inflight=True),
 ]
 
@@ -45,6 +54,12 @@ class BothSlow(Both):
     def wait(self, number):
         super().wait(number)
         self.nginx.now = self.now
+
+    def took(self, number):
+        """A connect to one of the peers took so long."""
+        index = number % len(self.nginx.peers)
+        self.ours[0].group.note_times(index, connect=number, first_byte=-1, last_byte=-1)
+        self.nginx.took(index, "connect", number)
 
     def compare(self):
         super().compare()
@@ -66,6 +81,13 @@ def test_each_choice_of_round_robin_is_that_of_the_description(peer, upstreams, 
 @given(PEERS, EVENTS)
 def test_each_choice_of_least_conn_is_that_of_the_description(peer, upstreams, peers, events):
     compare(peer, upstreams, peers, events, SlowStartLeastConn(peers), LeastConn())
+
+
+@settings(max_examples=200, deadline=None)
+@given(PEERS, TIMED)
+def test_each_choice_of_least_time_is_that_of_the_description(peer, upstreams, peers, events):
+    restated = SlowStartLeastTime(peers, by="connect")
+    compare(peer, upstreams, peers, events, restated, BY_TIME)
 
 
 def compare(peer, upstreams, peers, events, restated, method):

@@ -4,7 +4,10 @@ import pytest
 
 MOST = 2**31 - 1
 SERVERS = "server emqx1:1 slow_start=30s; server emqx2:1;"
-WITHOUT = ["hash $remote_addr", "hash $remote_addr consistent", "ip_hash", "random", "random two"]
+WITHOUT = [
+    *("hash $remote_addr", "hash $remote_addr consistent", "ip_hash"),
+    *("random", "random two", "random two least_time=last_byte"),
+]
 
 
 def load(folder, text, *, block="stream"):
@@ -33,8 +36,8 @@ def test_it_is_a_time(folder, text, milliseconds):
 
 
 @pytest.mark.parametrize("block", ["stream", "http"])
-@pytest.mark.parametrize("method", ["", "least_conn;"])
-def test_round_robin_and_least_conn_have_it(folder, block, method):
+@pytest.mark.parametrize("method", ["", "least_conn;", "least_time last_byte;"])
+def test_round_robin_least_conn_and_least_time_have_it(folder, block, method):
     loaded = load(folder, f"{method} {SERVERS}", block=block)
     assert loaded.problems == ()
     assert times(loaded, block) == [30_000, 0]

@@ -5,7 +5,7 @@ Nothing here is shared with what is tested, but for the grain of the share: 1024
 
 from fractions import Fraction
 
-from lab.restated import Nginx, NginxLeastConn
+from lab.restated import Nginx, NginxLeastConn, NginxLeastTime
 
 STEPS = 1024
 
@@ -13,8 +13,8 @@ STEPS = 1024
 class SlowStart(Nginx):
     """Round robin with peers that come back; `now` is whole seconds, `slow_start_ms` is not."""
 
-    def __init__(self, peers):
-        super().__init__([without_slow_start(numbers) for numbers in peers])
+    def __init__(self, peers, **options):
+        super().__init__([without_slow_start(numbers) for numbers in peers], **options)
         for peer, numbers in zip(self.peers, peers, strict=True):
             peer.slow_start_ms = numbers["slow_start_ms"]
             peer.back = None
@@ -53,14 +53,15 @@ class SlowStart(Nginx):
             peer.back = self.now
 
 
-class SlowStartLeastConn(SlowStart, NginxLeastConn):
-    """`least_conn`: who comes back has credit for its part of the choices made, and no more."""
+class ByLoad(SlowStart):
+    """The least `load` for the weight; who comes back has credit for its part of the choices."""
 
-    def __init__(self, peers):
-        super().__init__(peers)
+    def __init__(self, peers, **options):
+        super().__init__(peers, **options)
         self.credit = [Fraction(0)] * len(self.peers)
 
     def least(self, session, now, peers):
+        """The choice, and what it leaves of credits."""
         live = [peer for peer in peers if self.eligible(session, peer, now)]
         price = sum(peer.weight * self.share(peer) for peer in live)
         coming = [peer for peer in live if self.share(peer) < 1]
@@ -78,7 +79,7 @@ class SlowStartLeastConn(SlowStart, NginxLeastConn):
         """The one with the fewest sessions for its weight now; of equals, whose turn it is."""
         if not live:
             return None
-        loads = [peer.conns / (peer.weight * self.share(peer)) for peer in live]
+        loads = [self.load(peer) / (peer.weight * self.share(peer)) for peer in live]
         tied = [peer for peer, load in zip(live, loads, strict=True) if load == min(loads)]
         if len(tied) == 1:
             return tied[0]
@@ -90,6 +91,24 @@ class SlowStartLeastConn(SlowStart, NginxLeastConn):
         best = max(tied, key=lambda peer: peer.current)
         best.current -= total
         return best
+
+
+class SlowStartLeastConn(ByLoad, NginxLeastConn):
+    """`least_conn`."""
+
+    def load(self, peer):
+        """Its sessions."""
+        return peer.conns
+
+
+class SlowStartLeastTime(ByLoad, NginxLeastTime):
+    """`least_time`, without those under way."""
+
+    soonest = ByLoad.least
+
+    def load(self, peer):
+        """The time that its sessions and one more will take."""
+        return self.expected(peer, self.now)
 
 
 def without_slow_start(numbers):

@@ -107,7 +107,7 @@ def check_backup(group: UpstreamDraft, word: Token) -> None:
 def check_slow_start(group: UpstreamDraft, word: Token) -> None:
     """Whether a server of the group may have `slow_start`; raises ConfigError."""
     if group.method_name in WITHOUT_SLOW_START:
-        hint = "round robin and least_conn have it"
+        hint = "round robin, least_conn and least_time have it"
         raise ConfigError(_unsupported(word.text), word.span, hint=hint)
 
 
