@@ -122,6 +122,16 @@ def test_servers_that_can_be_named_are_not_warned_of(folder, servers):
     assert folder.warnings(stream(servers)) == []
 
 
+def test_a_server_that_a_hello_chooses_knows_what_was_in_it(folder):
+    text = (
+        "server { listen 1; ssl_preread on; return a; }"
+        " server { listen 1; server_name b; return $ssl_preread_server_name; }"
+    )
+    assert folder.warnings(stream(text)) == []
+    alone = "server { listen 1; server_name b; return $ssl_preread_server_name; }"
+    assert len(folder.warnings(stream(alone))) == 1
+
+
 @pytest.fixture(scope="module")
 def pair(authority):
     certificate, key = authority.sign("shared", extensions=LOCAL_HOST)
@@ -217,6 +227,10 @@ class TestPass:
     def test_what_leads_nowhere_is_refused(self, folder, text, message):
         others = "server { listen 5; return x; }"
         assert folder.errors(stream(f"server {{ listen 1; {text} }} {others}")) == [message]
+
+    def test_a_connect_that_would_be_passed_on_unchanged_is_refused(self, folder):
+        text = 'server { listen 1; mqtt on; mqtt_set_connect clientid "x"; pass $remote_addr:5; }'
+        assert folder.errors(stream(text)) == ['"mqtt_set_connect" changes nothing beside "pass"']
 
     def test_its_place_is_told(self, folder):
         loaded = folder.load("events {}\nstream {\nserver { listen 1;\n pass 127.0.0.1:7; }\n}\n")

@@ -54,7 +54,12 @@ def finish_passes(draft: Draft, report: Report) -> None:
         known.update((one.address.text, one) for one in draft.http.addresses.values())
     for server in draft.stream.servers:
         to = server.answer
-        if not isinstance(to, Pass) or isinstance(to.to, Template):
+        if not isinstance(to, Pass):
+            continue
+        if server.set_connect:
+            hint = "write it in the server that the connection is passed to"
+            report.error('"mqtt_set_connect" changes nothing beside "pass"', to.span, hint=hint)
+        if isinstance(to.to, Template):
             continue
         fault = _fault(server, to.to, known)
         if fault is not None:

@@ -136,7 +136,7 @@ def _always_empty(protocol: ProtocolDraft, use: VariableUse) -> str | None:
         return _without_header(_users(protocol, use))
     if use.name in names.PREREAD_TLS:
         users = _users(protocol, use)
-        looked = any(server.scope.flag("ssl_preread") for server in users)
+        looked = any(server.sees_hello for server in users)
         need = 'add "ssl_preread on;" to the server, or to "stream {}"'
         return need if users and not looked else None
     if not names.of_mqtt(use.name):

@@ -169,6 +169,11 @@ class ServedDraft(BlockDraft):
         looking = ("mqtt_preread", "mqtt", "mqtt_require", "mqtt_next_upstream")
         return any(self.scope.get(name) for name in looking)
 
+    @property
+    def sees_hello(self) -> bool:
+        """Whether anything makes it look at a ClientHello that passes."""
+        return self.scope.flag("ssl_preread")
+
     def tree(self) -> Iterator[ServedDraft]:
         """All that serves clients in here."""
         yield self
@@ -220,6 +225,12 @@ class ServerDraft(ServedDraft):
     def outside(self) -> ServerDraft:
         """Itself: it has no locations."""
         return self
+
+    @property
+    def sees_hello(self) -> bool:
+        """As in others; or it is chosen by one that the default server looks at."""
+        firsts = (self, *(known.first.outside for known in self.addresses))
+        return any(one.scope.flag("ssl_preread") for one in firsts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
