@@ -173,6 +173,17 @@ class TestCertificates:
             'no "ssl_certificate" is defined for the "listen ... ssl" directive'
         ]
 
+    def test_an_ocsp_answer_comes_from_a_file(self, folder, pair):
+        text = f"server {{ listen 1 ssl; {pair} ssl_stapling on; %s return a; }}"
+        assert folder.errors(stream(text % "")) == [
+            '"ssl_stapling" without "ssl_stapling_file" is not supported yet'
+        ]
+        folder.write("nonsense", "answer.der")
+        (error,) = folder.errors(stream(text % "ssl_stapling_file answer.der;"))
+        assert error.startswith(f'd2i_OCSP_RESPONSE_bio("{folder.path}/answer.der") failed (SSL: ')
+        (error,) = folder.errors(stream(text % "ssl_stapling_file gone;"))
+        assert error.startswith(f'BIO_new_file("{folder.path}/gone") failed (SSL: ')
+
 
 class TestPass:
     def test_an_address(self, folder):

@@ -1,6 +1,7 @@
 """Two values of each `ssl_…` behave differently, to clients of Python's own TLS."""
 
 import os
+import re
 import shutil
 import time
 
@@ -9,6 +10,7 @@ import pytest
 from lab.certificates import LOCAL_HOST, Authority, new_key, openssl
 from lab.sockets import open_raw, receive_all
 from lab.tls import V12, V13, client_context, connect, echoes, greets, refusal, resumed
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.needs("openssl")
 
@@ -152,6 +154,27 @@ def test_ssl_dhparam(servers, lab, authority, rsa_pair):
     without, with_ = servers("", f"ssl_dhparam {params};", pair=rsa_pair)
     context = client_context(authority, version=V12, ciphers="DHE-RSA-AES128-GCM-SHA256")
     assert (greets(without, context), greets(with_, context)) == (False, True)
+
+
+def stapled(port, version):
+    """What s_client is told about the certificate of a server."""
+    said = openssl(
+        *("s_client", "-connect", f"127.0.0.1:{port}", "-status", f"-{version}"), text=""
+    )
+    found = re.search(r"OCSP response: no response sent|Cert Status: \w+", said)
+    return found and found[0].partition(": ")[2]
+
+
+@pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
+def test_ssl_stapling(servers, authority, server_pair, tmp_path, version):
+    path = tmp_path / "answer.der"
+    authority.answer(server_pair[0], path)
+    file = f"ssl_stapling_file {path};"
+    ports = servers(f"ssl_stapling on; {file}", f"ssl_stapling off; {file}", file)
+    assert [stapled(port, version) for port in ports] == ["good", *["no response sent"] * 2]
+    # A file that changes is read anew.
+    authority.answer(server_pair[0], path, revoked=True)
+    wait_until(lambda: stapled(ports[0], version) == "revoked", "the new answer")
 
 
 def test_ssl_conf_command(servers, authority):

@@ -139,6 +139,9 @@ def make_tls(reading: Reading, scope: Scope) -> Tls | None:
     except SecureError as error:
         _report(reading, scope, error.message, error.directive)
         return None
+    except ConfigError as error:
+        reading.report.error(error.message, error.span, hint=error.hint)
+        return None
     _warn_of_protocols(reading, scope, tls.protocols, context.security_level)
     _warn_of_ends(reading, scope, tls.pairs, "ssl_certificate")
     return tls
@@ -226,7 +229,21 @@ def _tls(
         handshake_timeout_ms=_handshake_timeout(scope),
         alpn=HTTP_ALPN if _in_http(scope) else _texts(scope, "ssl_alpn"),
         reject_handshake=scope.flag("ssl_reject_handshake"),
+        staple=_staple(reading, scope, certificates),
     )
+
+
+def _staple(reading: Reading, scope: Scope, certificates: tuple[str, ...]) -> Pem | None:
+    """The OCSP answer that goes with a server's certificates, where these are known beforehand."""
+    if not scope.flag("ssl_stapling") or not certificates:
+        return None
+    if not scope.get("ssl_stapling_file"):
+        message = '"ssl_stapling" without "ssl_stapling_file" is not supported yet'
+        hint = "OCSP answers are not asked for: have one written to a file, which is read anew"
+        raise ConfigError(message, scope.place("ssl_stapling"), hint=hint)
+    if any("$" in name for name in certificates):
+        return None
+    return _pem(reading, scope, "ssl_stapling_file", 'BIO_new_file("{}") failed')
 
 
 NO_CACHE = SessionCache(own="none", zone=None)
@@ -341,7 +358,8 @@ def _read(reading: Reading, name: str, failed: str, directive: str) -> Pem:
     except OSError as error:
         path = files.path(name)
         more = OF_AUTHORITIES if "verify_locations" in failed else ""
-        message = f"{failed.format(path)} {as_openssl(error, path, more)}"
+        mode = "rb" if directive == "ssl_stapling_file" else "r"
+        message = f"{failed.format(path)} {as_openssl(error, path, more, mode=mode)}"
         raise FileError(message, directive) from None
 
 

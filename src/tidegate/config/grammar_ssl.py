@@ -133,6 +133,18 @@ HERE: tuple[Row, ...] = (
         "Whether every handshake is refused.",
         default="off",
     ),
+    _row(
+        "ssl_stapling",
+        Kind.FLAG,
+        "Whether clients are handed an OCSP answer about our certificate.",
+        default="off",
+    ),
+    _row(
+        "ssl_stapling_file",
+        Kind.TEXT,
+        "The file with that answer, in DER.",
+        proof="ssl_stapling",
+    ),
     _row("proxy_ssl", Kind.FLAG, "Whether connections to brokers use TLS.", default="off"),
     _row(
         "proxy_ssl_certificate",
@@ -216,8 +228,8 @@ _later = partial(later, contexts=BOTH)
 OCSP = "certificates are checked by lists (ssl_crl), not by asking"
 LATER: tuple[Row, ...] = (
     *_later(OCSP, "1", "ssl_ocsp ssl_ocsp_cache ssl_ocsp_responder"),
-    *_later("stapling comes later", "1", "ssl_stapling_file ssl_stapling_responder"),
-    *_later("stapling comes later", "flag", "ssl_stapling ssl_stapling_verify"),
+    *_later("OCSP answers are not asked for: ssl_stapling_file", "1", "ssl_stapling_responder"),
+    *_later("OCSP answers are handed out as they are", "flag", "ssl_stapling_verify"),
     *_later("keys are written to no file", "1", "ssl_key_log proxy_ssl_key_log"),
     *_later("encrypted hellos come later", "1", "ssl_ech_file"),
     *_later("certificates are sent as they are", "flag", "ssl_certificate_compression"),

@@ -95,6 +95,7 @@ class Tls:
     handshake_timeout_ms: int
     alpn: tuple[str, ...]
     reject_handshake: bool
+    staple: Pem | None = None  # an OCSP answer, which is no PEM but DER
 
     @property
     def shakes(self) -> bool:

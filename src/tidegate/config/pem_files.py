@@ -61,11 +61,11 @@ def content(path: str) -> bytes:
     return data
 
 
-def as_openssl(error: OSError, path: str, more: str = "") -> str:
+def as_openssl(error: OSError, path: str, more: str = "", *, mode: str = "r") -> str:
     """Why a file was not opened, as OpenSSL and so nginx say it; `more` is what follows from it."""
     number = error.errno or 0
     why = NO_SUCH_FILE if number == errno.ENOENT else SYSTEM_LIBRARY
     return (
         f"(SSL: error:{SYSTEM | number:08X}:system library::{os.strerror(number)}"
-        f":calling fopen({path}, r) error:{why}{more})"
+        f":calling fopen({path}, {mode}) error:{why}{more})"
     )

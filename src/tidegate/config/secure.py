@@ -67,6 +67,9 @@ def server_context(
             context.set_dhparam(tls.dhparam.path, tls.dhparam.data)
     with _blaming("ssl_ecdh_curve"):
         context.set_curves(tls.ecdh_curve)
+    if tls.staple is not None:
+        with _blaming("ssl_stapling_file"):
+            context.set_staple(tls.staple.path, tls.staple.data)
     context.set_sessions(
         session_context(tls),
         timeout=tls.session_timeout,

@@ -142,6 +142,9 @@ cdef extern from "<openssl/ssl.h>" nogil:
         void *copy,
         void (*drop)(void *, void *, CRYPTO_EX_DATA *, int, long, void *) noexcept,
     )
+    long SSL_CTX_set_tlsext_status_cb(SSL_CTX *ctx, int (*answer)(SSL *, void *) noexcept nogil)
+    long SSL_CTX_set_tlsext_status_arg(SSL_CTX *ctx, void *data)
+    long SSL_set_tlsext_status_ocsp_resp(SSL *ssl, unsigned char *data, long size)
     int SSL_CTX_set_tlsext_servername_callback(
         SSL_CTX *ctx, int (*callback)(SSL *, int *, void *) noexcept
     )
@@ -433,6 +436,7 @@ cdef extern from "<openssl/rand.h>" nogil:
 
 cdef extern from "<openssl/crypto.h>" nogil:
     void OPENSSL_free(void *data)
+    void *OPENSSL_malloc(size_t size)
     void OPENSSL_cleanse(void *data, size_t size)
     const char *OpenSSL_version(int kind)
     enum:
@@ -440,3 +444,10 @@ cdef extern from "<openssl/crypto.h>" nogil:
 
 cdef extern from "<time.h>" nogil:
     time_t timegm(tm *parts)
+
+cdef extern from "<openssl/ocsp.h>" nogil:
+    ctypedef struct OCSP_RESPONSE
+
+    OCSP_RESPONSE *d2i_OCSP_RESPONSE_bio(BIO *bio, OCSP_RESPONSE **out)
+    int i2d_OCSP_RESPONSE(OCSP_RESPONSE *response, unsigned char **out)
+    void OCSP_RESPONSE_free(OCSP_RESPONSE *response)

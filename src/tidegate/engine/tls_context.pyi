@@ -51,6 +51,8 @@ class Context:
         """Certificates that were revoked; from now on each in a chain is looked for."""
     def set_dhparam(self, name: str, pem: bytes) -> None:
         """The parameters of Diffie-Hellman key exchanges."""
+    def set_staple(self, name: str, data: bytes) -> None:
+        """An OCSP answer, in DER, for clients that ask for one."""
     def set_curves(self, text: str) -> None:
         """The curves of key exchanges, in order; "auto" leaves OpenSSL's."""
     def set_sessions(

@@ -14,6 +14,7 @@ from tidegate.engine.openssl cimport (
     BIO,
     CRYPTO_EX_DATA,
     EVP_PKEY,
+    OCSP_RESPONSE,
     OPENSSL_NPN_NEGOTIATED,
     OPENSSL_VERSION,
     SSL,
@@ -50,6 +51,7 @@ from tidegate.engine.openssl cimport (
     SSL_SESS_CACHE_OFF,
     SSL_SESS_CACHE_SERVER,
     SSL_TLSEXT_ERR_ALERT_FATAL,
+    SSL_TLSEXT_ERR_NOACK,
     SSL_TLSEXT_ERR_OK,
     SSL_VERIFY_PEER,
     TLS1_3_VERSION,
@@ -62,6 +64,8 @@ from tidegate.engine.openssl cimport (
     BIO_free,
     ERR_clear_error,
     EVP_PKEY_free,
+    OCSP_RESPONSE_free,
+    OPENSSL_malloc,
     OpenSSL_version,
     PEM_read_bio_Parameters,
     PEM_read_bio_X509_AUX,
@@ -103,6 +107,8 @@ from tidegate.engine.openssl cimport (
     SSL_CTX_set_session_id_context,
     SSL_CTX_set_timeout,
     SSL_CTX_set_tlsext_servername_callback,
+    SSL_CTX_set_tlsext_status_arg,
+    SSL_CTX_set_tlsext_status_cb,
     SSL_CTX_set_verify,
     SSL_CTX_set_verify_depth,
     SSL_CTX_use_certificate,
@@ -114,6 +120,7 @@ from tidegate.engine.openssl cimport (
     SSL_set_ex_data,
     SSL_set_options,
     SSL_set_SSL_CTX,
+    SSL_set_tlsext_status_ocsp_resp,
     SSL_set_verify,
     SSL_set_verify_depth,
     TLS_method,
@@ -122,6 +129,8 @@ from tidegate.engine.openssl cimport (
     X509_STORE_add_cert,
     X509_STORE_add_crl,
     X509_STORE_set_flags,
+    d2i_OCSP_RESPONSE_bio,
+    i2d_OCSP_RESPONSE,
 )
 from tidegate.engine.tls cimport drop_tls
 from tidegate.engine.tls_pem cimport Certificate, Key, at_end, fault, give_pairs, memory
@@ -164,6 +173,13 @@ cdef void drop_protocols(
     free(data)
 
 
+cdef struct Staple:
+    # An OCSP answer that clients are handed who ask for one; freed with its context.
+    unsigned int size
+    unsigned char data[0]
+
+
+cdef int staple_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, drop_protocols)
 cdef int protocols_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, drop_protocols)
 cdef int answer_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL)
 cdef int greeted_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL)
@@ -193,6 +209,17 @@ cdef int choose_alpn(
         != OPENSSL_NPN_NEGOTIATED
     ):
         return SSL_TLSEXT_ERR_ALERT_FATAL
+    return SSL_TLSEXT_ERR_OK
+
+
+cdef int hand_out(SSL *ssl, void *data) noexcept nogil:
+    """Give a client that asks for it the answer about our certificate; OpenSSL frees its copy."""
+    cdef Staple *staple = <Staple *>data
+    cdef unsigned char *copy = <unsigned char *>OPENSSL_malloc(staple.size)
+    if copy is NULL:
+        return SSL_TLSEXT_ERR_NOACK
+    memcpy(copy, staple.data, staple.size)
+    SSL_set_tlsext_status_ocsp_resp(ssl, copy, <long>staple.size)
     return SSL_TLSEXT_ERR_OK
 
 
@@ -399,6 +426,30 @@ cdef class Context:
         if SSL_CTX_set0_tmp_dh_pkey(self.tls.ctx, key) == 0:
             EVP_PKEY_free(key)
             raise fault(f'SSL_CTX_set0_tmp_dh_pkey("{name}") failed')
+
+    def set_staple(self, str name, bytes data not None):
+        """Hand out this OCSP answer, in DER."""
+        cdef BIO *bio = memory(data)
+        cdef OCSP_RESPONSE *response = d2i_OCSP_RESPONSE_bio(bio, NULL)
+        cdef Staple *staple
+        cdef unsigned char *out
+        cdef int size
+        BIO_free(bio)
+        if response is NULL:
+            raise fault(f'd2i_OCSP_RESPONSE_bio("{name}") failed')
+        size = i2d_OCSP_RESPONSE(response, NULL)
+        staple = <Staple *>malloc(sizeof(Staple) + size) if size > 0 else NULL
+        if staple is NULL:
+            OCSP_RESPONSE_free(response)
+            raise MemoryError
+        staple.size = <unsigned int>size
+        out = staple.data
+        i2d_OCSP_RESPONSE(response, &out)
+        OCSP_RESPONSE_free(response)
+        free(SSL_CTX_get_ex_data(self.tls.ctx, staple_index))
+        SSL_CTX_set_ex_data(self.tls.ctx, staple_index, staple)
+        SSL_CTX_set_tlsext_status_cb(self.tls.ctx, hand_out)
+        SSL_CTX_set_tlsext_status_arg(self.tls.ctx, staple)
 
     def set_curves(self, str text):
         """The curves of key exchanges, in order; "auto" leaves OpenSSL's."""
