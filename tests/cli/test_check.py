@@ -123,6 +123,8 @@ stream {
     upstream c { least_conn; server a:1883; }
     upstream d { random; server a:1883; }
     upstream e { random two; server a:1883; }
+    upstream f { least_time first_byte inflight; server a:1883; }
+    upstream g { random two least_time=connect; server a:1883; }
     server { listen 1; proxy_pass a; mqtt on; }
     server { listen 2; proxy_pass b; mqtt_require on; mqtt_next_upstream 0x9C; }
     server { listen 3; return x; mqtt_preread off; }
@@ -138,6 +140,8 @@ stream {
         f"upstream   c (least_conn): {address}",
         f"upstream   d (random): {address}",
         f"upstream   e (random two): {address}",
+        f"upstream   f (least_time first_byte inflight): {address}",
+        f"upstream   g (random two least_time=connect): {address}",
         "0 errors, 0 warnings",
     ]
     lines = start_block(read(text).model).splitlines()

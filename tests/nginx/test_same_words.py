@@ -316,6 +316,18 @@ DIFFERENT = {
         'unknown "nothing" variable',
         "nginx does not say where",
     ),
+    "least_time": (
+        in_upstream(f"least_time first_byte inflight; {TWO};"),
+        "",
+        'unknown directive "least_time" in FILE:4',
+        "nginx has it since 1.31",
+    ),
+    "random two by time": (
+        in_upstream(f"random two least_time=connect; {TWO};"),
+        "",
+        'invalid parameter "least_time=connect" in FILE:4',
+        "NGINX Plus has it",
+    ),
     "limit by an unknown zone": (
         in_server("listen 1883; return x; limit_conn y 1;"),
         'zero size shared memory zone "y" in FILE:4',
