@@ -61,6 +61,14 @@ def test_a_peer_that_joins_comes_back_once_for_all_workers(board, slot):
     assert [back(board, 0), back(board, 1)] == [0, 200]
 
 
+@pytest.mark.parametrize("before", [(), (2, 3)])
+def test_peers_that_are_all_new_come_back_to_nobody(board, slot, before):
+    begin(board, [slot(row) for row in before], 100)
+    for worker in range(2):
+        begin(board, [slot(row, slow_start=SLOW) for row in range(2)], 200 + worker, worker)
+    assert [back(board, 0), back(board, 1)] == [0, 0]
+
+
 def test_a_peer_that_is_no_longer_down_comes_back_once_for_all_workers(board, slot):
     begin(board, [slot(0), slot(1, slow_start=SLOW, down=True)], 100)
     for now in (200, 300):

@@ -33,7 +33,7 @@ class Group:
     with `begins=False` changes nothing before `begin()`, and must not choose before it.
 
     `slow_start` of a peer runs from when failures that had taken it out of service are forgotten,
-    and from when a group begins with it that was there without it, or had it `down`.
+    and from when a group begins with it that had it `down`, or had others of its peers without it.
     """
 
     clock: int  # for tests: the second it is; -1 asks the system

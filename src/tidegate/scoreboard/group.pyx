@@ -145,19 +145,22 @@ cdef class Group:
     cpdef void begin(self) noexcept:
         """Make the rows ready; a group of another shape than the last starts its round anew.
 
-        Connections and failures of peers that stay are kept. Who joins a group that was there, or
-        was `down` in it, comes back.
+        Connections and failures of peers that stay are kept. Who joins some that stay, or was
+        `down`, comes back.
         """
         cdef Map *board = &self.board.map
         cdef UpstreamSlot *slot = upstream_at(board, self.upstream)
         cdef bint locked = enter(board, self.upstream, PATIENCE_MS)
         cdef Candidate *candidate
         cdef bint anew = slot.shape != self.shape
+        cdef bint joined = False
         cdef int index
+        for index in range(self.count):
+            joined |= slot.shape != 0 and self.candidates[index].row.owner != 0
         for index in range(self.count):
             candidate = &self.candidates[index]
             anew |= candidate.row.owner == 0
-            if candidate.row.down > candidate.down or (candidate.row.owner == 0 and slot.shape):
+            if candidate.row.down > candidate.down or (joined and candidate.row.owner == 0):
                 come_back(candidate, &candidate.row.state, self.clock)
             candidate.row.down = candidate.down
         if anew:
