@@ -84,19 +84,19 @@ class World:
 @pytest.mark.parametrize("more", [READ, ""], ids=["MQTT is read", "MQTT is not read"])
 @pytest.mark.parametrize("method", ["least_time first_byte", "random two least_time=first_byte"])
 def test_the_slow_node_gets_few_of_those_who_stay(lab, method, more):
-    world = World(lab, method, more=more)
+    world = World(lab, method, more=more, slow=1.0)
     with contextlib.ExitStack() as held:
         for number in range(60):
             held.enter_context(contextlib.closing(open_mqtt(world.port, f"dev{number}")))
         slow, quick = world.taken()
         assert slow + quick == 60
-        # 300 ms count for 320, none for 20: seventeen sessions there are as much as one here.
+        # 1,000 ms count for 1,020, next to none for 20: 51 sessions there are as much as one here.
         assert 1 <= slow <= 10
     wait_until(lambda: len(world.logged()) == 60, "all sessions are logged")
     assert len(set(world.logged())) == 2, "both workers had sessions"
     late, soon = world.averages()
-    assert late["first_byte"] >= 300 > (soon["first_byte"] or 0)
-    assert (late["connect"] or 0) < 300
+    assert late["first_byte"] >= 1000 > (soon["first_byte"] or 0)
+    assert (late["connect"] or 0) < 1000
 
 
 def test_sessions_that_wait_tell_that_a_node_hangs(lab):
