@@ -8,7 +8,12 @@ from pathlib import Path
 from tidegate.config import build_sticky
 from tidegate.config.load import load
 from tidegate.config.zones import SMALLEST_ZONE
-from tidegate.process.tables import BYTES_PER_SECOND, PAUSE_SECONDS
+from tidegate.process.tables import (
+    BYTES_PER_SECOND,
+    END_SECONDS,
+    PAUSE_SECONDS,
+    SLOW_BYTES,
+)
 from tidegate.scoreboard.learned import LONGEST, Learned
 from tidegate.stream.sticky import TOUCHES
 
@@ -33,6 +38,8 @@ def test_bounds_are_those_of_the_program() -> None:
     assert f"{build_sticky.TIMEOUT // 3600}h where it is not said" in WORDS
     assert f"{PAUSE_SECONDS:g} s after the last time" in WORDS
     assert f"no more than {BYTES_PER_SECOND >> 10} KiB of it in a second" in WORDS
+    bounds = f"{END_SECONDS:g} s at most, and a second more for each {SLOW_BYTES >> 20} MiB"
+    assert bounds in WORDS
     assert TOUCHES == 4
     assert "four times in each `timeout`" in WORDS
 

@@ -57,7 +57,7 @@ class StreamRig(Rig):
         assert loaded.model.stream is not None
         self.lines = Lines(level)
         self.board = Board.create(workers=1, upstreams=8, peers=32)
-        placement = allot(loaded.model, self.board, None)
+        placement = self.placement = allot(loaded.model, self.board, None)
         self.runtime = Runtime(engine=self.engine, board=self.board, worker=0, logs=self.lines)
         stream = loaded.model.stream
         self.zones = {one.name: Zone.create(one.size) for one in stream.limit_conn_zones}

@@ -12,6 +12,7 @@ from tidegate.process.channel import Message
 from tidegate.process.generations import Generations
 from tidegate.process.logs import paths_of
 from tidegate.process.rollout import Opened
+from tidegate.process.tables import Tables
 from tidegate.process.tickets import Tickets
 from tidegate.scoreboard.board import Board
 
@@ -82,7 +83,7 @@ class Stage:
         )
 
     def put(self):
-        return self.generations.put(self.model, Opened(sockets=[], logs=[]))
+        return self.generations.put(self.model, Opened(sockets=[], logs=[]), Tables())
 
     def say(self, worker, kind, number):
         body = {"generation": number, "message": "no"}
@@ -97,7 +98,7 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path):
     made = Stage(tmp_path)
-    made.generations.begin()
+    made.generations.begin(Tables())
     made.say_all(1)
     assert made.generations.current.number == 1
     assert made.generations.rollout is None

@@ -27,6 +27,7 @@ class Stage:
             stopping=False,
             current=types.SimpleNamespace(number=1, tables=()),
             put=self._put,
+            tables_for=self._tables_for,
         )
         made = self.master = Master(
             None,
@@ -47,7 +48,10 @@ class Stage:
         assert self.read.wait(PATIENCE)
         return "new"
 
-    def _put(self, model, _opened):
+    async def _tables_for(self, _model):
+        return ()
+
+    def _put(self, model, _opened, _tables):
         self.put_in_force.append(model)
         self.generations.model = model
         finished = asyncio.get_running_loop().create_future()

@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -74,6 +75,45 @@ def test_a_link_in_its_place_is_replaced_and_not_followed(path, tmp_path):
     assert not os.path.islink(path)
 
 
+@pytest.mark.parametrize("words", [b"worker_processes 2;\n", b"x", b"tidetabe" + b"x" * 100])
+def test_a_file_of_somebody_else_is_left_as_it_is(path, words):
+    with open(path, "wb") as file:
+        file.write(words)
+    with pytest.raises(StateError, match="there is a file that is no table of tidegate"):
+        save(path, filled())
+    with open(path, "rb") as file:
+        assert file.read() == words
+    assert os.listdir(os.path.dirname(path)) == ["clients.sticky"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_left_as_it_is(path, make):
+    make(path)
+    before = os.lstat(path)
+    with pytest.raises(StateError, match="it is no file"):
+        save(path, filled())
+    assert os.lstat(path).st_ino == before.st_ino
+
+
+def test_a_table_that_was_damaged_makes_room_for_a_whole_one(path):
+    for words in (b"", b"tide", b"tidetabl" + b"#" * 99):
+        with open(path, "wb") as file:
+            file.write(words)
+        save(path, filled(9))
+        assert load(path, Learned.create(65536), timeout=HOUR) == 9
+
+
+def test_a_folder_that_cannot_be_synchronized_is_no_failure(path, monkeypatch):
+    def of_a_file(fd, fsync=os.fsync):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", of_a_file)
+    save(path, filled(9))
+    assert load(path, Learned.create(65536), timeout=HOUR) == 9
+
+
 def test_what_was_cut_short_is_not_used(path):
     save(path, filled(9))
     with open(path, "rb") as file:
@@ -118,11 +158,9 @@ def test_what_is_none_is_told(path, tmp_path):
         load(path, table, timeout=HOUR)
     fifo = str(tmp_path / "fifo")
     os.mkfifo(fifo)
-    for none in (fifo, "/dev/zero"):
+    for none in (fifo, "/dev/zero", str(tmp_path)):
         with pytest.raises(StateError, match="it is no file"):
             load(none, table, timeout=HOUR)
-    with pytest.raises(OSError, match="Is a directory"):
-        load(str(tmp_path), table, timeout=HOUR)
 
 
 def test_time_goes_on_while_nobody_runs(path, monkeypatch):

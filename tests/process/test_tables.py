@@ -1,11 +1,13 @@
 """The master keeps tables by zone over configurations and in files; workers keep what they know."""
 
 import os
+import threading
 import time
 
 import pytest
 
 from tidegate.config.model import Level, Sticky
+from tidegate.process import tables as module
 from tidegate.process.state_file import load, save
 from tidegate.process.tables import PAUSE_SECONDS, Tables, attach
 from tidegate.scoreboard.learned import Learned
@@ -168,6 +170,61 @@ def test_a_file_may_hold_more_than_there_is_room_for(wanted, lines):
     save(wanted().state, large)
     (table,) = Tables().followed_by([wanted()], tell=lines.tell)
     assert table.memory.entries == table.memory.cells
+
+
+def test_another_size_keeps_a_large_table(wanted, lines):
+    before = Tables().followed_by([wanted(size=1 << 20)], tell=lines.tell)
+    (known,) = before
+    for number in range(9000):
+        known.memory.learn(b"client%d" % number, number + 1, timeout=HOUR)
+    (table,) = before.followed_by([wanted(size=2 << 20)], tell=lines.tell)
+    assert table.memory.entries == 9000
+    assert all(
+        table.memory.find(b"client%d" % number, HOUR) == number + 1 for number in range(9000)
+    )
+
+
+def test_what_leaves_the_configuration_is_saved_for_who_comes_next(wanted, lines, tmp_path):
+    state = str(tmp_path / "clients")
+    before = Tables().followed_by([wanted("a", state=state)], tell=lines.tell)
+    (known,) = before
+    known.memory.learn(b"client", 1, timeout=HOUR)
+    (table,) = before.followed_by([wanted("b", state=state)], tell=lines.tell)
+    assert table.memory.find(b"client", HOUR) == 1
+    # Gone again, and here once more.
+    nothing = Tables().followed_by([], tell=lines.tell)
+    (table,) = nothing.followed_by([wanted("a", state=state)], tell=lines.tell)
+    assert table.memory.find(b"client", HOUR) == 1
+
+
+def test_a_file_of_somebody_else_costs_one_line(wanted, lines, tmp_path):
+    state = tmp_path / "tidegate.conf"
+    state.write_text("worker_processes 2;")
+    (table,) = Tables().followed_by([wanted(state=str(state))], tell=lines.tell)
+    for number in range(3):
+        table.memory.learn(b"client%d" % number, 1, timeout=HOUR)
+        table.save()
+    assert state.read_text() == "worker_processes 2;"
+    zone, mine = 'sticky zone "a"', "no table of tidegate"
+    assert lines == [
+        (Level.ERROR, f'{zone} begins empty: "{state}" is not used, it is {mine}'),
+        (Level.ERROR, f'{zone} is not saved to "{state}", there is a file that is {mine}'),
+    ]
+
+
+def test_a_disk_that_hangs_holds_up_the_end_for_a_while_only(wanted, lines, monkeypatch):
+    goes_on = threading.Event()
+    monkeypatch.setattr(module, "END_SECONDS", 0.05)
+    monkeypatch.setattr(os, "fsync", lambda _fd: goes_on.wait())
+    (table,) = Tables().followed_by([wanted()], tell=lines.tell)
+    table.memory.learn(b"client", 1, timeout=HOUR)
+    table.save_last()
+    path = table.sticky.state
+    why = "the disk has not taken it within 0 s"
+    assert lines == [(Level.ERROR, f'sticky zone "a" is not saved to "{path}", {why}')]
+    goes_on.set()
+    table.save()  # waits until the first has ended
+    assert saved(path) == 1
 
 
 def test_attaching_closes_what_it_was_given(wanted, lines):

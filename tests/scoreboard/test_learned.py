@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.waiting import wait_until
-from tidegate.scoreboard.learned import LARGEST, LONGEST, NOT_ASKED, RECORD, UNKNOWN, Learned
+from tidegate.scoreboard.learned import (
+    LARGEST,
+    LONGEST,
+    NOT_ASKED,
+    RECORD,
+    UNKNOWN,
+    Learned,
+    stored,
+)
 
 SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 PTRACE_REFUSED = 77
@@ -108,6 +116,32 @@ def test_touching_changes_no_node_and_makes_no_entry(table):
     assert (table.find(b"client", HOUR), table.find(b"other", HOUR)) == (1, UNKNOWN)
 
 
+def test_an_entry_that_others_took_the_room_of_can_be_made_again(table):
+    assert table.touch(b"client", 1, again=True)
+    assert table.find(b"client", HOUR) == 1
+    # Only one that is gone: a client that is elsewhere by now stays there.
+    assert table.touch(b"client", 2, again=True)
+    assert table.find(b"client", HOUR) == 1
+    for number in range(table.cells):
+        table.learn(b"other%d" % number, 1, timeout=HOUR)
+    assert table.find(b"client", HOUR) == UNKNOWN
+    table.touch(b"client", 1, again=True)
+    assert table.find(b"client", HOUR) == 1
+    assert (table.entries, table.dropped) == (table.cells, 2)
+
+
+@pytest.mark.parametrize("size", [1, LONGEST, LONGEST + 1, 65535])
+def test_of_a_key_so_much_is_kept_as_is_stored(table, size):
+    key = b"k" * size
+    assert len(stored(key)) <= LONGEST + 1
+    table.touch(stored(key), 3, again=True, as_stored=True)
+    assert table.find(key, HOUR) == 3
+    table.learn(key, 4, timeout=HOUR)
+    assert table.entries == 1
+    with pytest.raises(ValueError, match="no stored key has 29 bytes"):
+        table.touch(b"k" * 29, 1, as_stored=True)
+
+
 def test_long_keys_are_told_from_each_other(table):
     sizes = [LONGEST - 1, LONGEST, LONGEST + 1, LONGEST + 2, 1000, 65535]
     keys = [letter * size for letter in (b"a", b"b") for size in sizes]
@@ -119,8 +153,9 @@ def test_long_keys_are_told_from_each_other(table):
 
 def test_nobody_can_name_the_hash_of_a_long_key(table):
     table.learn(b"x" * 100, 1, timeout=HOUR)
-    (stored,) = table.order()
-    assert table.find(stored, HOUR) == UNKNOWN
+    (kept,) = table.order()
+    assert kept == stored(b"x" * 100)
+    assert table.find(kept, HOUR) == UNKNOWN
 
 
 OPERATIONS = st.lists(
@@ -172,7 +207,7 @@ def test_a_smaller_one_gets_the_newest(table):
     wait_until(lambda: not table.find(b"old199", 1), "they are a second old")
     for number in range(small.cells):
         table.learn(b"new%d" % number, 1, timeout=HOUR)
-    small.fill(records_of(table), elapsed=0, timeout=HOUR)
+    assert small.fill(records_of(table), elapsed=0, timeout=HOUR) == small.cells
     assert small.entries == small.cells
     assert all(key.startswith(b"new") for key in small.order())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 
 from lab.engine import until
 from lab.stream_mqtt import REFUSED, WELCOME, connect, run, visit
-from tidegate.stream.sticky import node_number
+from tidegate.balance.placement import allot
+from tidegate.config.load import load
+from tidegate.scoreboard.learned import Learned
+from tidegate.stream.sticky import Living, node_number
 
 KEY = "$mqtt_preread_clientid"
 LEARN = f"sticky learn zone=t:64k lookup={KEY} create={KEY}"
@@ -279,6 +283,114 @@ def test_norefresh_lets_an_entry_age_from_its_beginning(stream, entrance, broker
 
     run(rig, entrance, main, node)
     assert bool(times[0]) is not bool(refresh)
+
+
+def flood(table):
+    for number in range(table.cells):
+        table.learn(b"stranger%d" % number, 1, timeout=HOUR)
+
+
+@pytest.mark.parametrize("name", ["client", "c" * 200])
+def test_a_client_that_strangers_pushed_out_is_known_again_when_it_leaves(
+    stream, entrance, broker, name
+):
+    brokers = [broker() for _ in range(2)]
+    rig = stream(conf(brokers))
+    table, key = rig.tables["t"], name.encode()
+
+    async def main():
+        _reader, writer = await asyncio.open_connection(*entrance.getsockname())
+        writer.write(connect(name))
+        await until(lambda: table.entries)
+        flood(table)
+        assert node_of(rig, key) is None
+        writer.close()
+        await until(lambda: node_of(rig, key) == 0)
+
+    run(rig, entrance, main, *brokers)
+
+
+def test_a_key_that_is_not_to_be_learned_is_not_kept_either(stream, entrance, broker):
+    node = broker()
+    rig = stream(conf([node], LEARN.replace(f"create={KEY}", "create=$mqtt_assigned_clientid")))
+
+    async def main():
+        await visit(entrance, connect("client"))
+
+    run(rig, entrance, main, node)
+    assert len(node.connects) == 1
+    assert rig.tables["t"].entries == 0
+
+
+def test_sessions_go_on_keeping_their_entries_after_a_reload(stream, entrance, broker, tmp_path):
+    """In the table, and by the timeout, of the configuration that is in force then."""
+    node = broker()
+    rig = stream(conf([node], f"{LEARN} timeout=1d"))
+    text = conf([node], f"{LEARN.replace('64k', '128k')} timeout=1s")
+    later = Learned.create(128 << 10)
+
+    async def main():
+        _reader, writer = await asyncio.open_connection(*entrance.getsockname())
+        writer.write(connect("client"))
+        await until(lambda: rig.tables["t"].entries)
+        reload(rig, text, tmp_path, tables={"t": later})
+        await until(lambda: later.find(b"client", 1))
+        before = later.changes
+        await until(lambda: later.changes > before + 3)
+        later.sweep(0)
+        writer.close()
+        await until(lambda: later.find(b"client", 1))
+
+    run(rig, entrance, main, node)
+
+
+def reload(rig, text, folder, *, tables):
+    """Put another configuration in force, with these tables."""
+    file = folder / "later.conf"
+    file.write_text(f"events {{}} stream {{ {text} }}")
+    model = load(str(file), prefix=str(folder)).model
+    placement = allot(model, rig.board, rig.placement, generation=2)
+    rig.prepared = rig.runtime.prepare(model.stream, placement, {}, {}, tables=tables, generation=2)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        rig.serve(sock)
+
+
+async def test_a_table_that_is_not_to_be_had_holds_a_worker_up_once_in_a_while():
+    table = Unavailable()
+    living = Living(table, 1)
+    for handle in range(100):
+        living.hold(handle, 1, b"client%d" % handle, again=True)
+    turns = 3
+    await until(lambda: len(table.asked) >= turns)
+    # Each of them waits for the lock: not all of them at once.
+    assert len(set(table.asked[:turns])) == turns
+    assert max(table.at_once) == 1
+    table.free = True
+    await until(lambda: len(set(table.asked)) == len(living._held))  # noqa: SLF001
+    for handle in range(100):
+        living.leave(handle)
+
+
+class Unavailable:
+    """A table whose lock nobody gets until it is free; how often each turn of the loop asked."""
+
+    def __init__(self):
+        self.asked = []
+        self.at_once = []
+        self.free = False
+        self._turn = None
+
+    def touch(self, key, _node, **_how):
+        if self._turn is None:
+            self.at_once.append(0)
+            self._turn = asyncio.get_running_loop().call_soon(self._over)
+        if not self.free:
+            self.at_once[-1] += 1
+        self.asked.append(key)
+        return self.free
+
+    def _over(self):
+        self._turn = None
 
 
 def test_sessions_that_live_keep_their_entries(stream, entrance, broker):

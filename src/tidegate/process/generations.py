@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tidegate.balance.placement import allot
 from tidegate.config.model import Level
 from tidegate.config.parts import learned, limit_conn_zones, listens
 from tidegate.process import handover
+from tidegate.process.aside import aside
 from tidegate.process.caches import Caches
 from tidegate.process.changes import changes
 from tidegate.process.errors import StartError
@@ -86,16 +88,24 @@ class Generations:
         self._first = first
         self._detached = detached
 
-    def begin(self) -> None:
+    def begin(self, tables: Tables) -> None:
         """Put the first one in force."""
-        self.put(self.model, Opened(sockets=[], logs=[]))
+        self.put(self.model, Opened(sockets=[], logs=[]), tables)
 
-    def put(self, model: Model, opened: Opened) -> asyncio.Future[str | None]:
-        """Put a model in force, for which that was opened; the future gets what went wrong.
+    async def tables_for(self, model: Model) -> Tables:
+        """The tables that a model to come has, with what they know; raises StartError.
+
+        They may be large, and the disk slow.
+        """
+        former = Tables() if self.current is None else self.current.tables
+        return await aside(partial(former.followed_by, learned(model), tell=self._log.write))
+
+    def put(self, model: Model, opened: Opened, tables: Tables) -> asyncio.Future[str | None]:
+        """Put a model in force, for which these were made; the future gets what went wrong.
 
         Raises StartError, ValueError or OSError where that cannot even begin.
         """
-        generation = self._next(model)
+        generation = self._next(model, tables)
         self._last = generation.number
         finished: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         try:
@@ -173,7 +183,7 @@ class Generations:
 
     # The way into force.
 
-    def _next(self, model: Model) -> Generation:
+    def _next(self, model: Model, tables: Tables) -> Generation:
         """The next generation, of this model."""
         # Never a number again: an answer to one that failed would count for its successor.
         number = self._last + 1
@@ -182,8 +192,6 @@ class Generations:
         zones = zones.followed_by(limit_conn_zones(model))
         caches = Caches() if self.current is None else self.current.caches
         caches = caches.followed_by(model.stream, model.http)
-        tables = Tables() if self.current is None else self.current.tables
-        tables = tables.followed_by(learned(model), tell=self._log.write)
         sealed = handover.seal(
             Handover(
                 generation=number,

@@ -19,6 +19,7 @@ from tidegate.config.model import Level
 from tidegate.config.parts import upstreams
 from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.process.answers import Answers
+from tidegate.process.aside import aside
 from tidegate.process.certificates import LOOK_SECONDS, Certificates
 from tidegate.process.control import ControlSocket, path_beside
 from tidegate.process.errors import StartError
@@ -204,9 +205,10 @@ class Master:
         watch = loop.create_task(self._watch_certificates())
         saving = loop.create_task(self._save_tables())
         try:
-            self._generations.model = await self._with_names(self._model)
+            model = self._generations.model = await self._with_names(self._model)
+            tables = await self._generations.tables_for(model)
             if not self._generations.stopping:
-                self._generations.begin()
+                self._generations.begin(tables)
                 self._begin_reload(loop)  # somebody may have asked meanwhile
             await self._ended
         finally:
@@ -325,8 +327,12 @@ class Master:
             await asyncio.sleep(SAVE_LOOK_SECONDS)
             now = time.monotonic()
             for table in self._tables():
-                if table.due(now) and not self._left_files:
-                    await asyncio.to_thread(table.save)
+                if not table.due(now) or self._left_files:
+                    continue
+                try:
+                    await aside(table.save)
+                except Exception:  # whatever it is, the others are saved, and this one again
+                    logging.getLogger("tidegate").exception("a table could not be saved")
 
     def _tables(self) -> Iterable[Table]:
         current = self._generations.current
@@ -337,7 +343,7 @@ class Master:
         if not self._left_files:
             self._left_files = True
             for table in self._tables():
-                table.save()
+                table.save_last()
 
     async def _reload(self) -> None:
         while self._wanted() and not self._generations.stopping:
@@ -413,6 +419,7 @@ class Master:
             if model is None:
                 model = await asyncio.to_thread(self._reread, self._log)
             model = await self._with_names(model)
+            tables = await self._generations.tables_for(model)
             if self._generations.stopping:
                 return SHUTTING_DOWN  # the addresses are another's by now
             opened = self._openings.open(model)
@@ -422,7 +429,7 @@ class Master:
             logging.getLogger("tidegate").exception("the configuration could not be read")
             return self._unchanged(repr(error))
         try:
-            finished = self._generations.put(model, opened)
+            finished = self._generations.put(model, opened, tables)
         except (StartError, ValueError, OSError) as error:
             self._openings.drop(opened)
             return self._unchanged(str(error))

@@ -9,6 +9,7 @@ killed, and whenever, the one there is whole. One that is not, by whatever misha
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import struct
@@ -40,8 +41,10 @@ class StateError(ValueError):
 def save(path: str, table: Learned) -> None:
     """Put the table, as it is, in the place of the file; raises OSError, and TimeoutError.
 
-    Takes as long as the disk does.
+    Raises StateError where there is something that is no table, which is left as it is. Takes as
+    long as the disk does.
     """
+    _see_whose(path)
     new = path + NEW
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new)
@@ -57,6 +60,32 @@ def save(path: str, table: Learned) -> None:
             os.unlink(new)
         raise
     _settle(os.path.dirname(path) or ".")
+
+
+def _see_whose(path: str) -> None:
+    """See that nothing is lost but a table: a path may be wrong, or `/dev/null`."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISLNK(os.lstat(path).st_mode):
+            return  # the new file takes the place of the link
+        with open(_open(path), "rb") as file:
+            head = file.read(len(MAGIC))
+        if not _is_ours(head):
+            raise StateError("there is a file that is no table of tidegate")
+
+
+def _is_ours(head: bytes) -> bool:
+    """Whether a file that begins so is a table, or was to become one."""
+    return head[: len(MAGIC)] == MAGIC[: len(head)]
+
+
+def _open(path: str) -> int:
+    """A descriptor of a regular file; raises StateError."""
+    # Without waiting for who might write into a FIFO.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise StateError("it is no file")
+    return fd
 
 
 def _write(write: Callable[[bytes], object], table: Learned) -> None:
@@ -76,6 +105,10 @@ def _settle(folder: str) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    except OSError as error:
+        # Some file systems cannot do that with a folder.
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(fd)
 
@@ -85,30 +118,27 @@ def load(path: str, table: Learned, *, timeout: int) -> int:
 
     Raises StateError for a file that is not as it was written, and OSError.
     """
-    data = memoryview(_read(path))
-    if len(data) < HEAD.size + HASH_BYTES:
-        raise StateError(f"it has {len(data)} bytes and was cut short")
-    magic, version, record, saved = HEAD.unpack_from(data)
-    if magic != MAGIC:
+    with open(_open(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST:
+            raise StateError(f"it has {size} bytes, more than any table")
+        # Records are not copied once more: there may be 790 MB of them.
+        head = file.read(HEAD.size)
+        records = file.read(max(0, size - HEAD.size - HASH_BYTES))
+        found = file.read(HASH_BYTES + 1)
+    if not _is_ours(head):
         raise StateError("it is no table of tidegate")
+    if len(head) + len(found) < HEAD.size + HASH_BYTES:
+        raise StateError(f"it has {size} bytes and was cut short")
+    _magic, version, record, saved = HEAD.unpack(head)
     if (version, record) != (VERSION, RECORD):
         raise StateError(f"it is of version {version} with {record} bytes for an entry")
-    if blake2b(data[:-HASH_BYTES], digest_size=HASH_BYTES).digest() != data[-HASH_BYTES:]:
+    seen = blake2b(head, digest_size=HASH_BYTES)
+    seen.update(records)
+    if seen.digest() != found:
         raise StateError("its hash is wrong: it was cut short or changed")
     elapsed = max(0, int(time.time()) - saved)
     try:
-        return table.fill(bytes(data[HEAD.size : -HASH_BYTES]), elapsed=elapsed, timeout=timeout)
+        return table.fill(records, elapsed=elapsed, timeout=timeout)
     except ValueError as error:
         raise StateError(str(error)) from error
-
-
-def _read(path: str) -> bytes:
-    # Without waiting for who might write into a FIFO.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(fd, "rb") as file:
-        now = os.fstat(fd)
-        if not stat.S_ISREG(now.st_mode):
-            raise StateError("it is no file")
-        if now.st_size > LARGEST:
-            raise StateError(f"it has {now.st_size} bytes, more than any table")
-        return file.read(LARGEST)

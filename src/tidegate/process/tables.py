@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tidegate.config.model import Level
+from tidegate.process.aside import within
 from tidegate.process.errors import StartError
 from tidegate.process.state_file import StateError, load, save
 from tidegate.scoreboard.learned import RECORD, Learned
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 # A crash of all forgets what was learned since then.
 PAUSE_SECONDS = 5.0
+# A disk that hangs holds up the end of the master no longer than this, and the time that a slow
+# one takes: to write so much in a second.
+END_SECONDS = 10.0
+SLOW_BYTES = 10 << 20
 # A large table is written less often, so that a disk has no more than this of it in a second: 22 GB
 # a day at the very most, for a table that always changes.
 BYTES_PER_SECOND = 256 << 10
@@ -69,11 +74,11 @@ class Table:
     def copy(self, former: Learned) -> None:
         """Begin with what a table of another size knows."""
         entry = 1
-        records = b""
+        records = bytearray()
         while entry:
             piece, entry = former.part(entry)
             records += piece
-        self.memory.fill(records, elapsed=0, timeout=self.sticky.timeout)
+        self.memory.fill(bytes(records), elapsed=0, timeout=self.sticky.timeout)
 
     def told(self) -> dict[str, object]:
         """How full it is."""
@@ -97,17 +102,29 @@ class Table:
             changes = self.memory.changes
             if changes != self._saved:
                 self._put(changes)
-            size = self.memory.entries * RECORD
-            self._next = time.monotonic() + max(PAUSE_SECONDS, size / BYTES_PER_SECOND)
+            self._next = time.monotonic() + max(PAUSE_SECONDS, self._size / BYTES_PER_SECOND)
+
+    def save_last(self) -> None:
+        """As `save`, from the loop, at the end: no longer than a disk may take."""
+        seconds = END_SECONDS + self._size / SLOW_BYTES
+        if not within(seconds, self.save):
+            why = f"the disk has not taken it within {seconds:.0f} s"
+            self._tell(Level.ERROR, f'{self._about} is not saved to "{self.sticky.state}", {why}')
+
+    @property
+    def _size(self) -> int:
+        """About how many bytes the file has."""
+        return self.memory.entries * RECORD
 
     def _put(self, changes: int) -> None:
         path = self.sticky.state
         try:
             save(path, self.memory)
-        except OSError as error:  # a TimeoutError is one
+        except (StateError, OSError, MemoryError) as error:  # a TimeoutError is an OSError
             if not self._fails:
-                why = f"({error.errno}: {os.strerror(error.errno)})" if error.errno else str(error)
-                self._tell(Level.ERROR, f'{self._about} is not saved to "{path}" {why}')
+                number = error.errno if isinstance(error, OSError) else None
+                why = f" ({number}: {os.strerror(number)})" if number else f", {error}"
+                self._tell(Level.ERROR, f'{self._about} is not saved to "{path}"{why}')
             self._fails = True
             return
         self._saved = changes
@@ -126,7 +143,14 @@ class Tables:
         return iter(self._tables.values())
 
     def followed_by(self, wanted: Iterable[Sticky], *, tell: Tell) -> Tables:
-        """Those of the next configuration; what stays is the same memory. Raises StartError."""
+        """Those of the next configuration; what stays is the same memory. Raises StartError.
+
+        With a large file, or a slow disk, this takes its time.
+        """
+        wanted = tuple(wanted)
+        for zone in self._tables.keys() - {one.zone for one in wanted}:
+            # Another may begin with its file now, or this one when it comes back.
+            self._tables[zone].save()
         try:
             return Tables({one.zone: self._next(one, tell) for one in wanted})
         except (OSError, MemoryError, ValueError) as error:

@@ -11,6 +11,9 @@ SMALLEST: Final[int]  # bytes of a table
 LARGEST: Final[int]
 RECORD: Final[int]  # bytes of an entry outside of the memory
 
+def stored(key: bytes) -> bytes:
+    """A key as an entry has it: what there is to keep of one, as it may be long."""
+
 class Learned:
     """One memfd of the size that the configuration says; an entry takes 65 bytes of it.
 
@@ -36,9 +39,12 @@ class Learned:
         Where that is known already its time begins anew, unless `refresh` is False. Two entries
         that have had their `timeout` go, and the oldest one where there is no room.
         """
-    def touch(self, key: bytes, node: int) -> bool:
+    def touch(
+        self, key: bytes, node: int, *, again: bool = False, as_stored: bool = False
+    ) -> bool:
         """Begin the time of an entry anew, if there is one and it says this node.
 
+        Where there is none, `again` makes one. `as_stored` says that `key` came from `stored`.
         False when the lock was not to be had.
         """
     def sweep(self, timeout: int) -> None:
@@ -49,7 +55,7 @@ class Learned:
         TimeoutError when the lock was not to be had for a second.
         """
     def fill(self, records: bytes, *, elapsed: int, timeout: int) -> int:
-        """Learn what `part` gave so many seconds ago, but for what is too old; how many.
+        """Learn what `part` gave so many seconds ago, but for what is too old; how many are kept.
 
         ValueError for bytes that are no records.
         """

@@ -79,8 +79,7 @@ RECORD = sizeof(Record)
 cdef uint64_t MAGIC = 0x6e72616c65646974ULL  # "tidelarn" as it stands in memory
 
 
-cdef bytes stored(bytes key):
-    """A key as it is stored."""
+def stored(bytes key not None):
     if not key:
         raise ValueError("a key of no bytes")
     if len(key) <= LONGEST_KEY:
@@ -227,71 +226,67 @@ cdef class Learned(Memory):
         commit(table)
         table.head.acts += 1
 
-    def touch(self, bytes key not None, uint64_t node):
+    def touch(
+        self, bytes key not None, uint64_t node, *, bint again=False, bint as_stored=False
+    ):
         cdef Table *table = &self.table
-        cdef uint32_t entry
-        key = stored(key)
+        cdef uint32_t entry, size
+        if not as_stored:
+            key = stored(key)
+        size = <uint32_t> len(key)
+        if node == 0:
+            raise ValueError("nodes count from 1")
+        if not 1 <= size <= ROOM_FOR_KEY:
+            raise ValueError(f"no stored key has {size} bytes")
         if not enter(table, PATIENCE_MS):
             return False
-        entry = self.look(key, <uint32_t> len(key))
-        if entry and node_of(table, entry) == node:
+        entry = self.look(key, size)
+        if not entry and again:
+            self.put(key, size, node, <uint32_t> this_second())
+        elif entry and node_of(table, entry) == node:
             begin_anew(table, entry, <uint32_t> this_second())
         leave(table)
         return True
 
     def sweep(self, uint32_t timeout):
-        cdef Table *table = &self.table
-        cdef uint32_t before
-        while True:
-            if not enter(table, LAST_PATIENCE_MS):
-                return
-            before = table.head.entries
-            clear_old(table, timeout, SWEEP)
-            before -= table.head.entries
-            leave(table)
-            if before < SWEEP:
-                return
+        with nogil:
+            sweep_all(&self.table, timeout)
 
     def part(self, uint32_t first):
-        cdef Table *table = &self.table
         cdef Record records[SWEEP]
-        cdef uint32_t entry, last
-        cdef int count = 0
+        cdef uint32_t last = first
+        cdef int count
         if first < 1:
             raise ValueError("entries count from 1")
-        if not enter(table, LAST_PATIENCE_MS):
+        with nogil:
+            count = note_some(&self.table, records, &last)
+        if count < 0:
             raise TimeoutError("the lock of the table was not to be had")
-        last = min(table.head.fresh + 1, first + SWEEP)
-        for entry in range(first, last):
-            if table.cells[entry].shape:
-                note(table, entry, &records[count])
-                count += 1
-        if last > table.head.fresh:
-            last = 0
-        leave(table)
         return (<char *> records)[: count * sizeof(Record)], last
 
     def fill(self, bytes records not None, *, uint64_t elapsed, uint32_t timeout):
-        cdef size_t count = len(records) // sizeof(Record)
+        cdef size_t size = len(records), count = size // sizeof(Record)
+        cdef const char *data = records
         cdef Record *sorted
-        cdef int filled = 0
-        if len(records) % sizeof(Record):
-            raise ValueError(f"{len(records)} bytes are no records of {sizeof(Record)}")
-        sorted = <Record *> malloc(len(records) + 1)
+        cdef int filled = -1
+        if size % sizeof(Record):
+            raise ValueError(f"{size} bytes are no records of {sizeof(Record)}")
+        if not sound(<const Record *> data, count):
+            raise ValueError("there is a record that nobody can have written")
+        sorted = <Record *> malloc(size + 1)
         if sorted is NULL:
             raise MemoryError
-        try:
-            memcpy(sorted, <const char *> records, len(records))
-            if not sound(sorted, count):
-                raise ValueError("there is a record that nobody can have written")
+        # Of a large table this takes a minute.
+        with nogil:
+            memcpy(sorted, data, size)
             qsort(sorted, count, sizeof(Record), older_first)
-            if not enter(&self.table, LAST_PATIENCE_MS):
-                raise TimeoutError("the lock of the table was not to be had")
-            filled = put_all(self, sorted, count, elapsed, timeout)
-            leave(&self.table)
-        finally:
+            if enter(&self.table, LAST_PATIENCE_MS):
+                filled = put_all(self, sorted, count, elapsed, timeout)
+                leave(&self.table)
             free(sorted)
-        return filled
+        if filled < 0:
+            raise TimeoutError("the lock of the table was not to be had")
+        return min(filled, self.cells)
 
     @property
     def entries(self):
@@ -327,8 +322,37 @@ cdef class Learned(Memory):
         return keys
 
 
+cdef void sweep_all(Table *table, uint32_t timeout) noexcept nogil:
+    cdef uint32_t before
+    while enter(table, LAST_PATIENCE_MS):
+        before = table.head.entries
+        clear_old(table, timeout, SWEEP)
+        before -= table.head.entries
+        leave(table)
+        if before < SWEEP:
+            return
+
+
+cdef int note_some(Table *table, Record *records, uint32_t *place) noexcept nogil:
+    """Note entries from a place on, which becomes where to go on; their number, -1 unlocked."""
+    cdef uint32_t entry, fresh, last
+    cdef int count = 0
+    if not enter(table, LAST_PATIENCE_MS):
+        return -1
+    fresh = min(table.head.fresh, table.head.cells)
+    last = min(fresh + 1, place[0] + SWEEP)
+    for entry in range(place[0], last):
+        if table.cells[entry].shape:
+            note(table, entry, &records[count])
+            count += 1
+    leave(table)
+    place[0] = 0 if last > fresh else last
+    return count
+
+
 cdef void note(Table *table, uint32_t entry, Record *record) noexcept nogil:
-    cdef uint32_t size = key_size(&table.cells[entry])
+    # A worker that a client has taken over may write what it likes.
+    cdef uint32_t size = min(key_size(&table.cells[entry]), <uint32_t> ROOM_FOR_KEY)
     record.node = node_of(table, entry)
     record.age = age_of(table, entry)
     record.size = size

@@ -17,7 +17,7 @@ from tidegate.stream.proxy import Proxy
 from tidegate.stream.route import Route
 from tidegate.stream.server import Server
 from tidegate.stream.source import Sources
-from tidegate.stream.sticky import Sticky
+from tidegate.stream.sticky import Living, Sticky
 from tidegate.stream.variables import OF_THE_SOCKET, Getters, with_computed
 from tidegate.variables.computed import needed
 from tidegate.variables.names import PREREAD_TLS, of_mqtt
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tidegate.balance.single import Single
     from tidegate.balance.upstream import Upstream
     from tidegate.engine.loop import Engine
-    from tidegate.scoreboard.learned import Learned
     from tidegate.scoreboard.zone import Zone
     from tidegate.stream.passing import Listening
     from tidegate.stream.refusals import Refusals
@@ -54,7 +53,7 @@ class Logs(Protocol):
 class Builder:
     """Builds the servers of one configuration; `upstreams` and `zones` are those that they name.
 
-    `tables` are those of `sticky learn`, by zone.
+    `living` has the tables of `sticky learn`, by zone.
 
     `tlvs` are the types of TLVs of PROXY headers that their variables tell of.
     """
@@ -69,7 +68,7 @@ class Builder:
         variables: Mapping[str, Definition],
         zones: Mapping[str, tuple[model.LimitConnZone, Zone]],
         contexts: Contexts,
-        tables: Mapping[str, Learned],
+        living: Mapping[str, Living],
         listening: Listening,
         tlvs: frozenset[int] = frozenset(),
     ) -> None:
@@ -83,7 +82,7 @@ class Builder:
         self._tlvs = tlvs
         self._getters = with_computed(variables)
         self._zones = zones
-        self._tables = tables
+        self._living = living
         self._stickies: dict[str, Sticky] = {}
 
     def server(self, server: model.Server, *, asks_name: bool = False) -> Server:
@@ -223,7 +222,7 @@ class Builder:
         if upstream.name not in self._stickies:
             self._stickies[upstream.name] = Sticky(
                 upstream.sticky,
-                self._tables[upstream.sticky.zone],
+                self._living[upstream.sticky.zone],
                 upstream.peers,
                 lookup=self._texts(upstream.sticky.lookup),
                 create=self._texts(upstream.sticky.create),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from tidegate.dataclasses import dataclass, replace
 from tidegate.engine.tls_resume import TicketKeys
@@ -14,10 +15,11 @@ from tidegate.stream.ports import asks_name, door_of, ports_of, shared_addresses
 from tidegate.stream.refusals import Refusals
 from tidegate.stream.serving import Serving
 from tidegate.stream.session_drop import Drop, drops
+from tidegate.stream.sticky import Living
 from tidegate.stream.tls import Contexts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tidegate.balance.placement import Placement
     from tidegate.balance.upstream import Upstream
@@ -38,6 +40,7 @@ class Prepared:
     """A generation that is ready to accept: what the engine is to call for each address.
 
     `servers` and `upstreams` are what it was built of, each beside its model, by place and by name.
+    `tables` are those of `sticky learn`, each beside what uses it, by zone.
     """
 
     generation: int
@@ -45,6 +48,7 @@ class Prepared:
     ports: tuple[tuple[str, Port], ...]
     servers: Mapping[Span, tuple[model.Server, Server]]
     upstreams: Mapping[str, tuple[model.Upstream, Upstream]]
+    tables: Mapping[str, tuple[Living, Learned, int]]
 
 
 class Runtime(Serving):
@@ -63,6 +67,8 @@ class Runtime(Serving):
         self._logs = logs
         self._refusals = Refusals(board.worker_counters(worker))
         self._now: Prepared | None = None
+        # By zone, as long as anybody has one: sessions of former configurations go on.
+        self._living: WeakValueDictionary[str, Living] = WeakValueDictionary()
         self._drop: Drop | None = None
         self._drops = False  # whether a session may have to end for its node
         self.listening = Listening()  # of http, too
@@ -87,6 +93,7 @@ class Runtime(Serving):
         """
         now = {} if self._now is None else self._now.upstreams
         upstreams = self._placed(stream.upstreams, placement, now)
+        learned = dict(self._learned(stream, tables))
         builder = Builder(
             engine=self._engine,
             logs=self._logs,
@@ -95,7 +102,7 @@ class Runtime(Serving):
             variables=dict(stream.variables),
             zones={one.name: (one, zones[one.name]) for one in stream.limit_conn_zones},
             contexts=Contexts(self.tickets, caches),
-            tables=tables,
+            living={zone: living for zone, (living, *_) in learned.items()},
             listening=self.listening,
             tlvs=stream.tlvs,
         )
@@ -106,7 +113,17 @@ class Runtime(Serving):
             if known is None:
                 known = builder.server(one, asks_name=asks_name(one, shared))
             servers[one.span] = (one, known)
-        return Prepared(generation, stream, ports_of(servers.values()), servers, upstreams)
+        return Prepared(generation, stream, ports_of(servers.values()), servers, upstreams, learned)
+
+    def _learned(
+        self, stream: model.Stream, tables: Mapping[str, Learned]
+    ) -> Iterator[tuple[str, tuple[Living, Learned, int]]]:
+        """What uses the table of each zone; where sessions have one already, it is theirs."""
+        for one in stream.upstreams:
+            if one.sticky is not None:
+                zone, timeout = one.sticky.zone, one.sticky.timeout
+                table = tables[zone]
+                yield zone, (self._living.get(zone) or Living(table, timeout), table, timeout)
 
     def _known_server(
         self,
@@ -139,6 +156,9 @@ class Runtime(Serving):
         """Accept on `sockets` (by address) for the prepared servers, and no more for the former."""
         for _model, upstream in prepared.upstreams.values():
             upstream.group.begin()
+        for zone, (living, table, timeout) in prepared.tables.items():
+            self._living[zone] = living
+            living.change(table, timeout)
         self._accept(
             [
                 (address, partial(self._listen, port, shared=shared))

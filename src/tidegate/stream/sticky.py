@@ -4,7 +4,7 @@ Before the method chooses, the client's key is looked up; a node that is found a
 taken. When a node has taken a client (its CONNACK welcomes it, or where none is read, it has
 connected), that is learned. An entry lasts as long as the session and `timeout` longer: the keys of
 sessions that live are kept here, by handle, and their entries touched now and then, so that those
-without this carry nothing for it.
+without this carry nothing for it. That goes on over reloads, in the table then in force.
 
 Nothing here holds an upstream: its generation would stay in use until a timer ends.
 """
@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from hashlib import blake2b
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from tidegate.config.model import Level
-from tidegate.scoreboard.learned import NOT_ASKED
+from tidegate.scoreboard.learned import NOT_ASKED, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from tidegate.balance.attempt import Attempt
     from tidegate.balance.single import Single
@@ -41,33 +40,101 @@ AT_ONCE = 256
 PAUSE_SECONDS = 0.01
 
 
+class Living:
+    """One zone's table in this worker, over configurations, and its clients that have sessions.
+
+    Their entries are touched now and then, and made again where others took their room.
+    """
+
+    __slots__ = ("__weakref__", "_held", "_timer", "table", "timeout")
+
+    def __init__(self, table: Learned, timeout: int) -> None:
+        self.table = table
+        self.timeout = timeout
+        self._held: dict[int, bytes] = {}  # by handle: node, whether `again`, and key
+        self._timer: asyncio.TimerHandle | None = None
+
+    def change(self, table: Learned, timeout: int) -> None:
+        """Go on with what the configuration says that is in force now."""
+        if (table, timeout) == (self.table, self.timeout):
+            return
+        self.table, self.timeout = table, timeout
+        if self._timer is not None:
+            # Another table may not know them yet, and another time may be over soon.
+            self._timer.cancel()
+            self._timer = self._later(PAUSE_SECONDS, self._touch_all)
+
+    def hold(self, handle: int, node: int, key: bytes, *, again: bool) -> None:
+        """Keep the entry of a session that lives, if it says this node; `again`: if there is none.
+
+        What is kept is small, however long the key is.
+        """
+        self._held[handle] = node.to_bytes(NODE_BYTES, "big") + bytes([again]) + stored(key)
+        if self._timer is None:
+            self._timer = self._later(self.timeout / TOUCHES, self._touch_all)
+
+    def leave(self, handle: int) -> None:
+        """A session has ended: from now on the time of its entry runs."""
+        held = self._held.pop(handle, None)
+        if held is None:
+            return
+        self._touch(held)
+        if not self._held and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _touch_all(self) -> None:
+        self._touch_some(tuple(self._held), 0)
+
+    def _touch_some(self, handles: tuple[int, ...], begin: int) -> None:
+        end = min(begin + AT_ONCE, len(handles))
+        for at in range(begin, end):
+            held = self._held.get(handles[at])
+            if held is not None and not self._touch(held):
+                # Each of the others would wait as long, in vain.
+                end = at + 1
+                break
+        if end < len(handles):
+            self._timer = self._later(PAUSE_SECONDS, self._touch_some, handles, end)
+        elif self._held:
+            self._timer = self._later(self.timeout / TOUCHES, self._touch_all)
+        else:
+            self._timer = None
+
+    def _touch(self, held: bytes) -> bool:
+        node, again = int.from_bytes(held[:NODE_BYTES], "big"), bool(held[NODE_BYTES])
+        return self.table.touch(held[NODE_BYTES + 1 :], node, again=again, as_stored=True)
+
+    @staticmethod
+    def _later(seconds: float, act: Callable[..., None], *arguments: object) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, act, *arguments)
+
+
 class Sticky:
     """One upstream's table in one worker, for the sessions of one configuration.
 
     `lookup` and `create` are compiled: the first that gives something is the client's key.
     """
 
-    __slots__ = ("_create", "_held", "_lookup", "_model", "_nodes", "_peers", "_table", "_timer")
+    __slots__ = ("_create", "_living", "_lookup", "_model", "_nodes", "_peers")
 
     def __init__(
         self,
         sticky: model.Sticky,
-        table: Learned,
+        living: Living,
         peers: Sequence[model.Peer],
         *,
         lookup: tuple[Text, ...],
         create: tuple[Text, ...],
     ) -> None:
         self._model = sticky
-        self._table = table
+        self._living = living
         self._lookup = lookup
         self._create = create
         self._nodes = [node_number(peer) for peer in peers]
         self._peers: dict[int, list[tuple[int, bool]]] = {}
         for index, peer in enumerate(peers):
             self._peers.setdefault(self._nodes[index], []).append((index, peer.backup))
-        self._held: dict[int, bytes] = {}  # by handle: node and key
-        self._timer: asyncio.TimerHandle | None = None
 
     def pick(self, session: Session, attempt: Attempt, upstream: Upstream | Single) -> int:
         """Reserve the node that the client is known to belong to, else what the method chooses."""
@@ -87,7 +154,7 @@ class Sticky:
         key = first_of(self._lookup, session)
         if not key:
             return ()
-        node = self._table.find(key, self._model.timeout)
+        node = self._living.table.find(key, self._living.timeout)
         if node == NOT_ASKED:
             self._complain(session, "its client is not looked up")
         return self._peers.get(node, ())
@@ -97,56 +164,24 @@ class Sticky:
         node = self._nodes[session.peer]
         sought = first_of(self._lookup, session)
         key = first_of(self._create, session)
-        table, timeout, refresh = self._table, self._model.timeout, self._model.refresh
-        done = not key or table.learn(key, node, timeout=timeout, refresh=refresh)
+        living, refresh = self._living, self._model.refresh
+        table = living.table
+        done = not key or table.learn(key, node, timeout=living.timeout, refresh=refresh)
         if refresh and sought and sought != key:
             done = table.touch(sought, node) and done
         if not done:
             self._complain(session, "its client is not learned")
         held = key or sought
         if refresh and held:
-            self._held[session.handle] = node.to_bytes(NODE_BYTES, "big") + held
-            if self._timer is None:
-                self._timer = self._later(timeout / TOUCHES, self._touch_all)
+            living.hold(session.handle, node, held, again=bool(key))
 
     def leave(self, handle: int) -> None:
-        """A session has ended: from now on the time of its entry runs."""
-        held = self._held.pop(handle, None)
-        if held is None:
-            return
-        self._touch(held)
-        if not self._held and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """A session has ended."""
+        self._living.leave(handle)
 
     def _complain(self, session: Session, what: str) -> None:
         message = f'the lock of sticky zone "{self._model.zone}" was not to be had, {what}'
         session.say_of_client(Level.ALERT, message)
-
-    # The entries of sessions that live.
-
-    def _touch_all(self) -> None:
-        self._touch_some(iter(tuple(self._held)))
-
-    def _touch_some(self, handles: Iterator[int]) -> None:
-        some = list(islice(handles, AT_ONCE))
-        for handle in some:
-            held = self._held.get(handle)
-            if held is not None:
-                self._touch(held)
-        if some:
-            self._timer = self._later(PAUSE_SECONDS, self._touch_some, handles)
-        elif self._held:
-            self._timer = self._later(self._model.timeout / TOUCHES, self._touch_all)
-        else:
-            self._timer = None
-
-    def _touch(self, held: bytes) -> None:
-        self._table.touch(held[NODE_BYTES:], int.from_bytes(held[:NODE_BYTES], "big"))
-
-    @staticmethod
-    def _later(seconds: float, act: Callable[..., None], *arguments: object) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, act, *arguments)
 
 
 def first_of(texts: tuple[Text, ...], session: Session) -> bytes:
