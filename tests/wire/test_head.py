@@ -118,7 +118,7 @@ def judged(data, *, line, most):
 @given(REQUESTS)
 @example(UPGRADE)
 def test_a_plain_request_is_what_llhttp_says_it_is(data):
-    head = plain_request(data, line=LINE, most=MOST)
+    head = plain_request(data, LINE, MOST)
     if head is None:
         return
     # What is plain is refused by nobody.
@@ -148,7 +148,7 @@ def test_bounds_of_lines_are_llhttps(size):
     ):
         line = len(before.rpartition(b"\n")[2]) + len(after.partition(b"\r\n")[0])
         data = before + b"a" * (size - line) + after
-        plain = plain_request(data, line=LINE, most=1000)
+        plain = plain_request(data, LINE, 1000)
         assert (plain is None) == (size > LINE)
         with contextlib.suppress(request_head.RequestError):
             found = judged(data, line=LINE, most=1000)
@@ -159,12 +159,12 @@ def test_bounds_of_lines_are_llhttps(size):
 @pytest.mark.parametrize("over", [0, 1])
 def test_the_bound_of_a_head_is_llhttps(over):
     most = len(UPGRADE) - over
-    assert (plain_request(UPGRADE, line=LINE, most=most) is None) == bool(over)
-    assert (plain_request(UPGRADE + b"more", line=LINE, most=most) is None) == bool(over)
+    assert (plain_request(UPGRADE, LINE, most) is None) == bool(over)
+    assert (plain_request(UPGRADE + b"more", LINE, most) is None) == bool(over)
 
 
 def test_the_heads_of_an_upgrade_are_plain():
-    head = plain_request(UPGRADE + b"\x82", line=LINE, most=MOST)
+    head = plain_request(UPGRADE + b"\x82", LINE, MOST)
     assert head is not None
     assert (head.path, head.args, head.host_name) == (b"/mqtt", b"a=1", b"broker.example")
     assert head.upgrades
@@ -173,7 +173,7 @@ def test_the_heads_of_an_upgrade_are_plain():
 
 def test_what_is_cut_is_not_plain():
     for end in range(len(UPGRADE)):
-        assert plain_request(UPGRADE[:end], line=LINE, most=MOST) is None
+        assert plain_request(UPGRADE[:end], LINE, MOST) is None
     for end in range(len(SWITCH)):
         assert plain_response(SWITCH[:end]) is None
 
@@ -181,7 +181,7 @@ def test_what_is_cut_is_not_plain():
 def test_many_fields_are_left_to_llhttp():
     for count in (63, 64):
         data = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * count + b"\r\n"
-        assert (plain_request(data, line=LINE, most=MOST * 9) is None) == (count > 63)
+        assert (plain_request(data, LINE, MOST * 9) is None) == (count > 63)
         assert len(list(judged(data, line=LINE, most=MOST * 9).fields)) == count + 1
 
 
@@ -210,7 +210,7 @@ def test_fields_are_found_by_name_in_any_letters(pairs):
 def test_words_of_a_connection_are_those_of_its_list(values):
     said = b"".join(b"Connection: " + value + b"\r\n" for value in values)
     data = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n" + said + b"\r\n"
-    head = plain_request(data, line=LINE, most=MOST * 9)
+    head = plain_request(data, LINE, MOST * 9)
     told = words(b", ".join(value.strip() for value in values) if values else None)
     assert head.keep_alive is (b"close" not in told)
     assert head.upgrades is (b"upgrade" in told)

@@ -61,6 +61,17 @@ cdef class Connect:
     cdef long long upload
     cdef long body_ms
 
+    cpdef Connect opened(
+        self,
+        bytes first,
+        unsigned int take,
+        unsigned int answer_size,
+        long answer_ms,
+        long idle_ms,
+        long long upload,
+        long body_ms,
+    )
+
 
 cdef class Framing:
     cdef unsigned long long remaining

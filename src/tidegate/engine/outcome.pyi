@@ -107,6 +107,22 @@ class Connect:
         upload: int = -1,
         body_ms: int = 0,
     ) -> None: ...
+    def opened(
+        self,
+        first: bytes,
+        take: int,
+        answer_size: int,
+        answer_ms: int,
+        idle_ms: int,
+        upload: int,
+        body_ms: int,
+        /,
+    ) -> Connect:
+        """The same for a session that was looked into: `first` comes behind what comes first here.
+
+        An `answer_ms` of 0 is the relay's `timeout_ms`. `connected` is called also where no answer
+        is inspected.
+        """
 
 class Pass:
     """Outcome of `preread` or `pick`: begin again, as if the client had connected elsewhere.

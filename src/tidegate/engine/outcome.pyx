@@ -174,6 +174,39 @@ cdef class Connect:
         self.upload = max(upload, -1)
         self.body_ms = body_ms if body_ms > 0 else answer_ms
 
+    cpdef Connect opened(
+        self,
+        bytes first,
+        unsigned int take,
+        unsigned int answer_size,
+        long answer_ms,
+        long idle_ms,
+        long long upload,
+        long body_ms,
+    ):
+        cdef Connect plan = Connect.__new__(Connect)
+        if first is None:
+            raise TypeError("there are no bytes to begin with")
+        plan.address = self.address
+        plan.relay = self.relay
+        plan.timeout_ms = self.timeout_ms
+        plan.local = self.local
+        plan.first = self.first + first if self.first else first
+        plan.keepalive = self.keepalive
+        # Without an answer to inspect this is when a session learns that it may forget.
+        plan.notify = self.notify or not answer_size
+        plan.hears = self.hears and not answer_size
+        plan.transparent = self.transparent
+        plan.take = take
+        plan.answer_size = answer_size
+        plan.answer_ms = answer_ms if answer_ms > 0 else self.relay.terms.timeout_ms
+        plan.idle_ms = idle_ms
+        plan.tls = self.tls
+        plan.plain = self.plain
+        plan.upload = max(upload, -1)
+        plan.body_ms = body_ms if body_ms > 0 else plan.answer_ms
+        return plan
+
 
 cdef class Framing:
     def __init__(

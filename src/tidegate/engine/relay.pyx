@@ -165,10 +165,12 @@ cdef void begin_relay(Core *core, Session *s) noexcept nogil:
     if s.exchange is NULL or not s.exchange.again:
         free(s.preread)
         s.preread = NULL
+    # What is delivered at once holds nobody up: epoll is told of a side when that is known.
     for side in range(1, -1, -1):
         if s.state == RELAY and s.ends[side].pending is not NULL:
             write_to(core, s, side)
-        elif s.state == RELAY:
+    for side in range(1, -1, -1):
+        if s.state == RELAY:
             refresh(core, s, side)
     if s.state == RELAY:
         arm(core, s, due(s))

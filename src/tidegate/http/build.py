@@ -12,7 +12,7 @@ from tidegate.config.urls import split_uri
 from tidegate.http import redirects, websocket
 from tidegate.http.local import folder
 from tidegate.http.locations import REGEX, REGEX_CASELESS, Place, Tree
-from tidegate.http.proxy_heads import RequestWriter
+from tidegate.http.proxy_heads import HOST, RequestWriter
 from tidegate.http.proxy_response import ResponseWriter
 from tidegate.http.realip import PROXY_PROTOCOL
 from tidegate.http.server import (
@@ -305,6 +305,8 @@ class Builder:
     def _field(self, template: Template) -> bytes | None:
         """The client's field that a text is, where it is one and nothing else."""
         name = template.single
+        if name == "host":
+            return HOST
         if name is None or name in self._variables or not name.startswith(FIELD):
             return None
         return name.removeprefix(FIELD).replace("_", "-").encode() or None

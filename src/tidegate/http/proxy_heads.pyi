@@ -1,10 +1,13 @@
 """Heads on their way through a location: of requests, and of a node's 101."""
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 from tidegate.http.request import Request
 from tidegate.http.session import HttpSession
 from tidegate.wire.head import ResponseHead
+
+HOST: Final[bytes]  # stands for a field: the host that the client asks for
 
 class RequestWriter:
     """Writes the heads for one `proxy_pass`."""
@@ -22,7 +25,7 @@ class RequestWriter:
         """Know what a `proxy_pass` says.
 
         `fields` have name and text, then the text where it is always the same one, then the name
-        (with "-") of the client's field where the text is that. `uri` is that of `proxy_pass`;
+        (with "-") of the client's field where the text is that, or HOST. `uri` is that of `proxy_pass`;
         `whole_uri` that it stands for all of the client's.
         """
 

@@ -47,6 +47,9 @@ OF_THE_NODE = frozenset(
 # Where a 101 has one of these, it is written as other answers are.
 OF_OTHERS = frozenset({b"server", b"date", b"content-type", b"location", b"refresh"})
 
+# No field has such a name.
+HOST = b":host"
+cdef bytes HOST_NAME = HOST
 cdef bytes LENGTH = b"content-length"
 cdef const char *EXTENSIONS = b"sec-websocket-extensions"
 cdef const char *PROTOCOL = b"sec-websocket-protocol"
@@ -196,7 +199,7 @@ cdef class RequestWriter:
             put(&text, b" HTTP/", 6)
             put_bytes(&text, self.version if head.minor else b"1.0")
             put(&text, b"\r\n", 2)
-            self.put_slots(&text, session, head.fields)
+            self.put_slots(&text, session, request, head.fields)
             self.put_length(&text, request, head)
             if self.passes_headers:
                 self.put_others(&text, head.fields)
@@ -205,14 +208,18 @@ cdef class RequestWriter:
         finally:
             free(text.data)
 
-    cdef int put_slots(self, Text *text, session, Fields fields) except -1:
+    cdef int put_slots(self, Text *text, session, request, Fields fields) except -1:
         cdef Slot slot
         cdef bytes value
         for slot in self.slots:
             if slot.line is not None:
                 put_bytes(text, slot.line)
                 continue
-            if slot.field is not None:
+            if slot.field is HOST_NAME:
+                value = request.host
+                if value is None:
+                    value = encode(slot.text(session))
+            elif slot.field is not None:
                 value = fields.joined(
                     PyBytes_AS_STRING(slot.field), PyBytes_GET_SIZE(slot.field)
                 )

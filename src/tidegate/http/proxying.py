@@ -33,6 +33,9 @@ BAD_GATEWAY: Final = 502
 SWITCHING: Final = 101
 SWITCHED: Final = ("101",)
 
+# How tunnels end well.
+CLOSED: Final = frozenset({"client_closed", "upstream_closed"})
+
 # Chunked bodies are put together before they are sent on: no more than this of any.
 MOST_COLLECTED: Final = 1 << 20
 
@@ -346,6 +349,8 @@ def whole_chunks(coded: bytes) -> int | None:
 def tell_end(session: HttpSession, report: Report) -> None:
     """What nginx says of the end of a connection that had a node."""
     if session.peer < 0:
+        return
+    if session.told is not None and report.reason in CLOSED:
         return
     if session.told is not None:
         doing = "while proxying upgraded connection"

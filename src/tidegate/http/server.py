@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from tidegate.stream.server import Server
-from tidegate.wire.request_head import read_request_head
+from tidegate.wire.request_head import judged_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -182,7 +182,7 @@ class HttpPort:
         "names",
         "pairs",
         "proxy_protocol",
-        "read_head",
+        "judge_head",
         "rules",
         "server",
         "stale",
@@ -221,8 +221,8 @@ class HttpPort:
         line = max(size, model.client_header_buffer_size)
         most = model.client_header_buffer_size + number * size
         self.head_limits = line, most
-        self.read_head = partial(
-            read_request_head,
+        self.judge_head = partial(
+            judged_head,
             line=line,
             most=most,
             underscores=model.underscores_in_headers,

@@ -23,6 +23,7 @@ from tidegate.stream.judged_session import JudgedSession
 from tidegate.stream.session import NO_HANDSHAKE, OK, client_text, tried_so_far
 from tidegate.variables.server_names import HostError, host_of
 from tidegate.variables.values import cut, decode
+from tidegate.wire.head import plain_request
 from tidegate.wire.quoted import quoted
 from tidegate.wire.request_head import RequestError
 
@@ -132,8 +133,9 @@ class HttpSession(JudgedSession):
 
     def read_head(self, request: Request, data: bytes, *, ended: bool) -> Outcome:
         """The head, as far as it came."""
+        line, most = self.port.head_limits
         try:
-            head = self.port.read_head(data)
+            head = plain_request(data, line, most) or self.port.judge_head(data)
         except RequestError as error:
             return self.refuse_head(error, data)
         if head is None:
@@ -192,7 +194,7 @@ class HttpSession(JudgedSession):
         request.size = head.size
         self.phase = "reading client request headers"
         if head.path is not None:
-            request.uri = Uri(head.target, head.path, head.args, quoted=False)
+            request.uri = Uri(head.target, head.path, head.args, False, None)
         else:
             merge = self.location.virtual.model.merge_slashes
             try:
@@ -326,7 +328,9 @@ class HttpSession(JudgedSession):
                 if limits is not None:
                     limits.forget(self)
             finally:
-                self.reset()
+                self.port.gauges.end(read=self.request is None or self.request.head is not None)
+                if self.report is None:
+                    self.reset()
 
     def free_node(self, report: Report) -> None:
         """The node that the request has, if any, has one less."""
@@ -342,7 +346,6 @@ class HttpSession(JudgedSession):
 
     def reset(self) -> None:
         """Be as before a request."""
-        self.port.gauges.end(read=self.request is None or self.request.head is not None)
         self.pipelined = self.request is not None and self.request.followed
         self.request = self.kept = self.told = self.chunks = None
         self.values = self.opening = self.way = self.attempt = None

@@ -120,29 +120,11 @@ class Proxy:
         opening = session.opening
         if opening is None:
             notify = notify or self.sticky is not None
-            if notify or local or header or self._varying is not None:
-                return self._connect(peer, tls, local=local, first=header, notify=notify)
-            return self._plain[peer]
-        return Connect(
-            self._addresses[peer],
-            relay=self._relay,
-            timeout_ms=proxy.connect_timeout_ms,
-            local=local,
-            first=header + opening.packet,
-            keepalive=proxy.socket_keepalive,
-            # Without an answer to inspect this is when a session learns that it may forget.
-            notify=notify or not opening.answer_size,
-            hears=self._hears and not opening.answer_size,
-            transparent=self._transparent,
-            take=opening.take,
-            answer_size=opening.answer_size,
-            answer_ms=opening.answer_ms or proxy.timeout_ms,
-            idle_ms=opening.idle_ms,
-            upload=opening.upload,
-            body_ms=opening.body_ms,
-            tls=tls,
-            plain=len(header) if tls is not None else 0,
-        )
+        if notify or local or header or self._varying is not None:
+            plan = self._connect(peer, tls, local=local, first=header, notify=notify)
+        else:
+            plan = self._plain[peer]
+        return plan if opening is None else plan.opened(*opening)
 
     def tls_name(self, session: Session) -> str:
         """The name that a node's certificate has to bear."""
@@ -151,7 +133,7 @@ class Proxy:
     def _connect(
         self, peer: int, tls: ClientTls | None, *, local: bytes, first: bytes, notify: bool
     ) -> Connect:
-        """The plan for a session that nobody looks into."""
+        """The plan for a session that nobody looks into, or what such a plan begins with."""
         return Connect(
             self._addresses[peer],
             relay=self._relay,

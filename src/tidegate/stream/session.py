@@ -68,7 +68,7 @@ class Opening(NamedTuple):
 
     The node gets `packet` for the first `take` bytes of the client. Where its answer is inspected,
     that has at most `answer_size` bytes and `answer_ms`. `idle_ms`, `upload` and `body_ms` as in
-    `engine.outcome.Connect`.
+    `engine.outcome.Connect`, whose `opened` takes all of this in this order.
     """
 
     packet: bytes

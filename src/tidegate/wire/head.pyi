@@ -107,7 +107,7 @@ class ResponseHead:
     def bodiless(self) -> bool:
         """Whether a response of this status has no body."""
 
-def plain_request(data: bytes, *, line: int, most: int) -> RequestHead | None:
+def plain_request(data: bytes, line: int, most: int, /) -> RequestHead | None:
     """A request's head at the beginning of `data`, where it is plain and whole; else None.
 
     `line` and `most` as in `read_request_head`.

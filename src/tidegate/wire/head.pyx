@@ -255,7 +255,7 @@ cdef class ResponseHead:
         return self.status == NO_CONTENT or self.status == NOT_MODIFIED
 
 
-def plain_request(bytes data not None, *, unsigned int line, unsigned int most):
+def plain_request(bytes data not None, unsigned int line, unsigned int most):
     """A request's head at the beginning of `data`, where it is plain and whole; else None.
 
     `line` and `most` as in `read_request_head`.

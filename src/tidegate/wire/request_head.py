@@ -47,7 +47,7 @@ def read_request_head(
     names have more than letters, digits and "-" (and "_" with `underscores`) are left out where
     `strict_names`. Raises RequestError.
     """
-    plain = plain_request(data, line=line, most=most)
+    plain = plain_request(data, line, most)
     if plain is not None:
         return plain
     return judged_head(
