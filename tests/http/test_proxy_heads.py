@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.http.proxy_heads import RequestWriter, SwitchWriter
+from tidegate.http.proxy_heads import HOST, RequestWriter, SwitchWriter
 from tidegate.http.proxy_response import ResponseWriter
 from tidegate.http.proxying import is_mqtt
 from tidegate.http.request import Request
@@ -168,3 +168,18 @@ def test_hidden_fields_are_known_in_any_letters():
     told = SwitchWriter(hidden=[b"x-hidden"], tokens=False).head(head)
     assert b"HIDDEN" not in told
     assert told.endswith(b"\r\nConnection: upgrade\r\nx-shown: 2\r\n\r\n")
+
+
+@pytest.mark.parametrize(("host", "sent"), [(b"b.example", b"b.example"), (None, b"own")])
+def test_the_host_is_the_one_asked_for_or_else_the_variables(host, sent):
+    writer = RequestWriter(
+        version="1.1",
+        fields=[("Host", always("own"), None, HOST)],
+        uri=None,
+        whole_uri=False,
+        pass_headers=False,
+        pass_body=True,
+    )
+    request = request_of(UPGRADE)
+    request.host = host
+    assert b"\r\nHost: " + sent + b"\r\n" in writer.head(SimpleNamespace(), request)

@@ -127,7 +127,7 @@ def test_a_plain_request_is_what_llhttp_says_it_is(data):
     assert (head.path, head.args) in {(uri.path, uri.args), (None, None)}
     if head.path is not None:
         assert uri == read_target(head.target, merge_slashes=False)
-        assert (uri.raw, uri.quoted, uri.host) == (head.target, False, None)
+        assert (uri.raw, uri.quoted, uri.authority) == (head.target, False, None)
     assert head.host_name is None or head.host_name == host_of(head.host)
 
 

@@ -25,8 +25,8 @@ class RequestWriter:
         """Know what a `proxy_pass` says.
 
         `fields` have name and text, then the text where it is always the same one, then the name
-        (with "-") of the client's field where the text is that, or HOST. `uri` is that of `proxy_pass`;
-        `whole_uri` that it stands for all of the client's.
+        (with "-") of the client's field where the text is that, or HOST. `uri` is that of
+        `proxy_pass`; `whole_uri` that it stands for all of the client's.
         """
 
     def head(self, session: HttpSession, request: Request) -> bytes:

@@ -53,7 +53,7 @@ class Request:
     def __init__(self) -> None:
         self.head: RequestHead | None = None
         self.line = b""
-        self.uri: Uri | None = None
+        self.uri: Uri | RequestHead | None = None
         self.path = b""
         self.args: bytes | None = None
         self.host: bytes | None = None

@@ -34,10 +34,10 @@ def enter(session: HttpSession) -> Outcome:
     assert request.head is not None
     assert request.uri is not None
     request.method = request.head.method
-    if request.uri.host is None and request.head.host_name is not None:
+    if request.uri.authority is None and request.head.host_name is not None:
         request.host = request.head.host_name
     else:
-        text = request.uri.host if request.uri.host is not None else request.head.host
+        text = request.head.host if request.uri.authority is None else request.uri.authority
         try:
             request.host = None if text is None else host_of(text)
         except HostError:
@@ -48,6 +48,10 @@ def enter(session: HttpSession) -> Outcome:
     if matched is not None:
         remember(session, *matched)
     if server.straight and session.port.tls is None:
+        location = server.tree.direct(request.path)
+        if location is not None and location.straight and not request.head.has_body:
+            session.location = location
+            return proxying.connect(session)
         return choose(session)
     realip.apply(session)
     fault = secure.fault(session)
@@ -105,8 +109,8 @@ def serve(session: HttpSession) -> Outcome:
     location = session.location
     assert request is not None
     assert request.head is not None
-    if location.straight and not request.head.length:
-        return proxying.begin(session)
+    if location.straight and not request.head.has_body:
+        return proxying.connect(session)
     if location.model.internal and not request.internal:
         return replies.error(session, NOT_FOUND)
     most, length = location.model.client_max_body_size, request.head.length or 0

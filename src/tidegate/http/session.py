@@ -16,7 +16,7 @@ from tidegate.engine.address import unpack_address
 from tidegate.engine.outcome import Need, Refuse, Say
 from tidegate.http import keepalive, local_content, proxying, realip, replies, routing
 from tidegate.http.request import Request
-from tidegate.http.uri import Uri, UriError, read_target
+from tidegate.http.uri import UriError, read_target
 from tidegate.stream import realip as proxy_header
 from tidegate.stream import timing
 from tidegate.stream.judged_session import JudgedSession
@@ -194,7 +194,8 @@ class HttpSession(JudgedSession):
         request.size = head.size
         self.phase = "reading client request headers"
         if head.path is not None:
-            request.uri = Uri(head.target, head.path, head.args, False, None)
+            request.uri = head
+            request.path, request.args = head.path, head.args
         else:
             merge = self.location.virtual.model.merge_slashes
             try:
@@ -204,7 +205,7 @@ class HttpSession(JudgedSession):
                     Level.INFO, "client sent invalid request while reading client request line"
                 )
                 return replies.error(self, BAD_REQUEST)
-        request.path, request.args = request.uri.path, request.uri.args
+            request.path, request.args = request.uri.path, request.uri.args
         if len(data) > head.size:
             request.rest = data[head.size :]
         if head.length:

@@ -27,26 +27,27 @@ class Uri(NamedTuple):
 
     `raw` is path and arguments as the client wrote them, `path` the decoded one, `args` what
     stands behind the "?" and None without one. `quoted` tells that the path was written with
-    escapes. `host` is that of a target with a scheme, None without.
+    escapes. `authority` is that of a target with a scheme, None without. A plain head tells this
+    itself (`wire/head.pyi`).
     """
 
     raw: bytes
     path: bytes
     args: bytes | None
     quoted: bool
-    host: bytes | None = None
+    authority: bytes | None = None
 
 
 def read_target(target: bytes, *, merge_slashes: bool) -> Uri:
     """Read a request's target; raises UriError."""
-    host = None
+    authority = None
     if not target.startswith(b"/"):
         scheme, mark, rest = target.partition(b"://")
         if not mark or scheme.lower() not in (b"http", b"https"):
             raise UriError(target)
         end = min((at for at in map(rest.find, (b"/", b"?", b"#")) if at >= 0), default=len(rest))
-        host, target = rest[:end], rest[end:]
-        if not host:
+        authority, target = rest[:end], rest[end:]
+        if not authority:
             raise UriError(target)
         if not target.startswith(b"/"):
             target = b"/" + target
@@ -57,7 +58,7 @@ def read_target(target: bytes, *, merge_slashes: bool) -> Uri:
         path=normalise(decoded, merge_slashes=merge_slashes),
         args=args if mark else None,
         quoted=b"%" in path,
-        host=host,
+        authority=authority,
     )
 
 

@@ -1,7 +1,7 @@
 """Heads of HTTP messages, their fields, and the reader of those that are plain."""
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Literal, overload
 
 class Fields:
     """Fields in order; names are looked up in small letters."""
@@ -33,7 +33,8 @@ class RequestHead:
 
     `path`, `args` and `host_name` are there where the target and the host can be taken as they
     are: what `read_target` and `host_of` of http would give; `path` and `host_name` are None where
-    these have to be asked.
+    these have to be asked. With a `path` the head is to http what its `Uri` is: hence `raw`,
+    `quoted` and `authority`.
     """
 
     line: bytes
@@ -48,6 +49,8 @@ class RequestHead:
     path: bytes | None
     args: bytes | None
     host_name: bytes | None
+    quoted: Literal[False]
+    authority: None
 
     def __init__(
         self,
@@ -62,6 +65,14 @@ class RequestHead:
         host: bytes | None,
         size: int,
     ) -> None: ...
+    @property
+    def raw(self) -> bytes:
+        """The target."""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body comes behind it."""
+
     @property
     def keep_alive(self) -> bool:
         """Whether the client means to send another request."""

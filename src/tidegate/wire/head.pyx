@@ -210,6 +210,22 @@ cdef class RequestHead:
         self.size = size
 
     @property
+    def raw(self):
+        return self.target
+
+    @property
+    def quoted(self):
+        return False
+
+    @property
+    def authority(self):
+        return None
+
+    @property
+    def has_body(self):
+        return self.chunked or (self.length is not None and self.length > 0)
+
+    @property
     def keep_alive(self):
         if self.fields.has_word(b"connection", 10, b"close", 5):
             return False
