@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tidegate.http.names import host_of
 from tidegate.http.uri import read_target
+from tidegate.variables.server_names import host_of
 from tidegate.wire import request_head, response_head
 from tidegate.wire.fields import words
 from tidegate.wire.head import Fields, plain_request, plain_response
