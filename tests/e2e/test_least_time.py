@@ -203,3 +203,31 @@ def test_requests_go_where_answers_come_soon(lab, method):
     (upstream,) = balancer.told("upstreams")["upstreams"]
     late_ms, soon_ms = (peer["average_ms"]["last_byte"] or 0 for peer in upstream["peers"])
     assert late_ms >= 300 > soon_ms
+
+
+def test_tunnels_go_where_the_handshake_is_soon_done_and_wait_no_longer_than_for_that(lab):
+    brokers = [http.Broker(http.SWITCH), http.Broker(http.SWITCH)]
+
+    async def late(session):
+        await asyncio.sleep(LATE)
+        await brokers[0](session)
+
+    nodes = [lab.node(late), lab.node(brokers[1])]
+    port = lab.ports.free()
+    servers = " ".join(f"server {node.address};" for node in nodes)
+    tunnel = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;"
+    balancer = http.balancer(
+        lab,
+        f"upstream nodes {{ least_time header inflight; {servers} }}"
+        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://nodes; {tunnel}"
+        " proxy_set_header Connection upgrade; } }",
+    )
+    with contextlib.ExitStack() as held:
+        for _ in range(6):
+            client = held.enter_context(contextlib.closing(sockets.open_raw(port)))
+            client.sendall(http.upgrade())
+            assert sockets.receive(client, 12) == b"HTTP/1.1 101"
+        (upstream,) = balancer.told("upstreams")["upstreams"]
+        late_ms, soon_ms = (peer["average_ms"]["first_byte"] or 0 for peer in upstream["peers"])
+        assert late_ms >= 300 > soon_ms
+        assert [len(broker.requests) for broker in brokers] == [1, 5]

@@ -247,6 +247,7 @@ def switched(session: HttpSession, head: ResponseHead) -> Outcome:
     assert request is not None
     if not session.node_failed:
         session.forgive()
+        timing.read(session)
     request.upstream_statuses += SWITCHED
     request.upstream = head
     session.upstream_head = head.size
