@@ -177,7 +177,7 @@ def test_what_was_learned_last_is_saved_at_the_end(lab, nodes, number):
 def test_everything_may_be_killed_at_any_moment(lab, nodes):
     front = Front(lab, nodes=nodes)
     chance = random.Random()
-    for turn in range(4):
+    for turn in range(3):
         for number in range(chance.randrange(1, 150)):
             front.visit(f"turn{turn}.{number}")
         if turn % 2:

@@ -1,8 +1,10 @@
 """How a configuration comes into force, or does not; workers and sockets are stand-ins."""
 
+import asyncio
 import errno
 import os
 import types
+from weakref import ref
 
 import pytest
 
@@ -82,8 +84,10 @@ class Stage:
             spare=lambda _workers: None,
         )
 
-    def put(self):
-        return self.generations.put(self.model, Opened(sockets=[], logs=[]), Tables())
+    def put(self, tables=None):
+        return self.generations.put(
+            self.model, Opened(sockets=[], logs=[]), Tables() if tables is None else tables
+        )
 
     def say(self, worker, kind, number):
         body = {"generation": number, "message": "no"}
@@ -123,6 +127,20 @@ async def test_a_failed_generation_leaves_no_answer_for_the_next_one(stage):
     stage.say_all(number)
     assert finished.result() is None
     assert stage.generations.current.number == number
+
+
+async def test_the_tables_of_a_former_generation_are_let_go_of_as_it_is_replaced(stage):
+    tables = Tables()
+    gone = ref(tables)
+    stage.put(tables)
+    stage.say_all(2)
+    del tables
+    assert gone() is stage.generations.current.tables
+    stage.put()
+    assert gone() is not None
+    stage.say_all(3)
+    await asyncio.sleep(0)  # the watch for those who are late ends
+    assert gone() is None
 
 
 async def test_a_reload_without_descriptors_fails_and_the_next_one_works(stage, monkeypatch):

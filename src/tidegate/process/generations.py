@@ -296,7 +296,8 @@ class Generations:
     def _finish(self, rollout: Rollout) -> None:
         """Let go of what only the former generation had."""
         self.rollout = None
-        former = self._former
+        # Its tables may be large.
+        former, self._former = self._former, None
         self.local.settle(self.model, self.supervisor)
         if former is None:
             self._first()

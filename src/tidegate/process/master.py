@@ -205,11 +205,7 @@ class Master:
         watch = loop.create_task(self._watch_certificates())
         saving = loop.create_task(self._save_tables())
         try:
-            model = self._generations.model = await self._with_names(self._model)
-            tables = await self._generations.tables_for(model)
-            if not self._generations.stopping:
-                self._generations.begin(tables)
-                self._begin_reload(loop)  # somebody may have asked meanwhile
+            await self._begin()
             await self._ended
         finally:
             watch.cancel()
@@ -223,6 +219,15 @@ class Master:
             self._generations.close()
         if self._generations.failure is not None:
             raise self._generations.failure
+
+    async def _begin(self) -> None:
+        """Have the workers of the first configuration."""
+        model = self._generations.model = await self._with_names(self._model)
+        tables = await self._generations.tables_for(model)
+        if not self._generations.stopping:
+            self._generations.begin(tables)
+            # Somebody may have asked meanwhile.
+            self._begin_reload(asyncio.get_running_loop())
 
     def _settle(self) -> None:
         """Every worker accepts: who started us may go."""
@@ -325,14 +330,17 @@ class Master:
         """Keep the tables of `sticky learn` in their files, as they change."""
         while not self._left_files:
             await asyncio.sleep(SAVE_LOOK_SECONDS)
-            now = time.monotonic()
-            for table in self._tables():
-                if not table.due(now) or self._left_files:
-                    continue
-                try:
-                    await aside(table.save)
-                except Exception:  # whatever it is, the others are saved, and this one again
-                    logging.getLogger("tidegate").exception("a table could not be saved")
+            await self._save_due()
+
+    async def _save_due(self) -> None:
+        now = time.monotonic()
+        for table in self._tables():
+            if not table.due(now) or self._left_files:
+                continue
+            try:
+                await aside(table.save)
+            except Exception:  # whatever it is, the others are saved, and this one again
+                logging.getLogger("tidegate").exception("a table could not be saved")
 
     def _tables(self) -> Iterable[Table]:
         current = self._generations.current
