@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 
+from tidegate.balance import placement as placements
 from tidegate.balance.placement import BoardFullError, allot
 from tidegate.balance.upstream import Attempt, place
 from tidegate.scoreboard.board import Board
@@ -58,9 +59,9 @@ def test_a_place_is_given_again_only_when_no_worker_uses_it(board, model, peer):
     first = allot(model(a=(peer(0), peer(1), peer(2), peer(3))), board, None)
     second = allot(model(a=(peer(0),)), board, first)
     with pytest.raises(BoardFullError, match="a restart makes more room"):
-        allot(model(a=(peer(0), peer(7))), board, second)
-    third = allot(model(a=(peer(0), peer(7))), board, second.retire(1))
-    assert rows(third)["a", "broker7:1883"] in {1, 2, 3}
+        allot(model(a=(peer(0),), b=(peer(7),)), board, second)
+    third = allot(model(a=(peer(0),), b=(peer(7),)), board, second.retire(1))
+    assert rows(third)["b", "broker7:1883"] in {1, 2, 3}
     assert second.retire(0) == second
 
 
@@ -103,3 +104,82 @@ def test_a_board_without_room_says_what_does_not_fit(board, model, peer):
 def test_a_placement_travels_to_the_workers(board, model, peer):
     placement = allot(model(a=(peer(0), peer(1, backup=True))), board, None)
     assert pickle.loads(pickle.dumps(placement)) == placement
+
+
+@pytest.fixture
+def few_leaving(monkeypatch):
+    monkeypatch.setattr(placements, "MOST_LEAVING", 2)
+
+
+def chosen(board, configuration, placement):
+    """The upstream `a` of a configuration, with a connection to its first peer."""
+    (upstream, *_others) = configuration.stream.upstreams
+    ours = place(upstream, placement=placement, board=board, worker=0)
+    assert ours.pick_this(0)
+    return ours
+
+
+@pytest.mark.usefixtures("few_leaving")
+def test_peers_may_come_and_go_without_end_while_one_session_lives(model, peer):
+    board = Board.create(workers=2, upstreams=2, peers=8)
+    first = model(a=(peer(0),))
+    placement = allot(first, board, None)
+    held = chosen(board, first, placement)
+    for number in range(1, 100):
+        configuration = model(a=(peer(number),))
+        placement = allot(configuration, board, placement)
+        chosen(board, configuration, placement).release(0, failed=True)
+    assert placement.peers.used <= 5
+    assert board.peer_row(rows(placement)["a", "broker99:1883"]).total_fails == 1
+    back = allot(first, board, placement)
+    assert rows(back)["a", "broker0:1883"] == 0
+    assert board.peer_row(0).conns == 1
+    held.release(0, failed=False)
+    assert board.peer_row(0).conns == 0
+
+
+@pytest.mark.usefixtures("few_leaving")
+def test_an_heir_has_nothing_of_the_former_peer_and_spoils_nothing_of_its_sessions(model, peer):
+    board = Board.create(workers=2, upstreams=2, peers=8)
+    configuration = model(a=(peer(0),))
+    placement = allot(configuration, board, None)
+    old = chosen(board, configuration, placement)
+    old.release(0, failed=True)
+    for number in range(1, 5):
+        new = model(a=(peer(number),))
+        placement = allot(new, board, placement)
+    assert rows(placement)["a", "broker4:1883"] == 0
+    ours = chosen(board, new, placement)
+    row = board.peer_row(0)
+    assert (row.conns, row.selected, row.total_fails) == (1, 1, 0)
+    # One of then, who chooses only now.
+    assert old.pick_this(0)
+    assert board.peer_row(0).conns == 2
+    old.release(0, failed=False)
+    ours.release(0, failed=False)
+    assert board.peer_row(0).conns == 0
+
+
+def test_a_full_board_has_room_for_heirs_and_those_of_other_upstreams_have_none(model, peer):
+    board = Board.create(workers=2, upstreams=2, peers=3)
+    first = model(a=(peer(0), peer(1)), b=(peer(9),))
+    begun = allot(first, board, None)
+    held = chosen(board, first, begun)
+    placement = allot(model(a=(peer(0),), b=(peer(9),)), board, begun)
+    new = allot(model(a=(peer(0), peer(2)), b=(peer(9),)), board, placement)
+    assert rows(new)["a", "broker2:1883"] == rows(begun)["a", "broker1:1883"]
+    with pytest.raises(BoardFullError):
+        allot(model(a=(peer(0),), b=(peer(9), peer(8))), board, placement)
+    gone = allot(model(a=(peer(1),), b=(peer(9),)), board, placement)
+    with pytest.raises(BoardFullError):
+        allot(model(a=(peer(1), peer(3)), b=(peer(9),)), board, gone)
+    held.release(0, failed=False)
+    allot(model(a=(peer(1), peer(3)), b=(peer(9),)), board, gone)
+
+
+def test_workers_get_the_places_in_use_alone(board, model, peer):
+    first = allot(model(a=(peer(0), peer(1))), board, None)
+    second = allot(model(a=(peer(1),)), board, first)
+    assert second.peers.leaving
+    assert second.in_use.peers.leaving == {}
+    assert second.in_use.peers.taken == second.peers.taken

@@ -196,7 +196,7 @@ class Generations:
             Handover(
                 generation=number,
                 model=model,
-                placement=placement,
+                placement=placement.in_use,
                 local=self.local.path_for(model),
             )
         )

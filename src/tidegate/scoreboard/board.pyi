@@ -28,6 +28,12 @@ class Board:
         """Make a slot ready for a new upstream: mutex and position as at the start."""
     def reset_peer(self, peer: int) -> None:
         """Make a row ready for a new peer, of any upstream; nobody may still use it."""
+    def renew_peer(self, peer: int) -> bool:
+        """Make a row ready for a new peer of its upstream, some of whom may know the former one.
+
+        False, and nothing has changed, while a session has a connection to that; or when the
+        upstream's mutex is not to be had.
+        """
     def peer_row(self, peer: int) -> PeerRow: ...
     def upstream_row(self, upstream: int) -> UpstreamRow: ...
     def _mutex_address(self, upstream: int) -> int:

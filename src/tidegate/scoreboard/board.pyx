@@ -133,6 +133,20 @@ cdef class Board(Memory):
             forget_flights(&self.map, worker, peer)
         memset(row, 0, sizeof(Row))
 
+    def renew_peer(self, int peer):
+        cdef Row *row = &self.map.rows[within(peer, self.peers, "peer")]
+        cdef int upstream = row.owner - 1
+        if upstream < 0:
+            return True
+        # Who still knows of it goes by this mutex, before and after.
+        if not enter(&self.map, upstream, PATIENCE_MS):
+            return False
+        cdef bint idle = is_idle(&self.map, peer)
+        if idle:
+            memset(row, 0, sizeof(Row))
+        leave(&self.map, upstream)
+        return idle
+
     def peer_row(self, int peer):
         cdef Row *row = &self.map.rows[within(peer, self.peers, "peer")]
         cdef PeerRow copy = PeerRow.__new__(PeerRow)
@@ -165,6 +179,16 @@ cdef class Board(Memory):
     def _mutex_address(self, int upstream):
         within(upstream, self.upstreams, "upstream")
         return <size_t> &upstream_at(&self.map, upstream).lock.mutex
+
+
+cdef bint is_idle(Map *board, int row) noexcept nogil:
+    """Whether no worker has a connection to the peer of a row, or is under way to it."""
+    cdef int64_t began
+    cdef int worker
+    for worker in range(<int> read_u32(&board.header.workers_used)):
+        if read_i32(gauge_at(board, worker, row)):
+            return False
+    return count_flights(board, row, &began) == 0
 
 
 cdef void take_back(Map *board, int upstream, int worker) noexcept nogil:
