@@ -15,7 +15,7 @@ from tidegate.process.tables import (
     SLOW_BYTES,
 )
 from tidegate.scoreboard.learned import LONGEST, Learned
-from tidegate.stream.sticky import TOUCHES
+from tidegate.stream.sticky import LONGEST_PAUSE, TOUCHES
 
 PAGE = (Path(__file__).parent.parent / "docs/sticky.md").read_text()
 WORDS = " ".join(PAGE.split())
@@ -42,6 +42,7 @@ def test_bounds_are_those_of_the_program() -> None:
     assert bounds in WORDS
     assert TOUCHES == 4
     assert "four times in each `timeout`" in WORDS
+    assert f"every {LONGEST_PAUSE / 60:g} minutes at least" in WORDS
 
 
 def test_the_snippet_is_read_without_a_complaint(tmp_path: Path) -> None:

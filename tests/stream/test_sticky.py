@@ -15,6 +15,7 @@ from lab.stream_mqtt import REFUSED, WELCOME, connect, run, visit
 from tidegate.balance.placement import allot
 from tidegate.config.load import load
 from tidegate.scoreboard.learned import Learned
+from tidegate.stream import sticky
 from tidegate.stream.sticky import Living, node_number
 
 KEY = "$mqtt_preread_clientid"
@@ -369,6 +370,16 @@ async def test_a_table_that_is_not_to_be_had_holds_a_worker_up_once_in_a_while()
     await until(lambda: len(set(table.asked)) == len(living._held))  # noqa: SLF001
     for handle in range(100):
         living.leave(handle)
+
+
+async def test_with_a_long_timeout_entries_of_sessions_that_live_are_touched_often(monkeypatch):
+    monkeypatch.setattr(sticky, "LONGEST_PAUSE", 0.01)
+    table = Learned.create(4096)
+    living = Living(table, 30 * 24 * HOUR)
+    living.hold(1, 7, b"client", again=True)
+    flood(table)
+    await until(lambda: table.find(b"client", HOUR) == 7)
+    living.leave(1)
 
 
 class Unavailable:

@@ -35,6 +35,8 @@ NODE_BYTES = 8
 # Entries of sessions that live are touched so often in their `timeout`: one that is missed, as the
 # lock was not to be had, has two more chances.
 TOUCHES = 4
+# Of a long one oftener: so long may those be unknown whose room others took.
+LONGEST_PAUSE = 900.0
 # So many at once take less than half a millisecond, in which no session is served.
 AT_ONCE = 256
 PAUSE_SECONDS = 0.01
@@ -71,7 +73,7 @@ class Living:
         """
         self._held[handle] = node.to_bytes(NODE_BYTES, "big") + bytes([again]) + stored(key)
         if self._timer is None:
-            self._timer = self._later(self.timeout / TOUCHES, self._touch_all)
+            self._timer = self._later(self._pause, self._touch_all)
 
     def leave(self, handle: int) -> None:
         """A session has ended: from now on the time of its entry runs."""
@@ -82,6 +84,11 @@ class Living:
         if not self._held and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    @property
+    def _pause(self) -> float:
+        """Seconds from when all were touched until they are again."""
+        return min(self.timeout / TOUCHES, LONGEST_PAUSE)
 
     def _touch_all(self) -> None:
         self._touch_some(tuple(self._held), 0)
@@ -97,7 +104,7 @@ class Living:
         if end < len(handles):
             self._timer = self._later(PAUSE_SECONDS, self._touch_some, handles, end)
         elif self._held:
-            self._timer = self._later(self.timeout / TOUCHES, self._touch_all)
+            self._timer = self._later(self._pause, self._touch_all)
         else:
             self._timer = None
 
