@@ -173,6 +173,14 @@ class TestCertificates:
             'no "ssl_certificate" is defined for the "listen ... ssl" directive'
         ]
 
+    def test_the_server_that_lacks_it_is_named(self, folder, pair):
+        loaded = folder.load(
+            f"events {{}}\nstream {{\nserver {{ listen 1 ssl; {pair} return a; }}\n"
+            "server { listen 1; server_name b; ssl_verify_client optional_no_ca; return b; }\n}"
+        )
+        assert loaded.first_error is not None
+        assert loaded.first_error.span.line == 4
+
     def test_an_ocsp_answer_comes_from_a_file(self, folder, pair):
         text = f"server {{ listen 1 ssl; {pair} ssl_stapling on; %s return a; }}"
         assert folder.errors(stream(text % "")) == [

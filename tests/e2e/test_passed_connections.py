@@ -175,13 +175,14 @@ class TestTls:
                 f"server {{ listen 127.0.0.1:{front}; ssl_preread on; pass $way; }}"
                 f"server {{ listen 127.0.0.1:{through}; proxy_pass {node.address}; }}"
                 f"server {{ listen 127.0.0.1:{ends} ssl; {secure(own)}"
-                " return '$ssl_server_name $ssl_protocol'; }",
+                # Of the bytes those count that TLS had in it.
+                " return '$ssl_server_name $ssl_protocol $bytes_received'; }",
             )
             context = client_context(authority, verify=False)
             with connect(front, context, name="red.example") as sock:
                 assert echoes(sock)
             with connect(front, context, name="blue.example") as sock:
-                assert receive_all(sock) == b"blue.example TLSv1.3"
+                assert receive_all(sock) == b"blue.example TLSv1.3 0"
             assert [one["name"] for one in node.clients] == ["red.example"]
         finally:
             node.clean_up()

@@ -14,7 +14,16 @@ from lab.clients import mosquitto_pub
 from lab.packets import connect as mqtt_connect
 from lab.process import read
 from lab.sockets import open_raw, receive, receive_all
-from lab.tls import SecureNode, client_context, connect, echoes, greets, refusal, server_context
+from lab.tls import (
+    SecureNode,
+    client_context,
+    connect,
+    echoes,
+    greets,
+    hello_of,
+    refusal,
+    server_context,
+)
 from lab.waiting import wait_until
 
 pytestmark = pytest.mark.needs("openssl")
@@ -306,6 +315,55 @@ def test_ssl_preread_chooses_as_well(lab, server_pair, authority):
     finally:
         for node in nodes:
             node.clean_up()
+
+
+def test_a_hello_inside_of_tls_chooses_no_server(front):
+    balancer = front.start(
+        front.server("first", "ssl_preread on; return '$ssl_preread_server_name';"),
+        front.server("second", "server_name second.example; return second;"),
+    )
+    with connect(front.port, front.context, name="first.example") as sock:
+        sock.sendall(hello_of(name="second.example"))
+        assert receive_all(sock) == b"second.example"
+    assert "Traceback" not in balancer.errors()
+
+
+def test_a_name_that_is_too_long_is_none(front):
+    balancer = front.start(
+        front.server("first", "return first;"),
+        front.server("second", "server_name ~^a; return second; error_log second.log info;"),
+    )
+    name = ".".join(["a" * 60] * 4)
+    with open_raw(front.port) as sock:
+        sock.sendall(longer(hello_of(name=name), name.encode(), b"a." * 3_000))
+        assert receive(sock, 7) == b"\x15\x03\x03\0\2\2\x70"  # unrecognized_name
+    balancer.wait_until(lambda: "SSL_do_handshake() failed" in balancer.errors(), "a line")
+    assert read(os.path.join(balancer.folder, "second.log")) == ""
+    assert front.told(name) == "second"
+
+
+def longer(hello, name, other):
+    """The same hello with another name of a server: the lengths around it grow, too."""
+    more = len(other) - len(name)
+    at = hello.index(name)
+    # Of the name, the list, the extension; of all extensions, the message, the record.
+    for place in (at - 2, at - 5, at - 7):
+        hello = grown(hello, place, more)
+    hello = grown(hello, extensions_at(hello), more)
+    return grown(grown(hello, 7, more), 3, more).replace(name, other)
+
+
+def grown(data, at, more):
+    size = int.from_bytes(data[at : at + 2], "big") + more
+    return data[:at] + size.to_bytes(2, "big") + data[at + 2 :]
+
+
+def extensions_at(hello):
+    """Where the length of all extensions stands: behind session, ciphers and compressions."""
+    at = 5 + 4 + 2 + 32
+    at += 1 + hello[at]
+    at += 2 + int.from_bytes(hello[at : at + 2], "big")
+    return at + 1 + hello[at]
 
 
 def test_a_reload_may_bring_servers_and_take_them(front):

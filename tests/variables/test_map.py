@@ -1,5 +1,7 @@
 """`map` finds what nginx would find; tests/nginx compares with nginx itself."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,6 +142,18 @@ def test_the_longest_wildcard_that_fits_is_found(wildcards, name):
     tails = [one for one in known if one[0] == ".*" and fits(*one, name)]
     expected = max(heads or tails, key=lambda one: len(one[1]), default=None)
     assert found == expected
+
+
+def test_a_name_of_dots_without_end_is_no_work():
+    known = {("*.", b"a.example"): 1, (".*", b"www.a"): 2}
+    names = Wildcards(known)
+    began = time.process_time()
+    for _ in range(100):
+        assert names.find(b"b." * 32_000 + b"b") is None
+        assert names.find(b"b." * 32_000 + b"a.example") == 1
+        assert names.find(b"www.a." + b"b." * 32_000) == 2
+    # Whoever looks at each part of it needs more than a second for one.
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tidegate.config.draft import AddressDraft, Reading, ServedDraft, ServerDraft
     from tidegate.config.draft_http import HttpServerDraft
     from tidegate.config.scope import Scope
+    from tidegate.config.span import Span
 
 DEFAULT_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
 OLD = ("TLSv1", "TLSv1.1")
@@ -63,11 +64,18 @@ def finish_tls(reading: Reading, draft: ServerDraft) -> None:
         return
     if not certificates and _may_borrow(draft):
         return
-    where = secured[-1].span if secured else scope.place("ssl_certificate")
+    where: Span | None = None
+    if any(known.first is not draft for known in draft.addresses):
+        # Its `listen` may be written out in another server; this one lacks something.
+        where = draft.directive.name.span
+    else:
+        where = secured[-1].span if secured else scope.place("ssl_certificate")
     behind = ' for the "listen ... ssl" directive' if secured else ""
-    missing = None
+    missing = hint = None
     if not certificates and not scope.flag("ssl_reject_handshake"):
         missing = f'no "ssl_certificate" is defined{behind}'
+        if _verifies(scope):
+            hint = "who verifies clients shows a certificate of its own, not the default server's"
     elif secured and certificates and not keys:
         missing = f'no "ssl_certificate_key" is defined{behind}'
     elif len(keys) < len(certificates):
@@ -76,7 +84,7 @@ def finish_tls(reading: Reading, draft: ServerDraft) -> None:
             f'no "ssl_certificate_key" is defined for certificate "{certificates[-1]}"{behind}'
         )
     if missing is not None:
-        reading.report.error(missing, where)
+        reading.report.error(missing, where, hint=hint)
         return
     tls = make_tls(reading, scope)
     draft.tls = tls if secured else None
@@ -88,11 +96,14 @@ def _may_borrow(draft: ServerDraft) -> bool:
     Not where it wants to see theirs: it would be the other's rules that they are judged by.
     """
     shared = [known for known in draft.addresses if "ssl" in known.protocols]
-    verifies = (draft.scope.optional_text("ssl_verify_client") or "off") != "off"
-    return not verifies and not any(
+    return not _verifies(draft.scope) and not any(
         known.first is draft or known.first.outside.scope.flag("ssl_reject_handshake")
         for known in shared
     )
+
+
+def _verifies(scope: Scope) -> bool:
+    return (scope.optional_text("ssl_verify_client") or "off") != "off"
 
 
 def finish_tls_of_http(reading: Reading, draft: HttpServerDraft) -> None:
@@ -104,9 +115,8 @@ def finish_tls_of_http(reading: Reading, draft: HttpServerDraft) -> None:
         _report(reading, scope, message, "ssl_certificate")
         return
     secured = any("ssl" in known.protocols for known in draft.addresses)
-    verifies = (scope.optional_text("ssl_verify_client") or "off") != "off"
     # Without a certificate it takes another's handshake, but judges its clients all the same.
-    if certificates or scope.flag("ssl_reject_handshake") or (secured and verifies):
+    if certificates or scope.flag("ssl_reject_handshake") or (secured and _verifies(scope)):
         tls = make_tls(reading, scope)
         draft.tls = tls if secured else None
 

@@ -115,6 +115,8 @@ cdef pass_on(Core *core, Session *s, Pass outcome):
         s.tls = outcome.tls.tls
         s.tls.refs += 1
         s.ends[CLIENT].replays = kept > 0
+        # Of TLS that ends here what is inside counts.
+        s.ends[CLIENT].received -= kept
     arrive(core, s, outcome.header_timeout_ms, outcome.asks_accept)
 
 

@@ -679,7 +679,7 @@ cdef class Engine:
         if s.owner is NULL or s.arriving or s.state not in (HANDSHAKE, DECIDING):
             raise ValueError("this session is beyond its choice")
         become(s, session)
-        s.preread_size = max(preread_size, kept)
+        s.preread_size = max(preread_size, kept) if preread_size else 0
         s.preread_ms = preread_timeout_ms
 
     def fault(self, uint64_t handle):

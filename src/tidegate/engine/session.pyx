@@ -166,7 +166,9 @@ cdef bint speaks_plain(Core *core, Session *s) noexcept nogil:
     if first == 0x16 or first & 0x80:
         return False
     calm(core, s, CLIENT)
-    s.ends[CLIENT].replays = False
+    if s.ends[CLIENT].replays:
+        s.ends[CLIENT].replays = False
+        s.ends[CLIENT].received += s.preread.end
     tls_free(&s.ends[CLIENT])
     drop_tls(s.tls)
     s.tls = NULL

@@ -145,6 +145,8 @@ cdef enum:
     # The extension with the name of the server, and what in it stands before the name.
     SERVER_NAME = 0
     NAME_HEAD = 5
+    # A name of DNS; OpenSSL refuses longer ones later on (TLSEXT_MAXLEN_host_name).
+    LONGEST_NAME = 255
 
 PROTOCOLS = {
     "SSLv3": SSL_OP_NO_SSLv3,
@@ -249,7 +251,9 @@ cdef asked_name(SSL *ssl):
     """The name in the hello at which a handshake has paused (RFC 6066, section 3); b"" is none."""
     cdef const unsigned char *data = NULL
     cdef size_t size = 0
-    if SSL_client_hello_get0_ext(ssl, SERVER_NAME, &data, &size) != 1 or size <= NAME_HEAD:
+    if SSL_client_hello_get0_ext(ssl, SERVER_NAME, &data, &size) != 1:
+        return b""
+    if not NAME_HEAD < size <= NAME_HEAD + LONGEST_NAME:
         return b""
     name = data[NAME_HEAD:size]
     # The list, a kind, and the name's own length; OpenSSL refuses what does not fit later on.

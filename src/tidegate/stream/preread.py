@@ -51,13 +51,19 @@ class PrereadSession(Session):
         """Go on at the server of the address that the ClientHello names."""
         hello = self.client_hello
         other: Session = self
-        if hello is not None and hello.server_name:
+        # Inside of TLS that ended here the server was chosen by the name that was asked for there.
+        if hello is not None and hello.server_name and not self.secure:
             other = choice.by_name(self, encode(hello.server_name))
         if other is self or not isinstance(other, PrereadSession):
             return self.go_on(data, ended=ended)
         other.client_hello, other.accepted = hello, True
         refused = other.accept_phase() if other.port.judges else None
         return other.go_on(data, ended=ended) if refused is None else refused
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client's TLS ended here."""
+        return self.server.engine.secure(self.handle)
 
     def go_on(self, data: bytes, *, ended: bool) -> Outcome:
         """What follows when the ClientHello was read, or there is none."""
