@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from lab import packets, proc, sockets
 from lab.balancer import MODULES, command, whole
 from lab.clients import V5, Client
-from lab.waiting import stays, wait_until
+from lab.waiting import PATIENCE, stays, wait_until
 from tidegate.process.state_file import load
 from tidegate.scoreboard.learned import Learned
 
@@ -219,6 +220,31 @@ def test_a_folder_that_takes_no_file_costs_one_line(lab, nodes):
     assert front.visits() == first
     assert front.balancer.stop() == 0
     assert front.balancer.errors().count("is not saved") == 1
+
+
+# The program, with a disk that does not give the file.
+HANGING = """
+import sys, threading
+from tidegate.cli.main import main
+from tidegate.process import tables
+tables.load = lambda *_what, **_how: print("reads", flush=True) or threading.Event().wait()
+sys.exit(main())
+"""
+
+
+def test_a_start_that_waits_for_the_disk_can_be_stopped(lab, nodes):
+    front = Front(lab, nodes=nodes)
+    front.balancer.stop()
+    argv = [sys.executable, "-c", HANGING, "-c", front.balancer.conf, "-p", front.balancer.folder]
+    env = {**os.environ, "PYTHONPATH": MODULES}
+    started = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE)
+    try:
+        assert started.stdout.readline() == b"reads\n"
+        started.terminate()
+        assert started.wait(PATIENCE) == 0
+    finally:
+        started.kill()
+        started.communicate()
 
 
 def test_a_node_that_fails_loses_its_clients_to_others(lab, nodes):

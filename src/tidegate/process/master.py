@@ -204,10 +204,14 @@ class Master:
         self._change_tickets_later(loop)
         watch = loop.create_task(self._watch_certificates())
         saving = loop.create_task(self._save_tables())
+        beginning = loop.create_task(self._begin())
         try:
-            await self._begin()
+            await asyncio.wait((beginning, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            if beginning.done():
+                await beginning
             await self._ended
         finally:
+            beginning.cancel()
             watch.cancel()
             saving.cancel()
             self._control.close()
