@@ -1,7 +1,7 @@
 """The least time until a peer has done what it has and one more, as nginx's `least_time` guesses.
 
 As `choose` of round robin this only reads the board and notes the outcome in the candidates. All
-times are milliseconds; an average of 0 is none yet, and its peer is asked before the others.
+times are milliseconds; an average of 0 is none yet, and goes as one of less than `BUCKET_MS`.
 """
 
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint32_t, uint64_t
