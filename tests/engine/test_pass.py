@@ -140,6 +140,25 @@ def test_more_may_be_read_there(rig):
     rig.run(main)
 
 
+def test_the_time_for_more_is_that_of_the_other(rig):
+    second = Session(preread=lambda data, _ended: Need(8) if len(data) < 8 else Refuse(200, data))
+    first = Session(
+        preread=lambda _data, _ended: Pass(second, preread_size=100, preread_timeout_ms=30_000)
+    )
+
+    async def main():
+        port = rig.listen(first, preread_size=100, preread_timeout_ms=50)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"hell")
+        await until(lambda: bool(second.calls))
+        await asyncio.sleep(0.3)  # beyond the time of the first one
+        writer.write(b"o you")
+        assert await reader.read() == b"hello you"
+        writer.close()
+
+    rig.run(main)
+
+
 def test_an_end_in_between_is_told(rig):
     second = says(b"")
     first = Session(

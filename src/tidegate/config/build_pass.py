@@ -82,7 +82,7 @@ def _fault(
     if looks and "proxy_protocol" in place.protocols:
         hint = "a PROXY header is the first that a client says, and that was read here"
         return f'cannot pass connection with preread data to "{to.text}"', hint
-    if server in _ways(place, known):
+    if any(server is one for one in _ways(place, known)):
         hint = "each connection would come back here without end"
         return f'stream pass cycle through "{to.text}"', hint
     return None

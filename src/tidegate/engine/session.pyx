@@ -126,6 +126,7 @@ cdef void begin(Core *core, Session *s) noexcept nogil:
     if s.preread_size and s.preread is not NULL:
         # It was read where the connection was passed on from.
         s.idle_counts = False
+        s.until = core.now + s.preread_ms
         s.state = DECIDING
         call(core, s, CALL_PREREAD)
         return
