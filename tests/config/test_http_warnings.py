@@ -2,6 +2,8 @@
 
 import pytest
 
+from tidegate.config.urls import NOT_RESOLVED
+
 UPGRADE = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection Upgrade;"
 ADDED = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
 PASS = "proxy_pass http://emqx1:8083;"
@@ -116,8 +118,8 @@ def test_transparent_addresses_are_told_to_workers(folder):
         ("10.0.0.1:1", None),
         ("10.0.0.1", None),
         ("brokers", None),
-        ("brokers:1", "no resolver defined to resolve brokers"),
-        ("broker", "no resolver defined to resolve broker"),
+        ("brokers:1", NOT_RESOLVED.format("brokers")),
+        ("broker", NOT_RESOLVED.format("broker")),
         ("10.0.0.1:x", 'invalid port in upstream "10.0.0.1:x"'),
     ],
 )

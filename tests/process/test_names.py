@@ -145,6 +145,8 @@ def test_a_name_whose_settings_change_begins_with_what_was_known(rig):
     other = rig.model("a.test:1", options="valid=9s")
     assert rig.names.want(other)
     assert rig.peers(other) == ["10.0.0.1:1"]
+    (told,) = rig.names.told(other.stream.upstreams[0])
+    assert told["resolved_at"] > 0
 
 
 def test_names_that_are_gone_are_not_asked_for_any_more(rig):
@@ -170,6 +172,8 @@ def test_names_that_are_gone_are_not_asked_for_any_more(rig):
         {"number": 1, "missing": [], "places": [["10.0.0.1", -1, 0, "", False]]},
         {"number": 1, "missing": [], "places": [["10.0.0.1", 1, 1 << 40, "", False]]},
         {"number": 1, "missing": [], "places": [["10.0.0.1", 1, 1, "x" * 300, False]]},
+        {"number": 1, "missing": [], "places": [["10.0.0.1", float("inf"), 1, "", False]]},
+        {"number": 1, "missing": [], "places": [["10.0.0.1", 1, 1000, "", False]] * 5},
         {"number": 1, "missing": [], "places": [["10.0.0.1", 0, 0, "", False]] * 5000},
         {"number": 1, "missing": {}, "places": []},
         {"number": 1, "missing": [], "places": [], "left_out": "many"},
@@ -182,6 +186,15 @@ def test_what_is_no_outcome_changes_nothing(rig, body):
         rig.names.heard(body)
     assert rig.changes == 0
     assert rig.peers(model) == []
+
+
+def test_a_stop_ends_the_questions(rig):
+    model = rig.model("a.test:1")
+    rig.names.want(model)
+    rig.names.stop()
+    assert rig.orders[-1] == []
+    rig.found("10.0.0.1")
+    assert rig.changes == 0
 
 
 async def test_a_start_waits_for_every_first_outcome_good_or_bad(rig):

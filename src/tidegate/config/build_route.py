@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.build_upstream import meant
 from tidegate.config.draft import in_protocol
-from tidegate.config.urls import Url, UrlError, parse_url, split_uri
+from tidegate.config.urls import NOT_RESOLVED, Url, UrlError, parse_url, split_uri
 from tidegate.variables.computed import constants
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _fault(protocol: ProtocolDraft, text: str) -> str | None:
         return None
     if not url.port and not url.unix:
         return f'no port in upstream "{url.host}"'
-    return None if url.literal else f"no resolver defined to resolve {url.host}"
+    return None if url.literal else NOT_RESOLVED.format(url.host)
 
 
 def _fits(group: UpstreamDraft, url: Url) -> bool:

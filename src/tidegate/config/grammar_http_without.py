@@ -20,7 +20,10 @@ ONE_EACH = "each request has a connection of its own to a broker"
 CACHE = "nothing is cached"
 GZIP = "nothing is compressed or uncompressed"
 HTTP2 = "clients are spoken to in HTTP/1.1"
-RESOLVER = 'only servers with "resolve" need it: write it in "http" or "upstream"'
+RESOLVER = (
+    'only servers with "resolve" are resolved, not what variables in "proxy_pass" say: '
+    'write it in "http" or "upstream"'
+)
 UNUSED = "what it belongs to is not supported"
 IF = 'write a "location" for each case, or a "map"'
 AUTH = "nobody would be kept out; use allow and deny, or ssl_verify_client"

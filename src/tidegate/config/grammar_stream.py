@@ -16,7 +16,10 @@ E2E = "tests/e2e/"
 NAMES = "computed variables come later"
 HASHES = "there are no hash tables to size"
 UDP = "it concerns UDP, which is not proxied"
-RESOLVER = 'only servers with "resolve" need it: write it in "stream" or "upstream"'
+RESOLVER = (
+    'only servers with "resolve" are resolved, not what variables in "proxy_pass" say: '
+    'write it in "stream" or "upstream"'
+)
 
 
 def _proxy(

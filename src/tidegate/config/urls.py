@@ -19,6 +19,12 @@ LONGEST_UNIX_PATH = 107  # sun_path holds 108 bytes, the last of them a NUL
 QUAD = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
 LARGEST_OCTET = 255
 
+# nginx asks a `resolver` for the names of hosts that variables of `proxy_pass` say.
+NOT_RESOLVED = (
+    '{} is not resolved, as "proxy_pass" has variables: they may name an upstream whose server has '
+    '"resolve"'
+)
+
 
 class UrlError(ValueError):
     """A text that is no address, in nginx's words."""

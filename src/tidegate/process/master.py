@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from tidegate.config.limits import connections_warning
 from tidegate.config.model import Level
-from tidegate.config.parts import upstreams
 from tidegate.observe.error_log import STDERR, ErrorLog, route_logging
 from tidegate.process.answers import Answers
 from tidegate.process.aside import aside
+from tidegate.process.board_size import board_for
 from tidegate.process.certificates import LOOK_SECONDS, Certificates
 from tidegate.process.control import ControlSocket, path_beside
 from tidegate.process.errors import StartError
@@ -28,17 +28,16 @@ from tidegate.process.local_content import LocalContent
 from tidegate.process.logs import free_stderr, paths_of
 from tidegate.process.names import Names
 from tidegate.process.openings import Openings
-from tidegate.process.rollout import seats_of
+from tidegate.process.renames import Renames
 from tidegate.process.supervisor import COMMAND, Supervisor, environment_of
 from tidegate.process.tickets import Tickets, period_of
 from tidegate.process.title import MASTER, set_title
-from tidegate.scoreboard.board import Board
 from tidegate.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from tidegate.config.model import Model, Upstream
+    from tidegate.config.model import Model
     from tidegate.process.channel import Message
     from tidegate.process.supervisor import Child
     from tidegate.process.tables import Table
@@ -49,23 +48,11 @@ FAST_STOP_SECONDS = 1.0
 # How often it is looked for tables that have changed.
 SAVE_LOOK_SECONDS = 0.5
 
-# One change of names for all whose answers come at about the same time; and how long it is until
-# one is tried again that a worker did not take.
-GATHER_SECONDS = 0.05
-AGAIN_SECONDS = 5.0
-
 SHUTTING_DOWN = "tidegate is shutting down"
 
 # So many reloads leave a megabyte in Python's lists of free objects, which a search for garbage
 # empties. It takes 20 ms, which nobody waits for in the master.
 EMPTY_LISTS = 32
-
-# Least numbers of slots of the scoreboard, which is mapped once and never grown: room for the
-# configurations to come. Unused ones cost no memory.
-SPARE_WORKERS = 64
-UPSTREAMS = 1024
-PEERS = 8192
-PEERS_OF_A_NAME = 64
 
 
 class Master:
@@ -102,8 +89,6 @@ class Master:
         # The one in force, and the same with certificates that are new.
         self._renewed: tuple[Model, Model] | None = None
         self._reloading: asyncio.Task[None] | None = None
-        self._renames: asyncio.TimerHandle | None = None  # set until names are looked at
-        self._rename_again = 0.0  # not before, by the clock of the loop
 
     def run(self) -> None:
         """Start, serve until a signal ends it, clean up; raises StartError if it did not start."""
@@ -168,7 +153,7 @@ class Master:
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
         route_logging(self._log)
-        board = _board_for(self._model)
+        board = board_for(self._model)
         self._generations = Generations(
             self._model,
             board=board,
@@ -187,7 +172,8 @@ class Master:
             command=self._command,
         )
         self._generations.supervisor = self._supervisor
-        self._names = Names(self._log, self._names_changed)
+        self._renames = Renames(loop, lambda: self._begin_reload(loop))
+        self._names = Names(self._log, self._renames.changed)
         self._local = self._generations.local = LocalContent(
             board=board,
             loop=loop,
@@ -368,20 +354,27 @@ class Master:
             renewed, self._renewed = self._renewed, None
             if not wishes and renewed is not None and renewed[0] is not self._generations.model:
                 continue  # made from one that is in force no more
-            if wishes:
-                outcome = await self._change(None, "reconfiguring")
-            elif renewed is not None:
-                what = "certificates have changed, new handshakes use them"
-                outcome = await self._change(renewed[1], what)
-            else:
-                what = "names have changed, new sessions use them"
-                outcome = await self._change(self._generations.model, what)
-                if outcome is not None:
-                    self._rename_later(AGAIN_SECONDS)
+            outcome = await self._put(renewed, reread=bool(wishes))
             self._settle_names(outcome)
             for wish in wishes:
                 if not wish.done():
                     wish.set_result(outcome)
+
+    async def _put(self, renewed: tuple[Model, Model] | None, *, reread: bool) -> str | None:
+        """Put in force what is most urgent of what is wanted; gives what went wrong."""
+        if reread:
+            outcome = await self._change(None, "reconfiguring")
+        elif renewed is not None:
+            what = "certificates have changed, new handshakes use them"
+            outcome = await self._change(renewed[1], what)
+        else:
+            what = "names have changed, new sessions use them"
+            outcome = await self._change(self._generations.model, what)
+            if outcome is not None:
+                self._renames.failed()
+        if outcome is None:
+            self._renames.succeeded()
+        return outcome
 
     def _settle_names(self, outcome: str | None) -> None:
         """Let go of the names, and the site, of what did not come into force."""
@@ -397,24 +390,7 @@ class Master:
     def _renamed(self) -> bool:
         """Whether names mean something else than in the model in force."""
         model = self._generations.model
-        late = asyncio.get_running_loop().time() >= self._rename_again
-        return late and self._names.filled(model) is not model
-
-    def _names_changed(self) -> None:
-        if self._renames is None:
-            self._rename_later(GATHER_SECONDS)
-
-    def _rename_later(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._rename_again = loop.time() + seconds
-        if self._renames is not None:
-            self._renames.cancel()
-        self._renames = loop.call_later(seconds, self._rename, loop)
-
-    def _rename(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._renames = None
-        self._rename_again = 0.0
-        self._begin_reload(loop)
+        return self._renames.may_begin and self._names.filled(model) is not model
 
     async def _with_names(self, model: Model) -> Model:
         """The model with what its names mean; those that are new are waited for a while."""
@@ -522,17 +498,3 @@ class Master:
 
     def _not_yet(self, number: signal.Signals, what: str) -> None:
         self._received(number, f"but {what} is not supported yet; nothing changes")
-
-
-def _board_for(model: Model) -> Board:
-    groups = upstreams(model)
-    return Board.create(
-        workers=seats_of(model) + SPARE_WORKERS,
-        upstreams=max(UPSTREAMS, 2 * len(groups)),
-        peers=max(PEERS, 2 * sum(map(_most_peers, groups))),
-    )
-
-
-def _most_peers(upstream: Upstream) -> int:
-    """How many peers an upstream is thought to have one day."""
-    return len(upstream.peers) + PEERS_OF_A_NAME * len(upstream.moving)

@@ -33,7 +33,7 @@ FIRST_SECONDS = 5.0
 # The control process reads what others sent it: it is not trusted to bound what it says.
 MOST_FOUND = 1024
 LONGEST_NAME = 255
-MOST_WEIGHT = 65_535
+MOST_WEIGHT = 4096  # of all together
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class Names:
         """Begin with what another resolver, or the same with other settings, said of the name."""
         for one, known in self._known.items():
             if (one.host, one.service) == (question.host, question.service) and known.found:
-                self._known[question].found = known.found
+                self._known[question].found, self._known[question].at = known.found, known.at
                 return
 
     def settle(self, model: Model) -> None:
@@ -115,9 +115,11 @@ class Names:
             pass
 
     def stop(self) -> None:
-        """Let nobody wait any longer."""
+        """Ask for nothing any more, and let nobody wait any longer: no model follows."""
         self._stopped = True
         self._outcome.set()
+        if self._known:
+            self.ask()
 
     def filled(self, model: Model) -> Model:
         """The model with the peers of all names as they are known."""
@@ -129,7 +131,7 @@ class Names:
 
     def orders(self) -> int | None:
         """All questions in a descriptor, which the caller closes; None without any."""
-        if not self._known:
+        if self._stopped or not self._known:
             return None
         data = [
             {
@@ -152,7 +154,7 @@ class Names:
         """Take an outcome; raises TypeError or ValueError for what is none."""
         asked = {known.number: one for one, known in self._known.items()}
         question = asked.get(int(str(body.get("number"))))
-        if question is None:
+        if question is None or self._stopped:
             return  # of a question that is no more
         known = self._known[question]
         failure, missing = str(body.get("failure", "")), _texts(body.get("missing"))
@@ -224,7 +226,13 @@ def _texts(value: object) -> tuple[str, ...]:
 def _all_found(value: object) -> tuple[Found, ...]:
     if not isinstance(value, list) or len(value) > MOST_FOUND:
         raise ValueError("no list of addresses, or a long one")
-    return tuple(map(_found, value))
+    try:
+        found = tuple(map(_found, value))
+    except OverflowError as error:  # JSON has infinity
+        raise ValueError(str(error)) from error
+    if sum(one.weight for one in found) > MOST_WEIGHT:
+        raise ValueError("weights that are too great")
+    return found
 
 
 def _found(value: object) -> Found:
@@ -238,7 +246,7 @@ def _found(value: object) -> Found:
     except OSError as error:
         raise ValueError(str(error)) from error
     port, weight, name = int(port), int(weight), str(name)
-    if not 0 <= port <= LAST_PORT or not 0 <= weight <= MOST_WEIGHT or len(name) > LONGEST_NAME:
+    if not 0 <= port <= LAST_PORT or weight < 0 or len(name) > LONGEST_NAME:
         raise ValueError("no place of a service")
     return Found(
         Address(family=family, host=text), port=port, weight=weight, name=name, backup=bool(backup)

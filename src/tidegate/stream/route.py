@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tidegate.balance.single import Single
-from tidegate.config.urls import UrlError, parse_url
+from tidegate.config.urls import NOT_RESOLVED, UrlError, parse_url
 from tidegate.wire.address import Address
 from tidegate.wire.quoted import host_text, quoted
 
@@ -80,7 +80,7 @@ class Route:
         if not url.ports and not url.unix and not self._port:
             raise RouteError(f"no port in upstream {quoted(url.host)}")
         if url.literal is None:
-            raise RouteError(f"no resolver defined to resolve {host_text(url.host)}")
+            raise RouteError(NOT_RESOLVED.format(host_text(url.host)))
         literal = url.literal
         return Single(
             Address(family=literal.family, host=literal.host, port=url.port or self._port)
