@@ -212,6 +212,22 @@ def test_a_file_of_somebody_else_costs_one_line(wanted, lines, tmp_path):
     ]
 
 
+def test_a_want_of_memory_is_called_so(wanted, lines, monkeypatch):
+    def none(*_what, **_how):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "load", none)
+    monkeypatch.setattr(module, "save", none)
+    (table,) = Tables().followed_by([wanted()], tell=lines.tell)
+    table.memory.learn(b"client", 1, timeout=HOUR)
+    table.save()
+    path, why = table.sticky.state, "there is no memory for it"
+    assert lines == [
+        (Level.ERROR, f'sticky zone "a" begins empty: "{path}" is not used, {why}'),
+        (Level.ERROR, f'sticky zone "a" is not saved to "{path}", {why}'),
+    ]
+
+
 def test_a_disk_that_hangs_holds_up_the_end_for_a_while_only(wanted, lines, monkeypatch):
     goes_on = threading.Event()
     monkeypatch.setattr(module, "END_SECONDS", 0.05)

@@ -19,7 +19,10 @@ map $mqtt_preread_clientid $kind {{ default x; ~^(?<name>.*)y$ $name; }}
 limit_conn_zone $binary_remote_addr zone=z:64k;
 log_format f '$kind $status'; access_log /dev/null f;
 upstream u {{ hash $kind consistent; server 127.0.0.1:1 weight={weight}; server 127.0.0.1:2; }}
-upstream v {{ server 127.0.0.1:3 weight={weight}; }}
+upstream v {{
+    server 127.0.0.1:3 weight={weight};
+    sticky learn zone=t:64k lookup=$kind create=$kind;
+}}
 server {{ listen 127.0.0.1:4; proxy_pass u; mqtt_preread on; limit_conn z 5; }}
 server {{
     listen 127.0.0.1:6 ssl; proxy_pass u; ssl_session_cache shared:c:64k;
@@ -54,7 +57,9 @@ def test_what_a_reload_replaces_is_in_no_circle(stream, entrances, tmp_path):
     placement = allot(model, rig.board, None)
     zones = {name: Zone.attach(zone.fd, worker=0) for name, zone in rig.zones.items()}
     caches = {"c": Cache.create(65536)}
-    prepared = rig.runtime.prepare(model.stream, placement, zones, caches, generation=2)
+    prepared = rig.runtime.prepare(
+        model.stream, placement, zones, caches, tables=rig.tables, generation=2
+    )
     gone = [ref(upstream) for _model, upstream in rig.prepared.upstreams.values()]
     gc.collect()
     gc.disable()

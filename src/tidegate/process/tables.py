@@ -65,8 +65,9 @@ class Table:
             self._saved = changes
             return
         except (StateError, OSError, MemoryError, TimeoutError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self._tell(Level.ERROR, f'{self._about} begins empty: "{path}" is not used, {why}')
+            self._tell(
+                Level.ERROR, f'{self._about} begins empty: "{path}" is not used, {_why(error)}'
+            )
         else:
             self._tell(Level.NOTICE, f'{self._about} begins with {found} entries of "{path}"')
         self._saved = self.memory.changes
@@ -123,7 +124,7 @@ class Table:
         except (StateError, OSError, MemoryError) as error:  # a TimeoutError is an OSError
             if not self._fails:
                 number = error.errno if isinstance(error, OSError) else None
-                why = f" ({number}: {os.strerror(number)})" if number else f", {error}"
+                why = f" ({number}: {os.strerror(number)})" if number else f", {_why(error)}"
                 self._tell(Level.ERROR, f'{self._about} is not saved to "{path}"{why}')
             self._fails = True
             return
@@ -131,6 +132,12 @@ class Table:
         if self._fails:
             self._fails = False
             self._tell(Level.NOTICE, f'{self._about} is saved to "{path}" again')
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is no memory for it"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 class Tables:
