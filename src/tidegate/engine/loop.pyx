@@ -47,8 +47,9 @@ from tidegate.engine.session cimport refuse, shake_on
 from tidegate.engine.slab cimport CHUNK, handle_of, slab_at, slab_find, slab_free
 from tidegate.engine.timers cimport timers_free
 from tidegate.engine.tls cimport drop_tls, tls_free
-from tidegate.engine.tls_context cimport Context, asked_name, change_context, give_answer, greet
+from tidegate.engine.tls_context cimport Context, change_context
 from tidegate.engine.tls_facts cimport tls_fact
+from tidegate.engine.tls_questions cimport asked_name, give_answer, greet
 from tidegate.engine.turn cimport empty_graveyard, read_clock, run, use_tls
 from tidegate.engine.types cimport (
     CALL_ACCEPT,

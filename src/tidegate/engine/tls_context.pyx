@@ -19,8 +19,6 @@ from tidegate.engine.openssl cimport (
     OPENSSL_VERSION,
     SSL,
     SSL_AD_UNRECOGNIZED_NAME,
-    SSL_CLIENT_HELLO_RETRY,
-    SSL_CLIENT_HELLO_SUCCESS,
     SSL_CONF_CTX,
     SSL_CTX,
     SSL_CONF_FLAG_CERTIFICATE,
@@ -71,7 +69,6 @@ from tidegate.engine.openssl cimport (
     PEM_read_bio_X509_AUX,
     PEM_read_bio_X509_CRL,
     SSL_clear_options,
-    SSL_client_hello_get0_ext,
     SSL_CONF_cmd,
     SSL_CONF_CTX_finish,
     SSL_CONF_CTX_free,
@@ -113,11 +110,8 @@ from tidegate.engine.openssl cimport (
     SSL_CTX_set_verify_depth,
     SSL_CTX_use_certificate,
     SSL_CTX_use_PrivateKey,
-    SSL_get_ex_data,
-    SSL_get_ex_new_index,
     SSL_get_options,
     SSL_select_next_proto,
-    SSL_set_ex_data,
     SSL_set_options,
     SSL_set_SSL_CTX,
     SSL_set_tlsext_status_ocsp_resp,
@@ -133,20 +127,11 @@ from tidegate.engine.openssl cimport (
     i2d_OCSP_RESPONSE,
 )
 from tidegate.engine.tls cimport drop_tls
-from tidegate.engine.tls_pem cimport Certificate, Key, at_end, fault, give_pairs, memory
+from tidegate.engine.tls_pem cimport Certificate, Key, at_end, fault, memory
+from tidegate.engine.tls_questions cimport ask_pairs, wait_for_rules
 from tidegate.engine.tls_resume cimport TicketKeys, use_cache, use_tickets
 from tidegate.engine.types cimport VERIFY_OFF, Tls
 from tidegate.scoreboard.cache cimport Cache
-
-cdef enum:
-    # What a handshake that asked for certificates hangs on its SSL.
-    ANSWER_GIVEN = 1
-    ANSWER_REFUSED
-    # The extension with the name of the server, and what in it stands before the name.
-    SERVER_NAME = 0
-    NAME_HEAD = 5
-    # A name of DNS; OpenSSL refuses longer ones later on (TLSEXT_MAXLEN_host_name).
-    LONGEST_NAME = 255
 
 PROTOCOLS = {
     "SSLv3": SSL_OP_NO_SSLv3,
@@ -183,8 +168,6 @@ cdef struct Staple:
 
 cdef int staple_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, drop_protocols)
 cdef int protocols_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, drop_protocols)
-cdef int answer_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL)
-cdef int greeted_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL)
 
 
 # --- what OpenSSL calls ---
@@ -235,33 +218,6 @@ cdef int take_name(SSL *_ssl, int *_alert, void *_data) noexcept nogil:
     return SSL_TLSEXT_ERR_OK
 
 
-cdef int wait_for_rules(SSL *ssl, int *_alert, void *_data) noexcept nogil:
-    """Let the handshake pause, before anything is chosen, until `greet`."""
-    if SSL_get_ex_data(ssl, greeted_index) is not NULL:
-        return SSL_CLIENT_HELLO_SUCCESS
-    return SSL_CLIENT_HELLO_RETRY
-
-
-cdef void greet(SSL *ssl) noexcept:
-    """Let a handshake go on that has paused at its hello."""
-    SSL_set_ex_data(ssl, greeted_index, <void *>ssl)
-
-
-cdef asked_name(SSL *ssl):
-    """The name in the hello at which a handshake has paused (RFC 6066, section 3); b"" is none."""
-    cdef const unsigned char *data = NULL
-    cdef size_t size = 0
-    if SSL_client_hello_get0_ext(ssl, SERVER_NAME, &data, &size) != 1:
-        return b""
-    if not NAME_HEAD < size <= NAME_HEAD + LONGEST_NAME:
-        return b""
-    name = data[NAME_HEAD:size]
-    # The list, a kind, and the name's own length; OpenSSL refuses what does not fit later on.
-    if data[2] != 0 or len(name) != (data[3] << 8) + data[4]:
-        return b""
-    return name
-
-
 cdef void change_context(SSL *ssl, Context context) noexcept:
     """As nginx does it: certificates, authorities and ciphers come along, the rest is copied."""
     cdef SSL_CTX *ctx = context.tls.ctx
@@ -270,23 +226,6 @@ cdef void change_context(SSL *ssl, Context context) noexcept:
     SSL_set_verify_depth(ssl, SSL_CTX_get_verify_depth(ctx))
     SSL_clear_options(ssl, SSL_get_options(ssl) & ~SSL_CTX_get_options(ctx))
     SSL_set_options(ssl, SSL_CTX_get_options(ctx) | SSL_OP_NO_RENEGOTIATION)
-
-
-cdef int ask_pairs(SSL *ssl, void *_data) noexcept nogil:
-    """Let the handshake pause until `give_answer` has told how it goes on."""
-    cdef size_t answer = <size_t>SSL_get_ex_data(ssl, answer_index)
-    if answer == ANSWER_GIVEN:
-        return 1
-    return 0 if answer == ANSWER_REFUSED else -1
-
-
-cdef give_answer(SSL *ssl, pairs):
-    """The pairs that a handshake has paused for; None refuses the client. Raises TlsError."""
-    # Refused, should they not be taken.
-    SSL_set_ex_data(ssl, answer_index, <void *>ANSWER_REFUSED)
-    if pairs is not None:
-        give_pairs(ssl, pairs)
-        SSL_set_ex_data(ssl, answer_index, <void *>ANSWER_GIVEN)
 
 
 # --- the context ---
