@@ -163,7 +163,8 @@ class MqttPhases(_Declared):
         Where its CONNACK decides whether it is well, taking a connection proves nothing yet; but a
         client that was not understood gets no CONNACK that we would see.
         """
-        timing.connected(self)
+        awaits = self.opening is not None and self.opening.answer_size > 0
+        timing.connected(self, refusable=awaits)
         self.tell_connected()
         if self.opening is None or not self.mqtt_rules.judges:
             self.forgive()

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from tidegate.stream.session import Session
 
 
-def connected(session: Session) -> None:
-    """Its node took the connection."""
+def connected(session: Session, *, refusable: bool = False) -> None:
+    """Its node took the connection; one that may refuse it yet has not served it."""
     times = session.proxy.upstream.times
-    if times is not None and times.by == CONNECT and session.attempt is not None:
+    if times is None or times.by != CONNECT or session.attempt is None:
+        return
+    if refusable:
+        times.left(session.attempt)
+    else:
         times.connected(session.attempt, session.peer, session.progress)
 
 
