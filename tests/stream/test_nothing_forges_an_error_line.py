@@ -73,4 +73,4 @@ def test_a_host_that_cannot_be_resolved(stream, entrance, broker, name):
     ((_level, line),) = rig.lines.errors
     assert line.count(", client: ") == 1 + name.count(", client: ")
     shown = name if name == "no.such.host" else f'"{name[:SHOWN]}"'
-    assert f"resolve {shown}, client: 127.0.0.1, " in line or f'upstream "{name}' in line
+    assert f"*1 {shown} is not resolved, as " in line or f'upstream "{name}' in line
