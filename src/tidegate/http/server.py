@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import ref
 
 from tidegate.stream.server import Server
 from tidegate.wire.request_head import judged_head
@@ -89,6 +90,7 @@ class Location(Server):
     """
 
     __slots__ = (
+        "_virtual",
         "add_headers",
         "error_pages",
         "folder",
@@ -108,10 +110,9 @@ class Location(Server):
         "target",
         "unwraps",
         "uri_prefix",
-        "virtual",
     )
 
-    virtual: VirtualServer
+    _virtual: ref[VirtualServer]
     model: model_http.Location
     proxy_limits: ProxyLimits
     add_headers: Sequence[tuple[bytes, Callable[[HttpSession], str], bool]]
@@ -133,6 +134,21 @@ class Location(Server):
     preread_timeout_ms: int  # for a CONNECT in frames
     uri_prefix: int  # bytes of a path that a `proxy_pass` with a URI replaces
 
+    @property
+    def virtual(self) -> VirtualServer:
+        """The server that it is in, which lives as long as its address does.
+
+        It is not held here: in a circle of references a former configuration would outlive its
+        last session, and keep its places on the scoreboard.
+        """
+        virtual = self._virtual()
+        assert virtual is not None
+        return virtual
+
+    @virtual.setter
+    def virtual(self, server: VirtualServer) -> None:
+        self._virtual = ref(server)
+
 
 class VirtualServer:
     """One `server`: its locations, and what it does before any of them is chosen.
@@ -140,7 +156,7 @@ class VirtualServer:
     With `straight` that is nothing.
     """
 
-    __slots__ = ("model", "name", "outside", "returns", "straight", "tree")
+    __slots__ = ("__weakref__", "model", "name", "outside", "returns", "straight", "tree")
 
     def __init__(
         self,
