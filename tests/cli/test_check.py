@@ -114,6 +114,16 @@ def test_check_ends_with_what_the_configuration_makes(read, tmp_path):
     ]
 
 
+def test_check_shows_the_names_of_servers(read, tmp_path):
+    text = (
+        "events {} stream { server { listen 1; ssl_preread on; return x; }"
+        " server { listen 1; server_name a.example b.example; return x; } }"
+    )
+    out = said(render_check(read(text)), tmp_path)
+    assert "listen     0.0.0.0:1 -> a fixed answer" in out
+    assert "listen     0.0.0.0:1 -> a.example: a fixed answer" in out
+
+
 def test_check_names_methods_and_what_looks_into_mqtt(read, tmp_path):
     text = """events {}
 stream {

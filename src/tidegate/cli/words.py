@@ -46,9 +46,9 @@ def mqtt_words(server: Server) -> str:
     return ", ".join(word for word, on in words.items() if on)
 
 
-def name_words(server: Server | HttpServer) -> str:
-    """The first name of a server, with a space behind; "" for one without."""
-    return f"{server.names[0]} " if server.names[0] else ""
+def name_words(server: Server) -> str:
+    """The first name of a server of stream, `mqtt.example: `; "" for one without."""
+    return f"{server.names[0]}: " if server.names[0] else ""
 
 
 def to_words(way: Pass) -> str:
@@ -63,7 +63,8 @@ def http_words(server: HttpServer) -> str:
         for location in locations(server)
         if location.match is not None
     ]
-    return f"{name_words(server)}({', '.join(found) or _content_words(server.outside.content)})"
+    name = f"{server.names[0]} " if server.names[0] else ""
+    return f"{name}({', '.join(found) or _content_words(server.outside.content)})"
 
 
 def _content_words(content: HttpContent) -> str:
