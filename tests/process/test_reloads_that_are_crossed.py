@@ -42,6 +42,7 @@ class Stage:
         made._supervisor = Workers()
         made._move_control = lambda: asyncio.sleep(0)
         made._names = Names()
+        made._renames = types.SimpleNamespace(may_begin=True, succeeded=lambda: None)
 
     def _reread(self, _log):
         self.reading.set()
