@@ -39,9 +39,7 @@ class Learned:
         Where that is known already its time begins anew, unless `refresh` is False. Two entries
         that have had their `timeout` go, and the oldest one where there is no room.
         """
-    def touch(
-        self, key: bytes, node: int, *, again: bool = False, as_stored: bool = False
-    ) -> bool:
+    def touch(self, key: bytes, node: int, *, again: bool = False, as_stored: bool = False) -> bool:
         """Begin the time of an entry anew, if there is one and it says this node.
 
         Where there is none, `again` makes one. `as_stored` says that `key` came from `stored`.
