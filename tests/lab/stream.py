@@ -62,11 +62,11 @@ class StreamRig(Rig):
         stream = loaded.model.stream
         self.zones = {one.name: Zone.create(one.size) for one in stream.limit_conn_zones}
         attached = {name: Zone.attach(zone.fd, worker=0) for name, zone in self.zones.items()}
-        caches = {name: Cache.create(size) for name, size in session_caches(stream)}
+        self.caches = {name: Cache.create(size) for name, size in session_caches(stream)}
         wanted = [one.sticky for one in stream.upstreams if one.sticky is not None]
         self.tables = {one.zone: Learned.create(one.size) for one in wanted}
         self.prepared = self.runtime.prepare(
-            stream, placement, attached, caches, tables=self.tables
+            stream, placement, attached, self.caches, tables=self.tables
         )
 
     def serve(self, sock) -> None:

@@ -3,5 +3,6 @@ from tidegate.engine.types cimport Tls
 
 cdef class Context:
     cdef Tls *tls
+    cdef object __weakref__
 
 cdef void change_context(SSL *ssl, Context context) noexcept

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from tidegate.config.model import Stream
 from tidegate.http.build import Builder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tidegate.config import model
     from tidegate.config.model_http import Http
     from tidegate.engine.loop import Engine
+    from tidegate.engine.tls_context import Context
     from tidegate.engine.tls_resume import TicketKeys
     from tidegate.http.server import HttpPort
     from tidegate.scoreboard.board import Board
@@ -68,6 +70,7 @@ class HttpRuntime(Serving):
             [board.worker_counters(slot) for slot in range(board.workers)],
         )
         self._now: Prepared | None = None
+        self._contexts: WeakValueDictionary[object, Context] = WeakValueDictionary()
         self._drop: Drop | None = None
         self._drops = False  # whether a tunnel may have to end for its node
 
@@ -99,7 +102,7 @@ class HttpRuntime(Serving):
                 refusals=self._refusals,
                 upstreams=upstreams,
                 zones={one.name: (one, zones[one.name]) for one in http.limit_conn_zones},
-                contexts=Contexts(self._tickets, caches),
+                contexts=Contexts(self._tickets, caches, self._contexts),
                 gauges=self._gauges,
                 local=local,
             )

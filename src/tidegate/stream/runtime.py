@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tidegate.config import model
     from tidegate.config.span import Span
     from tidegate.engine.loop import Engine
+    from tidegate.engine.tls_context import Context
     from tidegate.scoreboard.board import Board
     from tidegate.scoreboard.cache import Cache
     from tidegate.scoreboard.learned import Learned
@@ -69,6 +70,7 @@ class Runtime(Serving):
         self._now: Prepared | None = None
         # By zone, as long as anybody has one: sessions of former configurations go on.
         self._living: WeakValueDictionary[str, Living] = WeakValueDictionary()
+        self._contexts: WeakValueDictionary[object, Context] = WeakValueDictionary()
         self._drop: Drop | None = None
         self._drops = False  # whether a session may have to end for its node
         self.listening = Listening()  # of http, too
@@ -101,7 +103,7 @@ class Runtime(Serving):
             upstreams=upstreams,
             variables=dict(stream.variables),
             zones={one.name: (one, zones[one.name]) for one in stream.limit_conn_zones},
-            contexts=Contexts(self.tickets, caches),
+            contexts=Contexts(self.tickets, caches, self._contexts),
             living={zone: living for zone, (living, *_) in learned.items()},
             listening=self.listening,
             tlvs=stream.tlvs,

@@ -13,7 +13,7 @@ from tidegate.variables.template import compile_template
 from tidegate.variables.values import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from tidegate.config import model
     from tidegate.config.model_http import HttpServer
@@ -31,14 +31,21 @@ MOST_KEPT = 256
 
 
 class Contexts:
-    """The contexts of one configuration: servers with equal directives share one."""
+    """The contexts of one configuration: servers with equal directives share one.
 
-    def __init__(self, tickets: TicketKeys, caches: Mapping[str, Cache]) -> None:
+    `living` has those of all configurations that are in use: sessions may be left of many, and a
+    context with a bundle of certificates takes hundreds of KiB, and tens of ms to make.
+    """
+
+    def __init__(
+        self,
+        tickets: TicketKeys,
+        caches: Mapping[str, Cache],
+        living: MutableMapping[object, Context] | None = None,
+    ) -> None:
         self._tickets = tickets
         self._caches = caches
-        self._made: dict[tuple[Tls, bool], Context] = {}
-        self._of_http: dict[tuple[Tls, bool], Context] = {}
-        self._clients: dict[tuple[ProxyTls, int], Context] = {}
+        self._living = {} if living is None else living
         self._pairs: dict[Tls, PairFiles] = {}
 
     def of_address(self, tls: Tls, *, asks_rules: bool = False) -> Context:
@@ -46,33 +53,28 @@ class Contexts:
 
         With `asks_rules` it is that of an address where other servers have rules of their own.
         """
-        made = self._of_http.get((tls, asks_rules))
-        if made is None:
-            made = server_context(tls, self._tickets, self._cache(tls), judge=False)
-            if asks_rules:
-                made.ask_rules()
-            self._of_http[tls, asks_rules] = made
-        return made
+        return self._server(tls, judge=False, asks_rules=asks_rules)
 
     def of(self, server: model.Server, *, asks_rules: bool = False) -> Context | None:
         """What the server's `listen … ssl` shake hands with; None where it has none.
 
         With `asks_rules` its clients may ask for another server, with rules of its own.
         """
-        tls = server.tls
-        if tls is None:
+        if server.tls is None:
             return None
-        made = self._made.get((tls, asks_rules))
+        return self._server(server.tls, judge=True, asks_rules=asks_rules)
+
+    def _server(self, tls: Tls, *, judge: bool, asks_rules: bool) -> Context:
+        zone = tls.session_cache.zone
+        cache = None if zone is None else self._caches[zone[0]]
+        key = tls, cache, judge, asks_rules
+        made = self._living.get(key)
         if made is None:
-            made = server_context(tls, self._tickets, self._cache(tls))
+            made = server_context(tls, self._tickets, cache, judge=judge)
             if asks_rules:
                 made.ask_rules()
-            self._made[tls, asks_rules] = made
+            self._living[key] = made
         return made
-
-    def _cache(self, tls: Tls) -> Cache | None:
-        zone = tls.session_cache.zone
-        return None if zone is None else self._caches[zone[0]]
 
     def pairs(self, server: model.Server | HttpServer, getters: Getters) -> PairFiles | None:
         """The server's certificates, where each client chooses them."""
@@ -92,10 +94,10 @@ class Contexts:
         if tls is None:
             return None
         key = tls, proxy.connect_timeout_ms
-        context = self._clients.get(key)
+        context = self._living.get(key)
         if context is None:
             context = client_context(tls, timeout_ms=proxy.connect_timeout_ms)
-            self._clients[key] = context
+            self._living[key] = context
         return Upstreams(tls, context, host_of(upstream), peers, getters)
 
 
