@@ -26,17 +26,17 @@ def test_slow_subscribers_get_every_mebibyte(lab):
     for reader in readers:
         reader.sendall(packets.subscribe("big"))
         assert sockets.receive(reader, 5) == b"\x90\x03\x00\x01\x00"
-    before = proc.private_kib(worker)
+    before = proc.own_kib(worker)
     with Client(port, "writer") as writer:
         for payload in payloads:
             writer.publish("big", payload, qos=1)
-        peak = proc.private_kib(worker)
+        peak = proc.own_kib(worker)
         expected = hashlib.sha256(b"".join(packets.publish("big", p) for p in payloads)).hexdigest()
         size = sum(len(packets.publish("big", p)) for p in payloads)
         for reader in readers:
             data = sockets.receive(reader, size)
             assert hashlib.sha256(data).hexdigest() == expected
-            peak = max(peak, proc.private_kib(worker))
+            peak = max(peak, proc.own_kib(worker))
             reader.close()
     assert peak - before < ALLOWED_KIB  # 80 MiB waited
 
@@ -53,11 +53,11 @@ def test_a_broker_that_does_not_read_holds_up_the_client(lab):
     [worker] = balancer.workers()
     data = os.urandom(32 * MIB)
     client = sockets.open_raw(port)
-    before = proc.private_kib(worker)
+    before = proc.own_kib(worker)
     sender = threading.Thread(target=client.sendall, args=[data])
     sender.start()
     sent = _settled(lambda: len(data) - sockets.unsent(client))
-    peak = proc.private_kib(worker)
+    peak = proc.own_kib(worker)
     assert sender.is_alive(), "the client was not held up"
     node.call(go.set)
     sender.join()

@@ -270,7 +270,7 @@ def test_a_slow_client_of_a_large_file_costs_no_memory(pair, root):
         file.truncate(1 << 30)
     assert same_http.ask(port, "/page.html").status == 200
     pids = proc.children(balancer.pid)
-    before = sum(map(proc.private_kib, pids))
+    before = sum(map(proc.own_kib, pids))
     slow = []
     for _ in range(20):
         sock = same_http.connect(port)
@@ -278,7 +278,7 @@ def test_a_slow_client_of_a_large_file_costs_no_memory(pair, root):
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
         slow.append(sock)
     assert same_http.ask(port, "/page.html").status == 200
-    assert sum(map(proc.private_kib, pids)) - before < 20 * 512
+    assert sum(map(proc.own_kib, pids)) - before < 20 * 512
     for sock in slow:
         sock.close()
 

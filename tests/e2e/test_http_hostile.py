@@ -75,13 +75,13 @@ def test_thousands_of_broken_requests(lab):
         return statuses
 
     statuses = storm(300)
-    descriptors, memory = len(proc.descriptors(worker)), proc.private_kib(worker)
+    descriptors, memory = len(proc.descriptors(worker)), proc.own_kib(worker)
     statuses |= storm(COUNT)
     assert statuses <= KNOWN
     assert {200, 400} <= statuses
     wait_until(lambda: len(proc.descriptors(worker)) <= descriptors, "all are closed")
     assert balancer.workers() == [worker]
-    assert proc.private_kib(worker) - memory < 1024
+    assert proc.own_kib(worker) - memory < 1024
     assert "Traceback" not in balancer.errors()
     assert ask(port, get("/own")).endswith(b"own")
 

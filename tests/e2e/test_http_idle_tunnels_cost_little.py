@@ -40,9 +40,9 @@ async def test_a_thousand_idle_tunnels(lab):
     (worker,) = balancer.workers()
     # What the first sessions make the worker keep is not theirs alone.
     first = await tunnels(port, 100)
-    before, descriptors = proc.private_kib(worker), len(proc.descriptors(worker))
+    before, descriptors = proc.own_kib(worker), len(proc.descriptors(worker))
     more = await tunnels(port, COUNT)
-    per_tunnel = (proc.private_kib(worker) - before) / COUNT
+    per_tunnel = (proc.own_kib(worker) - before) / COUNT
     for writer in (*first, *more):
         writer.close()
         await writer.wait_closed()

@@ -66,11 +66,11 @@ def served(port):
 def test_9000_that_send_nothing(lab, crowd):
     balancer, port, worker = front(lab, "mqtt_preread on; preread_timeout 10m;")
     served(port)
-    before = proc.private_kib(worker)
+    before = proc.own_kib(worker)
     crowd(port, CROWD)
     held(worker, CROWD)
     served(port)
-    each = (proc.private_kib(worker) - before) / CROWD
+    each = (proc.own_kib(worker) - before) / CROWD
     assert each < KIB_EACH
     assert [session["status"] for session in balancer.wait_sessions(4)] == ["200"] * 4
 
@@ -88,12 +88,12 @@ def test_many_that_announce_a_large_connect_and_send_a_piece_of_it(lab, crowd, m
     """Announced are 16 KiB, and 1 MiB, each: 1,000 of these would be a gigabyte."""
     balancer, port, worker = front(lab, more + "preread_timeout 10m;")
     served(port)
-    before = proc.private_kib(worker)
+    before = proc.own_kib(worker)
     count = 1_000
     crowd(port, count, claimed + b"\x00\x04MQTT\x04")
     held(worker, count)
     served(port)
-    assert (proc.private_kib(worker) - before) / count < 2 * KIB_EACH
+    assert (proc.own_kib(worker) - before) / count < 2 * KIB_EACH
     assert len(balancer.wait_sessions(4)) == 4
 
 
@@ -104,7 +104,7 @@ def test_many_that_announce_a_large_connect_and_send_a_piece_of_it(lab, crowd, m
 def test_a_connect_of_256_mib_is_refused_by_its_length(lab, more):
     balancer, port, worker = front(lab, more)
     served(port)
-    before = proc.private_kib(worker)
+    before = proc.own_kib(worker)
     count = 20
     for _ in range(count):
         with sockets.open_raw(port) as sock:
@@ -113,7 +113,7 @@ def test_a_connect_of_256_mib_is_refused_by_its_length(lab, more):
     served(port)
     statuses = [session["status"] for session in balancer.wait_sessions(count + 4)]
     assert statuses.count("400") == count
-    assert proc.private_kib(worker) - before < 1024
+    assert proc.own_kib(worker) - before < 1024
     assert balancer.errors().count("preread buffer full") == count
 
 
@@ -130,7 +130,7 @@ def test_thousands_of_user_properties_are_refused(lab, more, properties):
     """As many as the buffer holds; to read them all would take 10 ms and more for each client."""
     balancer, port, worker = front(lab, more)
     served(port)
-    before = proc.private_kib(worker)
+    before = proc.own_kib(worker)
     connect = packets.connect("x", version=5, properties=packets.user_property() * properties)
     count = 50
     with contextlib.ExitStack() as stack:
@@ -144,7 +144,7 @@ def test_thousands_of_user_properties_are_refused(lab, more, properties):
     assert statuses.count("400") == count
     assert balancer.errors().count("more than 256 user properties") == count
     # What is refused is not kept.
-    assert proc.private_kib(worker) - before < 1024
+    assert proc.own_kib(worker) - before < 1024
 
 
 @pytest.mark.needs("mosquitto")

@@ -62,9 +62,9 @@ def test_sessions_with_the_longest_names_cost_no_more_than_others(lab, version, 
 
         for _ in range(20):
             one_more()
-        before = proc.private_kib(worker)
+        before = proc.own_kib(worker)
         for _ in range(COUNT):
             one_more()
-        each = (proc.private_kib(worker) - before) / COUNT
+        each = (proc.own_kib(worker) - before) / COUNT
         assert each < KIB_EACH
     assert len(balancer.wait_sessions(COUNT + 20)) == COUNT + 20

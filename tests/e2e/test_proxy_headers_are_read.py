@@ -190,7 +190,7 @@ def test_thousands_of_hostile_headers_harm_nobody(lab):
         attack(port, [hostile(dice) for _ in range(HOSTILE // 2)])
         served(port)
         wait_until(lambda: len(proc.descriptors(worker)) <= idle, "all have gone", timeout=60)
-        used.append(proc.private_kib(worker))
+        used.append(proc.own_kib(worker))
     assert balancer.workers() == [worker]
     assert used[1] - used[0] < 1024
     assert "fault of ours" not in balancer.errors()
@@ -239,11 +239,11 @@ async def test_idle_sessions_with_a_header_cost_little(lab):
     node = lab.mosquitto()
     balancer, address = behind(lab, node, connections=2 * COUNT + 100)
     [worker] = balancer.workers()
-    before = proc.private_kib(worker)
+    before = proc.own_kib(worker)
     crowd = Crowd(port_of(address), first=proxy_headers.V1)
     await crowd.connect(COUNT)
     await crowd.ping()
-    per_session = (proc.private_kib(worker) - before) / COUNT
+    per_session = (proc.own_kib(worker) - before) / COUNT
     await crowd.close()
     wait_until(lambda: len(balancer.sessions()) >= COUNT, "all sessions are logged")
     # A plain one costs half a KiB, its header 0.2 more.

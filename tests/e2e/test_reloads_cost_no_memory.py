@@ -17,7 +17,7 @@ GROWTH = 2 * 2**20
 def measured(balancer) -> dict[int, tuple[int, int]]:
     """Private memory and open descriptors of master and workers."""
     pids = [balancer.pid, *balancer.workers()]
-    return {pid: (1024 * proc.private_kib(pid), len(os.listdir(f"/proc/{pid}/fd"))) for pid in pids}
+    return {pid: (1024 * proc.own_kib(pid), len(os.listdir(f"/proc/{pid}/fd"))) for pid in pids}
 
 
 @pytest.mark.parametrize("weights", [(1,), (1, 2)], ids=["the same file", "a weight changes"])

@@ -114,15 +114,15 @@ def test_slow_readers_hold_their_senders_up_and_get_every_byte(front, authority,
             stack.enter_context(context.wrap_socket(sock, server_hostname="127.0.0.1"))
             for sock in raw
         ]
-        before = proc.private_kib(front.worker)
+        before = proc.own_kib(front.worker)
         for reader in readers:
             reader.sendall(POUR)
         _settle(readers)
-        peak = proc.private_kib(front.worker)
+        peak = proc.own_kib(front.worker)
         whole = hashlib.sha256(POURED).digest()
         for reader in readers:
             assert hashlib.sha256(receive_all(reader)).digest() == whole
-            peak = max(peak, proc.private_kib(front.worker))
+            peak = max(peak, proc.own_kib(front.worker))
     assert peak - before < ALLOWED_KIB
 
 

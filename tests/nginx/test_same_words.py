@@ -112,7 +112,6 @@ SAME = {
     "listen with a path": in_server("listen 1883/mqtt; return x;"),
     "listen without a host": in_server("listen :1883; return x;"),
     "listen on a name that is none": in_server("listen nothing.invalid:1883; return x;"),
-    "listen twice": in_server("listen 1883; listen *:1883; return x;"),
     "listen with a bad backlog": in_server("listen 1883 backlog=0; return x;"),
     "listen with a bad rcvbuf": in_server("listen 1883 rcvbuf=1g; return x;"),
     "listen with a bad keepalive": in_server("listen 1883 so_keepalive=::; return x;"),
@@ -309,6 +308,12 @@ DIFFERENT = {
         'invalid parameter "fast" in FILE:4',
         'the invalid "fast" parameter in FILE:4',
         "nginx changed its words after 1.22",
+    ),
+    "listen twice": (
+        in_server("listen 1883; listen *:1883; return x;"),
+        "a duplicate listen 0.0.0.0:1883 in FILE:4",
+        'duplicate "0.0.0.0:1883" address and port pair in FILE:4',
+        "since 1.25.5 servers of stream share addresses, as those of http do",
     ),
     "unknown variable": (
         in_server("listen 1883; return $nothing;"),

@@ -258,7 +258,7 @@ async def test_a_slow_client_of_a_large_file_costs_no_memory(kept):
     path = kept.content.path_for(kept.model)
     await kept.ask(path, status_request("GET"))
     pid = await kept.serving()
-    before = proc.private_kib(pid)
+    before = proc.own_kib(pid)
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             sock = stack.enter_context(local.connect(path))
@@ -267,7 +267,7 @@ async def test_a_slow_client_of_a_large_file_costs_no_memory(kept):
             await asyncio.to_thread(sock.recv, 1000)
         # It still answers others meanwhile.
         assert (await kept.ask(path, status_request("GET"))).status == 200
-        assert proc.private_kib(pid) - before < 20 * 512
+        assert proc.own_kib(pid) - before < 20 * 512
 
 
 async def test_more_than_its_descriptors_allow_are_told_to_come_again(kept):
