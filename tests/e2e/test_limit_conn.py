@@ -125,7 +125,8 @@ def test_what_a_killed_worker_held_is_given_back(lab):
         owner = proc.served_by(balancer.workers(), port)
         victim, lost = collections.Counter(owner.values()).most_common(1)[0]
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: len(balancer.workers()) == 4, "the worker is replaced")
+        wait_until(lambda: victim not in balancer.workers(), "the worker is gone")
+        wait_until(lambda: len(balancer.workers()) == 4, "it is replaced")
         again = [stack.enter_context(sockets.open_raw(port)) for _ in range(lost + 1)]
         heard = [sockets.receive(client, 1) for client in again]
         assert sorted(heard) == [b"", *[b"h"] * lost]
